@@ -1,0 +1,99 @@
+# keras-struct: `make demo` shows it at work, `make test` tests it. Each creates what it needs in .venv.
+#
+#   make demo PYTHON=python3.12     another interpreter (3.11 or newer)
+#   make test PYTEST_ARGS="-n 4"    further arguments of pytest
+#   make test-slow TORCH=...        any requirement that pip understands, such as the path of a CPU-only wheel
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+PYTEST_ARGS ?=
+
+# The examples in docstrings too, but PyTorch is not installed for them.
+DOCTESTS := --doctest-modules tests keras_struct --ignore=keras_struct/backend/torch.py
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test test-slow test-backends lint format docs docs-serve pre-commit clean distclean
+
+help:
+	@echo "make demo           grow a small network while it trains"
+	@echo "make test           the tests, without the slow ones"
+	@echo "make test-slow      the slow tests, and those of the JAX and PyTorch backends"
+	@echo "make test-backends  the tests of the JAX and PyTorch backends"
+	@echo "make lint           ruff, import-linter, mypy"
+	@echo "make format         let ruff format and repair what it can"
+	@echo "make docs           build the documentation, tutorials executed, into site/"
+	@echo "make docs-serve     the same, served on localhost"
+	@echo "make pre-commit     install the git hooks"
+	@echo "make clean          remove what was built; make distclean: and $(VENV)"
+
+demo: $(VENV)/.installed
+	$(BIN)/keras-struct grow
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow" $(DOCTESTS) $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-dev $(VENV)/.installed-torch
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(MAKE) --no-print-directory test-backends
+
+test-backends: $(VENV)/.installed-dev $(VENV)/.installed-torch
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/backends $(PYTEST_ARGS)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/backends $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+pre-commit: $(VENV)/.installed-dev
+	$(BIN)/pre-commit install
+
+clean:
+	rm -rf site runs build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find keras_struct tests tutorials -type d -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+# One environment; a stamp for each set of extras, older than pyproject.toml when that has changed.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11, or missing: try 'make PYTHON=python3.11 ...'" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(INSTALL) --editable ".[dev,jax]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) --editable ".[docs]"
+	@touch $@
+
+$(VENV)/.installed-torch: $(VENV)/.installed
+	$(INSTALL) "$(TORCH)"
+	$(INSTALL) --editable ".[torch]"
+	@touch $@
