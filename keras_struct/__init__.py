@@ -1,0 +1,54 @@
+"""Networks that change their own structure while `model.fit` runs."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "StructuralModel": "models",
+    "Resize": "structure",
+    "grow": "structure",
+    "prune": "structure",
+    "split": "structure",
+    "remap": "structure",
+    "NEW": "structure",
+    "AxisRule": "structure",
+    "Layout": "structure",
+    "register_unit_rules": "surgery",
+    "StructuralTraining": "callbacks",
+    "StructureBackup": "callbacks",
+    "StructureTensorBoard": "callbacks",
+}
+_MODULES = {
+    "activations",
+    "callbacks",
+    "datasets",
+    "export",
+    "initializers",
+    "layers",
+    "models",
+    "schedules",
+    "selectors",
+    "statistics",
+    "strategies",
+    "structure",
+    "testing",
+    "triggers",
+    "visualization",
+}
+
+__all__ = sorted([*_PUBLIC, *_MODULES])
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import keras_struct` stays light."""
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"keras_struct.{_PUBLIC[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"keras_struct.{name}")
+    raise AttributeError(f"module 'keras_struct' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

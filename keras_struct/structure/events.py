@@ -1,0 +1,69 @@
+"""What happened to a structure, as data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StructureEvent:
+    """One edit that was carried out.
+
+    Attributes:
+        step: Training steps before it.
+        axis: Name of the unit axis.
+        before: Width before.
+        after: Width after.
+        reason: Who asked for it, and why.
+        parameters: Parameters of the model afterwards.
+        seconds: Time that planning and writing took.
+        change: Largest absolute change of the model's outputs on the probe, divided by the largest absolute output;
+            `None` without a probe.
+        retraced: Whether the edit made compiled steps be traced anew.
+        source: For each unit after the edit its index before, or -1.
+    """
+
+    step: int
+    axis: str
+    before: int
+    after: int
+    reason: str
+    parameters: int
+    seconds: float
+    change: float | None
+    retraced: bool
+    source: tuple[int, ...]
+
+
+class StructureLog(list[StructureEvent]):
+    """All events of a model, oldest first."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the events as dictionaries: `pandas.DataFrame(model.structure_log.records())`."""
+        return [asdict(event) for event in self]
+
+    def to_table(self) -> str:
+        """Return the events as text, one line each."""
+        lines = [f"{'step':>7}  {'axis':<20} {'units':>13}  {'parameters':>11}  reason"]
+        for e in self:
+            lines.append(f"{e.step:>7}  {e.axis:<20} {e.before:>5} -> {e.after:<5}  {e.parameters:>11,}  {e.reason}")
+        return "\n".join(lines)
+
+    def widths(self, initial: dict[str, int]) -> dict[str, list[tuple[int, int]]]:
+        """Return for each axis its width over time as `(step, width)`, starting from `initial`."""
+        series = {axis: [(0, width)] for axis, width in initial.items()}
+        for event in self:
+            series.setdefault(event.axis, [(0, event.before)]).append((event.step, event.after))
+        return series
+
+    def to_json(self) -> str:
+        """Return the log as JSON."""
+        return json.dumps(self.records())
+
+    @classmethod
+    def from_records(cls, records: Iterable[dict[str, Any]]) -> StructureLog:
+        """Return a log from what `records` returned."""
+        return cls(StructureEvent(**{**record, "source": tuple(record["source"])}) for record in records)

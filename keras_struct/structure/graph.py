@@ -1,0 +1,331 @@
+"""The network as a graph of units: which can be edited, and what an edit means for every variable."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+
+from keras_struct.structure.behaviours import Behaviour
+from keras_struct.structure.edits import Resize
+from keras_struct.structure.labels import FIXED, UnitLabels, occurrences
+from keras_struct.structure.propagation import Propagation
+from keras_struct.structure.remap import NEW
+from keras_struct.structure.rules import AxisRule, Port
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of one layer: tensors are numbered, `inputs` and `outputs` hold their numbers."""
+
+    layer: str
+    behaviour: Behaviour
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class UnitAxis:
+    """Units that are edited together, in order.
+
+    Attributes:
+        name: Name of the first layer that produces them.
+        width: How many there are.
+        producers: Layers that make them, with the position of their first unit in the layer; a layer can hold several
+            such blocks.
+        locked: Why they cannot be edited, or `None`.
+        mixes: Why no edit of them can keep the function, or `None`.
+        elastic: Whether their number may be unknown when the training step is traced.
+    """
+
+    name: str
+    width: int
+    producers: tuple[tuple[str, int], ...]
+    locked: str | None = None
+    mixes: str | None = None
+    elastic: bool = True
+
+
+@dataclass(frozen=True)
+class Rearrangement:
+    """What an edit does along one axis of one variable.
+
+    Attributes:
+        rule: The rule of that axis.
+        source: For each position after the edit its position before, or `NEW`.
+        copies: For each position, among how many units its ancestor was divided.
+    """
+
+    rule: AxisRule
+    source: np.ndarray
+    copies: np.ndarray
+
+
+_TANGLED = "its units lie in another order in one layer than in another that they are tied to"
+
+
+def _lock_tangled(axis: UnitAxis, layers: set[str]) -> UnitAxis:
+    """Lock an axis that shares a producer with one whose units are not contiguous there."""
+    shares = any(layer in layers for layer, _ in axis.producers)
+    return replace(axis, locked=_TANGLED) if shares and axis.locked is None else axis
+
+
+class StructureGraph:
+    """Units, and how the operations of a network make, pass, merge and read them.
+
+    The network is run on labels of units (see `structure/README.md`). The graph is immutable: `edited` returns another.
+
+    Args:
+        inputs: Labels or shapes (without batch) of the input tensors, by tensor number.
+        calls: The operations in an order in which they can be run.
+        outputs: Numbers of the output tensors; their units are fixed.
+        input_names: Name of each input tensor.
+        widths: Number of units of producers that differ from the traced ones.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[int, tuple[int | None, ...]],
+        calls: Sequence[Call],
+        outputs: Sequence[int],
+        input_names: Mapping[int, str] | None = None,
+        widths: Mapping[str, int] | None = None,
+    ) -> None:
+        self._inputs = dict(inputs)
+        self._calls = tuple(calls)
+        self._outputs = tuple(outputs)
+        self._input_names = dict(input_names or {})
+        self._run(Propagation(widths))
+
+    def _run(self, walk: Propagation) -> None:
+        tensors = {number: UnitLabels.fixed(shape) for number, shape in self._inputs.items()}
+        for call in self._calls:
+            results = call.behaviour.run(walk, call.layer, [tensors[i] for i in call.inputs])
+            tensors.update(zip(call.outputs, results, strict=True))
+        for number in self._outputs:
+            walk.lock(tensors[number].ids, "its units are an output of the model")
+        self._walk = walk
+        self.tensors: Mapping[int, UnitLabels] = MappingProxyType(tensors)
+
+    @cached_property
+    def _roots(self) -> dict[str, np.ndarray]:
+        return {layer: self._walk.units.find(ids) for layer, ids in self._walk.produced.items()}
+
+    @cached_property
+    def _sequences(self) -> dict[Port, np.ndarray]:
+        return {port: self._walk.units.find(ids) for port, ids in self._walk.sequences.items()}
+
+    @cached_property
+    def units(self) -> Mapping[str, UnitAxis]:
+        """Every unit axis by name, locked ones included."""
+        return MappingProxyType({axis.name: axis for axis in self._partition[0]})
+
+    @property
+    def axes(self) -> Mapping[str, int]:
+        """Width of each editable axis, by the name of the first layer that produces it."""
+        return MappingProxyType({name: axis.width for name, axis in self.units.items() if axis.locked is None})
+
+    @property
+    def locked(self) -> Mapping[str, str]:
+        """Why each of the other axes is fixed: inputs, outputs, and what an operation nobody taught touches."""
+        inputs = dict.fromkeys(self._input_names.values(), "it is an input of the model")
+        axes = {name: axis.locked for name, axis in self.units.items() if axis.locked is not None}
+        return MappingProxyType({**inputs, **self._walk.fixed_layers, **axes})
+
+    @cached_property
+    def _partition(self) -> tuple[list[UnitAxis], dict[str, list[tuple[str, int]]]]:
+        """Axes, and for each producer the axes that its units consist of, with the place of each block."""
+        members: dict[int, list[tuple[str, int]]] = defaultdict(list)
+        for layer, roots in self._roots.items():
+            for place, root in enumerate(roots.tolist()):
+                members[root].append((layer, place))
+        groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for root, places in members.items():
+            groups[tuple(layer for layer, _ in places)].append(root)
+        blocks: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        axes: list[UnitAxis] = []
+        for signature, roots_of_group in groups.items():
+            axes.append(self._axis(signature, roots_of_group, members, blocks, {a.name for a in axes}))
+        for found in blocks.values():
+            found.sort(key=lambda block: block[1])
+        tangled = {layer for axis in axes if axis.locked == _TANGLED for layer, _ in axis.producers}
+        return [_lock_tangled(axis, tangled) for axis in axes], blocks
+
+    def _axis(self, signature, roots, members, blocks, taken) -> UnitAxis:
+        name = next(n for k in range(len(taken) + 1) if (n := signature[0] if k == 0 else f"{signature[0]}:{k}") not in taken)
+        starts = [place for _, place in members[roots[0]]]
+        contiguous = all(
+            place == start + i
+            for i, root in enumerate(roots)
+            for (_, place), start in zip(members[root], starts, strict=True)
+        )
+        producers = tuple(zip(signature, starts, strict=True))
+        ids = np.asarray(roots)
+        locked = self._reason(self._walk.locks, ids)
+        if not contiguous and locked is None:
+            locked = _TANGLED
+        for layer, start in producers:
+            blocks[layer].append((name, start))
+        elastic = not any(self._hit(rigid, ids) for rigid in self._walk.rigid)
+        return UnitAxis(name, len(roots), producers, locked, self._reason(self._walk.mixes, ids), elastic)
+
+    def _hit(self, ids: np.ndarray, roots: np.ndarray) -> bool:
+        return bool(np.isin(self._walk.units.find(ids), roots).any())
+
+    def _reason(self, entries: list[tuple[np.ndarray, str]], roots: np.ndarray) -> str | None:
+        return next((reason for ids, reason in entries if self._hit(ids, roots)), None)
+
+    def _members(self, axis: UnitAxis) -> np.ndarray:
+        layer, start = axis.producers[0]
+        return self._roots[layer][start : start + axis.width]
+
+    def ports(self, axis: str) -> dict[Port, AxisRule]:
+        """Axes of variables along which the units of `axis` lie, in the order in which the network meets them."""
+        return {port: self._walk.rules[port] for port in self._ports_by_axis[axis]}
+
+    @cached_property
+    def _ports_by_axis(self) -> dict[str, list[Port]]:
+        found = {}
+        for name, axis in self.units.items():
+            members = self._members(axis)
+            found[name] = [port for port, roots in self._sequences.items() if np.isin(roots, members).any()]
+        return found
+
+    def places(self, port: Port, axis: str) -> np.ndarray:
+        """Positions of the units of `axis` along one axis of a variable."""
+        if all(port not in ports for name, ports in self._ports_by_axis.items() if name != axis):
+            return np.flatnonzero(self._sequences[port] != FIXED)
+        return np.flatnonzero(np.isin(self._sequences[port], self._members(self.units[axis])))
+
+    def widths_from(self, extents: Mapping[Port, int]) -> dict[str, int]:
+        """Widths that give axes of variables these extents, as far as one axis of units alone lies along them."""
+        widths: dict[str, int] = {}
+        for port, extent in extents.items():
+            roots = self._sequences[port]
+            for name in self.axes:
+                members = self._members(self.units[name])
+                if np.isin(roots, members).all():
+                    widths[name] = extent * len(members) // len(roots)
+        return widths
+
+    @property
+    def input_numbers(self) -> tuple[int, ...]:
+        """Numbers of the input tensors, in the model's order."""
+        return tuple(self._inputs)
+
+    @property
+    def input_names(self) -> Mapping[int, str]:
+        """Names of the input tensors."""
+        return MappingProxyType(self._input_names)
+
+    @property
+    def output_numbers(self) -> tuple[int, ...]:
+        """Numbers of the output tensors, in the model's order."""
+        return self._outputs
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The operations, in an order in which they can be run."""
+        return self._calls
+
+    @property
+    def all_ports(self) -> Mapping[Port, AxisRule]:
+        """Every axis of a variable that lies along units, editable or not."""
+        return MappingProxyType(self._walk.rules)
+
+    def edited(self, edit: Resize) -> tuple[StructureGraph, dict[Port, Rearrangement]]:
+        """Carry out `edit` on labels only.
+
+        Args:
+            edit: An edit of an axis of this graph; its indices are checked by the caller.
+
+        Returns:
+            The graph after the edit, and for each axis of a variable that changes what happens to it.
+
+        Raises:
+            ValueError: If the operations of the network do not fit together afterwards.
+        """
+        gathers = {layer: self._gather(layer, edit) for layer in dict(self.units[edit.axis].producers)}
+        widths = {**self._walk.widths, **{layer: len(source) for layer, source in gathers.items()}}
+        after = StructureGraph(self._inputs, self._calls, self._outputs, self._input_names, widths)
+        after._inherit(self, edit)
+        ancestors = self._ancestors(after, gathers)
+        copies = self._copies(after, edit, gathers)
+        changes: dict[Port, Rearrangement] = {}
+        for port in self._ports_by_axis[edit.axis]:
+            old, new = self._sequences[port], after._sequences[port]
+            if (source := _follow(old, new, ancestors, port)) is not None:
+                changes[port] = Rearrangement(self._walk.rules[port], source, np.where(new == FIXED, 1, copies[new]))
+        return after, changes
+
+    def _inherit(self, before: StructureGraph, edit: Resize) -> None:
+        """Take over which units form an axis: a width edit changes how many they are, and nothing else."""
+        axes, blocks = before._partition
+        widths = {axis.name: len(edit.source) if axis.name == edit.axis else axis.width for axis in axes}
+        moved: dict[str, list[tuple[str, int]]] = {}
+        starts: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for layer, found in blocks.items():
+            place, moved[layer] = 0, []
+            for name, _ in found:
+                moved[layer].append((name, place))
+                starts[layer, name].append(place)
+                place += widths[name]
+        placed = []
+        for axis in axes:
+            queues = {layer: iter(starts[layer, axis.name]) for layer, _ in axis.producers}
+            producers = tuple((layer, next(queues[layer])) for layer, _ in axis.producers)
+            placed.append(replace(axis, width=widths[axis.name], producers=producers))
+        self.__dict__["_partition"] = (placed, moved)
+        self.__dict__["_ports_by_axis"] = before._ports_by_axis
+
+    def _gather(self, layer: str, edit: Resize) -> np.ndarray:
+        """Where each unit of a producer comes from."""
+        source, parts = np.asarray(edit.source), []
+        for name, start in self._partition[1][layer]:
+            width = self.units[name].width
+            inside = source if name == edit.axis else np.arange(width)
+            parts.append(np.where(inside == NEW, NEW, inside + start))
+        return np.concatenate(parts)
+
+    def _ancestors(self, after: StructureGraph, gathers: Mapping[str, np.ndarray]) -> np.ndarray:
+        ancestors = np.full(len(after._walk.units.parent) + 1, NEW)
+        for layer, new in after._roots.items():
+            old = self._roots[layer]
+            source = gathers.get(layer)
+            ancestors[new] = old if source is None else np.where(source == NEW, NEW, old[source])
+        return ancestors
+
+    def _copies(self, after: StructureGraph, edit: Resize, gathers: Mapping[str, np.ndarray]) -> np.ndarray:
+        copies = np.ones(len(after._walk.units.parent) + 1, np.int64)
+        layer, _ = self.units[edit.axis].producers[0]
+        place = 0
+        for name, _ in self._partition[1][layer]:
+            width = len(edit.source) if name == edit.axis else self.units[name].width
+            if name == edit.axis:
+                copies[after._roots[layer][place : place + width]] = edit.copies()
+            place += width
+        return copies
+
+
+def _follow(old: np.ndarray, new: np.ndarray, ancestors: np.ndarray, port: Port) -> np.ndarray | None:
+    """Match the k-th occurrence of each unit with the k-th of its ancestor; `None` when nothing moves."""
+    wanted = np.where(new == FIXED, FIXED, ancestors[new])
+    fresh = (new != FIXED) & (wanted == NEW)
+    if len(old) == len(new) and np.array_equal(old, wanted) and not fresh.any() and len(np.unique(new)) == len(np.unique(old)):
+        return None
+    if len(new) > len(old) and fresh[len(old) :].all() and np.array_equal(wanted[: len(old)], old):
+        return np.where(fresh, NEW, np.arange(len(new)))
+    span = max(len(old), len(new)) + 1
+    order = np.argsort(keys_old := old * span + occurrences(old))
+    keys_new = wanted * span + occurrences(new)
+    found = np.searchsorted(keys_old[order], keys_new)
+    source = np.where(fresh, NEW, order[np.minimum(found, len(old) - 1)] if len(old) else NEW)
+    if (~fresh & (keys_old[source] != keys_new)).any():
+        raise ValueError(
+            f"The edit cannot be followed through '{port.key}': after it, units would lie there more often than before."
+        )
+    return source

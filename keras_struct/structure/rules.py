@@ -1,0 +1,62 @@
+"""How a layer's variables use units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Role = Literal["produce", "consume", "carry"]
+
+
+class Port(NamedTuple):
+    """One axis of one variable of one layer."""
+
+    layer: str
+    variable: str
+    axis: int
+
+    @property
+    def key(self) -> str:
+        """`layer/variable`, as new weights are keyed."""
+        return f"{self.layer}/{self.variable}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the labels of units become the positions of a variable's axis.
+
+    Attributes:
+        repeat: Each label this many times in a row (a depthwise convolution with a depth multiplier).
+        tile: The whole sequence this many times (the four gates of an LSTM kernel).
+    """
+
+    repeat: int = 1
+    tile: int = 1
+
+    def positions(self, ids: np.ndarray) -> np.ndarray:
+        """Lay out the labels `ids` along the variable's axis."""
+        return np.tile(np.repeat(ids, self.repeat), self.tile)
+
+
+@dataclass(frozen=True)
+class AxisRule:
+    """One axis of one variable that runs along units.
+
+    Attributes:
+        variable: Name of the variable in its layer, for example `"kernel"`.
+        axis: Axis of the variable, non-negative.
+        role: `"produce"`: the layer makes these units; `"consume"`: it reads them; `"carry"`: they pass through it and
+            it holds something for each, like a scale.
+        layout: How unit labels become positions along the axis.
+        new: Value of an entry without ancestor, unless the edit brings values.
+        size: Attribute of the layer that holds the number of units produced, for example `"units"`.
+    """
+
+    variable: str
+    axis: int
+    role: Role
+    layout: Layout = Layout()
+    new: float = 0.0
+    size: str | None = None
