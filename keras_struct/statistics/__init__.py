@@ -1,0 +1,24 @@
+"""What is measured: directions that activations use, units that would add one, and what a network costs."""
+
+# Imported here and not on first use: some functions carry the name of their module, which a later import of that module
+# would put in their place. None of these modules imports Keras or a backend before it has a model to look at.
+from keras_struct.statistics.candidates import Border, CandidateScorer, border
+from keras_struct.statistics.effective_dimension import effective_dimension, gram, numerical_rank, rank_of_gram
+from keras_struct.statistics.flops import flops, flops_per_layer, parameters, parameters_per_layer, register_flops
+from keras_struct.statistics.orthogonality_gap import orthogonality_gap
+
+__all__ = [
+    "Border",
+    "CandidateScorer",
+    "border",
+    "effective_dimension",
+    "flops",
+    "flops_per_layer",
+    "gram",
+    "numerical_rank",
+    "orthogonality_gap",
+    "parameters",
+    "parameters_per_layer",
+    "rank_of_gram",
+    "register_flops",
+]
