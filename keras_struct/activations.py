@@ -1,0 +1,25 @@
+"""Activations for units that start from zero."""
+
+from __future__ import annotations
+
+import keras
+
+
+@keras.saving.register_keras_serializable("keras_struct")
+def relu1(x):
+    """ReLU whose derivative at 0 is 1.
+
+    A unit that is added with zero incoming weights has pre-activation 0 everywhere. Plain `relu` has derivative 0 there,
+    so such a unit would never train; this one passes the gradient (σ(x) = x for x >= 0, else 0).
+
+    Args:
+        x: Tensor of any shape and floating dtype.
+
+    Returns:
+        Tensor of the same shape and dtype.
+
+    References:
+        Evci et al., *GradMax: Growing Neural Networks using Gradient Information*, ICLR 2022, section 3.
+    """
+    x = keras.ops.convert_to_tensor(x)
+    return x * keras.ops.cast(x >= 0, x.dtype)

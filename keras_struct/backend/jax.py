@@ -1,0 +1,97 @@
+"""Edits on JAX: values are plain arrays, and `jax.jit` compiles anew for a new shape by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from keras_struct.backend import keras_internals as internals
+
+ELASTIC = False
+DOUBLE = False
+
+
+def read(variable: Any) -> np.ndarray:
+    """Copy the value of a Keras variable."""
+    return np.array(variable._value)
+
+
+def write(variable: Any, value: np.ndarray) -> bool:
+    """Give a Keras variable a value of any shape. Returns False: a new shape is compiled without being asked."""
+    variable._value = jnp.asarray(value, dtype=variable._value.dtype)
+    internals.set_shape(variable, value.shape)
+    return False
+
+
+def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
+    """Nothing to do: shapes are part of a compiled step. Returns False."""
+    return False
+
+
+def prepare_optimizer(optimizer: Any) -> None:
+    """Nothing to do: an optimizer looks at shapes when it runs."""
+
+
+def add_bias(outputs: Any, bias: Any, channels_first: bool = False) -> Any:
+    """Add one number to each channel."""
+    rank = len(outputs.shape)
+    shape = (1, -1) + (1,) * (rank - 2) if channels_first else (1,) * (rank - 1) + (-1,)
+    return keras.ops.add(outputs, keras.ops.reshape(bias, shape))
+
+
+def before_edit(model: Any) -> None:
+    """Bring the values that a running `fit` holds back into the variables."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
+def after_edit(model: Any, layers: Iterable[Any]) -> None:
+    """Nothing to do: a running `fit` reads the variables again after a sync."""
+
+
+def refuse_distribution(model: Any) -> None:
+    """Nothing to do: `keras.distribution` is checked by the caller."""
+
+
+def tapped_train_function(model: Any) -> Callable:
+    """Return Keras's train function; batches are seen on their way in."""
+    type(model).make_plain_train_function(model)
+    run = model.train_function
+
+    def train_function(state, iterator):
+        return run(state, _tap(model, iterator))
+
+    return train_function
+
+
+def _tap(model: Any, iterator: Any) -> Any:
+    for data in iterator:
+        model._structural.remember(data[0] if isinstance(data, tuple | list) else data)
+        yield data
+
+
+def skipping(model: Any, run: Callable) -> Callable:
+    """Return a train function that leaves out as many executions as a resumed run has behind it in its epoch."""
+
+    def train_function(state, iterator):
+        found = model._structural
+        found.skipped = found.skip > 0
+        if found.skipped:
+            found.skip -= 1
+            for _ in range(model.steps_per_execution):
+                next(iterator)
+            return {}, state
+        return run(state, iterator)
+
+    return train_function
+
+
+def compiled(function: Callable) -> Callable:
+    """Leave a function of tensors as it is: Keras variables cannot be captured by `jax.jit`."""
+    return function
+
+

@@ -1,0 +1,107 @@
+"""Every private attribute of Keras that the library touches, each pinned by a test in `tests/backend`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+
+def functional_of(model: Any) -> Any:
+    """Return the Functional network behind a Functional or Sequential model; `None` if it has none (yet)."""
+    if isinstance(model, keras.Sequential):
+        return getattr(model, "_functional", None)
+    return model if hasattr(model, "_nodes_by_depth") else None
+
+
+def structured_ends(model: Any) -> tuple[Any, Any]:
+    """Inputs and outputs of a Functional or Sequential model, in the structure in which it takes and returns them."""
+    functional = functional_of(model)
+    return functional._inputs_struct, functional._outputs_struct
+
+
+def nodes_in_order(functional: Any) -> Iterator[Any]:
+    """Calls of operations in an order in which they can be run. Input layers are left out."""
+    for depth in sorted(functional._nodes_by_depth, reverse=True):
+        for node in functional._nodes_by_depth[depth]:
+            if not node.is_input:
+                yield node
+
+
+def node_tensors(node: Any) -> tuple[list[Any], list[Any]]:
+    """Symbolic tensors that go into and come out of a call."""
+    return list(node.input_tensors), list(node.output_tensors)
+
+
+def extra_arguments(node: Any) -> bool:
+    """Whether a call passes a tensor beside the layer's inputs, by keyword."""
+    return any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(dict(node.arguments.kwargs)))
+
+
+def set_symbolic_shape(tensor: Any, shape: tuple[int | None, ...]) -> None:
+    """Give a symbolic tensor the shape that it has after an edit."""
+    tensor._shape = tuple(shape)
+
+
+def build_shapes(layer: Any) -> dict[str, Any] | None:
+    """Shapes that a layer was built with, as it will save them."""
+    return getattr(layer, "_build_shapes_dict", None)
+
+
+def set_build_shape(layer: Any, shape: Any) -> None:
+    """Replace the recorded build shape of a layer with a single build argument."""
+    shapes = build_shapes(layer)
+    if shapes and len(shapes) == 1:
+        layer._build_shapes_dict = {next(iter(shapes)): shape}
+
+
+def own_variables(layer: Any) -> dict[str, Any]:
+    """Variables that a layer holds itself, not those of layers inside it, by name; none for a bare operation."""
+    if not isinstance(layer, keras.layers.Layer):
+        return {}
+    held = [*layer._trainable_variables, *layer._non_trainable_variables]
+    return {variable.name: variable for variable in held}
+
+
+def set_shape(variable: Any, shape: tuple[int, ...]) -> None:
+    """Tell a Keras variable its shape."""
+    variable._shape = tuple(int(extent) for extent in shape)
+
+
+def forget_compiled_functions(model: Any) -> None:
+    """Have `fit`, `evaluate` and `predict` trace their steps anew, also in the middle of a running `fit`."""
+    training = getattr(model, "train_function", None) is not None
+    model.train_function = model.test_function = model.predict_function = None
+    if training:
+        model.make_train_function()
+
+
+def start_at_epoch(model: Any, epoch: int) -> None:
+    """Let a `fit` that is about to begin start at an epoch, as `BackupAndRestore` does."""
+    model._initial_epoch = epoch
+
+
+def rekey_optimizer(optimizer: Any) -> None:
+    """Tell an optimizer that the values behind its variables were replaced."""
+    for opt in optimizer_chain(optimizer):
+        if getattr(opt, "_trainable_variables", None):
+            indices = {opt._var_key(variable): i for i, variable in enumerate(opt._trainable_variables)}
+            opt._trainable_variables_indices = indices
+
+
+def optimizer_chain(optimizer: Any) -> list[Any]:
+    """An optimizer and the one it wraps, if it does (`LossScaleOptimizer`)."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [optimizer] if inner is None else [optimizer, inner]
+
+
+def filled_arguments(node: Any, values: dict[int, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments of a call with its symbolic tensors replaced, by their `id`."""
+    args, kwargs = node.arguments.fill_in(values)
+    return list(args), dict(kwargs)
+
+
+def takes_training(operation: Any) -> bool:
+    """Whether a layer's `call` has a `training` argument."""
+    return bool(getattr(operation, "_call_has_training_arg", False))

@@ -1,0 +1,102 @@
+"""Which variables an optimizer keeps for which weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_struct.backend import keras_internals as internals
+
+_COPIES_EVERYWHERE = {"average"}
+_COPIES = {"ScheduleFreeAdamW": {"momentum"}}
+_NEEDS_STATIC_SHAPES = ("Muon",)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One variable of the optimizer that belongs to one weight and has its shape.
+
+    Attributes:
+        variable: The optimizer's variable.
+        reference: The weight.
+        initial: Value of a fresh entry.
+        copies: Whether the slot holds a copy of the weight (moving averages), so that new entries start from the weight.
+    """
+
+    variable: Any
+    reference: Any
+    initial: float
+    copies: bool
+
+
+def slots_of(optimizer: Any) -> list[Slot]:
+    """Find the slots of a built optimizer, by building its twin and listening.
+
+    Args:
+        optimizer: A built Keras optimizer.
+
+    Returns:
+        Its slots; a slot's place among the optimizer's variables is that of the twin's.
+
+    Raises:
+        ValueError: If the optimizer keeps variables whose shape does not follow the weights' (Adafactor).
+    """
+    holder = internals.optimizer_chain(optimizer)[-1]
+    _refuse_unknown(holder)
+    weights = list(holder._trainable_variables)
+    twin = type(holder).from_config(holder.get_config())
+    heard = _listen(twin, lambda: twin.build(weights))
+    places = {id(variable): i for i, variable in enumerate(twin.variables)}
+    if len(twin.variables) != len(holder.variables):
+        raise ValueError(_unknown(holder, "its variables differ from those of a freshly built optimizer of its kind"))
+    slots = [_slot(holder, holder.variables[places[id(slot)]], *rest) for slot, *rest in heard]
+    known = {id(slot.variable) for slot in slots}
+    if stray := [v.path for v in holder.variables if id(v) not in known and len(v.shape) > 0]:
+        raise ValueError(_unknown(holder, f"it keeps {stray[0]} and others that do not have the shape of a weight"))
+    return slots
+
+
+def needs_static_shapes(optimizer: Any) -> bool:
+    """Whether an optimizer looks at the shapes of weights while its step is traced."""
+    return any(type(opt).__name__ in _NEEDS_STATIC_SHAPES for opt in internals.optimizer_chain(optimizer))
+
+
+def _refuse_unknown(optimizer: Any) -> None:
+    if type(optimizer).__name__ in ("Adafactor", "MultiOptimizer") or not hasattr(optimizer, "_trainable_variables"):
+        raise ValueError(_unknown(optimizer, "its slots do not have the shape of the weights"))
+
+
+def _unknown(optimizer: Any, why: str) -> str:
+    return (
+        f"StructuralModel cannot carry the state of the optimizer {type(optimizer).__name__} over a change of structure: "
+        f"{why}. Compile with another one, for example Adam, AdamW, SGD with momentum, RMSprop, Lion or Muon."
+    )
+
+
+def _listen(optimizer: Any, build: Callable[[], None]) -> list[tuple[Any, Any, Any, str]]:
+    heard: list[tuple[Any, Any, Any, str]] = []
+    original = optimizer.add_variable_from_reference
+
+    def listen(reference_variable, name=None, initializer="zeros"):
+        slot = original(reference_variable, name=name, initializer=initializer)
+        heard.append((slot, reference_variable, initializer, name or ""))
+        return slot
+
+    object.__setattr__(optimizer, "add_variable_from_reference", listen)
+    build()
+    return heard
+
+
+def _slot(optimizer: Any, variable: Any, reference: Any, initializer: Any, name: str) -> Slot:
+    copies = name in _COPIES_EVERYWHERE | _COPIES.get(type(optimizer).__name__, set())
+    start = keras.ops.convert_to_numpy(keras.initializers.get(initializer)(shape=(1,), dtype="float32"))
+    return Slot(variable, reference, float(start[0]), copies)
+
+
+def rebuild(optimizer: Any, weights: Sequence[Any]) -> None:
+    """Build an optimizer that is not built yet."""
+    if not optimizer.built:
+        optimizer.build(list(weights))

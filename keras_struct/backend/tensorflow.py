@@ -1,0 +1,175 @@
+"""Elastic variables on TensorFlow: their shape is unknown along unit axes, so that compiled steps survive edits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_struct.backend import keras_internals as internals
+
+ELASTIC = True
+DOUBLE = True
+
+
+class ElasticVariable(keras.Variable):
+    """Keras variable that says, while a function is traced, that it does not know its extent along unit axes.
+
+    Otherwise operations that compare shapes would see a number here and none in the activations. Convolutions, for one,
+    would take the two for different and fall back to a path that is three times slower.
+    """
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """The present shape when executed eagerly, the static one when traced."""
+        return super().shape if tf.executing_eagerly() else self._value.shape
+
+
+def prepare_optimizer(optimizer: Any) -> None:
+    """Have an optimizer reset its gradient accumulators to zeros of their present shape, not of that when traced."""
+    for opt in internals.optimizer_chain(optimizer):
+        if getattr(opt, "_accumulated_gradients", None):
+            object.__setattr__(opt, "_backend_reset_gradient_accumulators", lambda opt=opt: _reset_accumulators(opt))
+
+
+def _reset_accumulators(optimizer: Any) -> None:
+    for accumulator in optimizer._accumulated_gradients:
+        if accumulator is not None:
+            accumulator.value.assign(tf.zeros_like(accumulator.value))
+
+
+def read(variable: Any) -> np.ndarray:
+    """Copy the value of a Keras variable."""
+    holder = variable._value
+    return tf.raw_ops.ReadVariableOp(resource=holder.handle, dtype=holder.dtype).numpy()
+
+
+def write(variable: Any, value: np.ndarray) -> bool:
+    """Give a Keras variable a value of any shape.
+
+    Returns:
+        Whether a compiled step that uses the variable must be traced anew.
+    """
+    holder = variable._value
+    fits = holder.shape.is_compatible_with(value.shape)
+    if fits:
+        tf.raw_ops.AssignVariableOp(resource=holder.handle, value=tf.constant(value, dtype=holder.dtype))
+    else:
+        variable._value = _holder(variable, tf.convert_to_tensor(value, dtype=holder.dtype), value.shape)
+    internals.set_shape(variable, value.shape)
+    return not fits
+
+
+def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
+    """Make the shape of a variable unknown along `axes` and known elsewhere; its value stays bit-identical.
+
+    Returns:
+        Whether the object behind the variable was replaced.
+    """
+    holder, loose = variable._value, set(axes)
+    shape = [None if axis in loose else extent for axis, extent in enumerate(variable.shape)]
+    if holder.shape.as_list() == shape:
+        return False
+    variable.__class__ = ElasticVariable if loose else keras.Variable
+    variable._value = _holder(variable, holder.read_value(), shape)
+    return True
+
+
+def _holder(variable: Any, value: Any, shape: Any) -> tf.Variable:
+    old = variable._value
+    return tf.Variable(
+        value,
+        shape=tf.TensorShape(shape),
+        dtype=old.dtype,
+        trainable=variable.trainable,
+        name=variable.name,
+        aggregation=old.aggregation,
+        synchronization=old.synchronization,
+    )
+
+
+def add_bias(outputs: Any, bias: Any, channels_first: bool = False) -> Any:
+    """Add one number to each channel, by the operation that TensorFlow fuses with the one before it."""
+    bias = tf.convert_to_tensor(bias)
+    return tf.nn.bias_add(outputs, bias, "NC..." if channels_first else "N...C")
+
+
+def before_edit(model: Any) -> None:
+    """Nothing to do: variables always hold the current values."""
+
+
+def after_edit(model: Any, layers: Iterable[Any]) -> None:
+    """Nothing to do: Keras variables are the only holders of values."""
+
+
+def refuse_distribution(model: Any) -> None:
+    """Raise when the model lives under a distribution strategy.
+
+    Raises:
+        ValueError: Under `tf.distribute`.
+    """
+    if tf.distribute.has_strategy() or getattr(model, "_distribute_strategy", None) is not None:
+        raise ValueError(
+            "StructuralModel cannot be trained under a tf.distribute strategy: an edit would have to change every "
+            "replica at once. Build and compile the model outside of the strategy's scope."
+        )
+
+
+def tapped_train_function(model: Any) -> Callable:
+    """Return Keras's compiled train function, which also returns the inputs of its (last) batch."""
+
+    def step(data):
+        logs = model.train_step(data)
+        return logs, _inputs(data)
+
+    run = model._make_function(step)
+
+    def train_function(iterator):
+        logs, inputs = run(iterator)
+        model._structural.remember(inputs)
+        return logs
+
+    return train_function
+
+
+def _inputs(data: Any) -> Any:
+    return data[0] if isinstance(data, tuple | list) else data
+
+
+def skipping(model: Any, run: Callable) -> Callable:
+    """Return a train function that leaves out as many executions as a resumed run has behind it in its epoch."""
+
+    def train_function(iterator):
+        found = model._structural
+        found.skipped = found.skip > 0
+        if found.skipped:
+            found.skip -= 1
+            for _ in range(model.steps_per_execution):
+                next(iterator)
+            return {}
+        return run(iterator)
+
+    return train_function
+
+
+def compiled(function: Callable) -> Callable:
+    """Compile a function of tensors; a change of width does not trace it anew.
+
+    The first argument keeps its shape but for the number of samples; every extent of the others is left open.
+    """
+    run = tf.function(tf.autograph.experimental.do_not_convert(function))
+    traced: dict[Any, Callable] = {}
+
+    def call(inputs: Any, *others: Any) -> Any:
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, (inputs, *others))
+        key = str([(t.dtype, t.shape.rank) for t in tf.nest.flatten(tensors)])
+        if key not in traced:
+            first = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors[0])
+            rest = tf.nest.map_structure(lambda t: tf.TensorSpec([None] * t.shape.rank, t.dtype), tensors[1:])
+            traced[key] = run.get_concrete_function(first, *rest)
+        return traced[key](*tensors)
+
+    return call

@@ -1,0 +1,99 @@
+"""Edits on PyTorch: eager, so a new parameter is all that a new width needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+
+from keras_struct.backend import keras_internals as internals
+
+ELASTIC = False
+DOUBLE = True
+
+
+def read(variable: Any) -> np.ndarray:
+    """Copy the value of a Keras variable."""
+    value = variable._value.detach().cpu()
+    return value.float().numpy().copy() if value.dtype == torch.bfloat16 else value.numpy().copy()
+
+
+def write(variable: Any, value: np.ndarray) -> bool:
+    """Give a Keras variable a value of any shape. Returns False: nothing is compiled."""
+    old = variable._value
+    tensor = torch.tensor(np.ascontiguousarray(value)).to(dtype=old.dtype, device=old.device)
+    variable._value = torch.nn.Parameter(tensor, requires_grad=old.requires_grad)
+    internals.set_shape(variable, value.shape)
+    return False
+
+
+def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
+    """Nothing to do: eager operations take any shape. Returns False."""
+    return False
+
+
+def prepare_optimizer(optimizer: Any) -> None:
+    """Nothing to do: an optimizer looks at shapes when it runs."""
+
+
+def add_bias(outputs: Any, bias: Any, channels_first: bool = False) -> Any:
+    """Add one number to each channel."""
+    rank = len(outputs.shape)
+    shape = (1, -1) + (1,) * (rank - 2) if channels_first else (1,) * (rank - 1) + (-1,)
+    return keras.ops.add(outputs, keras.ops.reshape(bias, shape))
+
+
+def before_edit(model: Any) -> None:
+    """Nothing to do: variables always hold the current values."""
+
+
+def after_edit(model: Any, layers: Iterable[Any]) -> None:
+    """Tell the PyTorch modules behind the layers about their new parameters."""
+    for layer in (*layers, model):
+        if hasattr(layer, "_torch_params"):
+            layer._track_variables()
+
+
+def refuse_distribution(model: Any) -> None:
+    """Nothing to do: `keras.distribution` is checked by the caller."""
+
+
+def tapped_train_function(model: Any) -> Callable:
+    """Return Keras's train function; batches are seen on their way in."""
+    type(model).make_plain_train_function(model)
+    run = model.train_function
+
+    def train_function(data):
+        batches = list(data)
+        for batch in batches:
+            model._structural.remember(batch[0] if isinstance(batch, tuple | list) else batch)
+        return run(iter(batches))
+
+    return train_function
+
+
+def skipping(model: Any, run: Callable) -> Callable:
+    """Return a train function that leaves out as many executions as a resumed run has behind it in its epoch."""
+
+    def train_function(data):
+        found = model._structural
+        found.skipped = found.skip > 0
+        if found.skipped:
+            found.skip -= 1
+            return {}
+        return run(data)
+
+    return train_function
+
+
+def compiled(function: Callable) -> Callable:
+    """Run a function of tensors without recording gradients."""
+
+    def run(*args):
+        with torch.no_grad():
+            return function(*args)
+
+    return run

@@ -1,0 +1,6 @@
+"""What a user puts into a model."""
+
+from keras_struct.layers.conv import GrowableConv1D, GrowableConv2D, GrowableConv3D
+from keras_struct.layers.dense import GrowableDense
+
+__all__ = ["GrowableConv1D", "GrowableConv2D", "GrowableConv3D", "GrowableDense"]

@@ -1,0 +1,210 @@
+"""Compute everything an edit will write, check it, and change nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_struct.backend import current
+from keras_struct.backend import keras_internals as internals
+from keras_struct.backend.optimizer_slots import Slot
+from keras_struct.structure.edits import Resize, Values
+from keras_struct.structure.graph import Rearrangement, StructureGraph
+from keras_struct.structure.remap import NEW, remap
+from keras_struct.structure.rules import Port
+from keras_struct.surgery.trace import Network
+
+NewSlots = Literal["initial", "mean"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an edit will write.
+
+    Attributes:
+        edit: The edit.
+        graph: The structure afterwards.
+        writes: Each variable with its value before and afterwards.
+        sizes: Layers and their attribute that holds the number of units, with its new value.
+        changes: What happens along each axis of a variable.
+    """
+
+    edit: Resize
+    graph: StructureGraph
+    writes: list[tuple[Any, np.ndarray, np.ndarray]]
+    sizes: list[tuple[Any, str, int]]
+    changes: Mapping[Port, Rearrangement]
+
+
+def plan(
+    network: Network,
+    edit: Resize,
+    slots: Sequence[Slot] = (),
+    preserve: bool = True,
+    new_slots: NewSlots = "initial",
+    limits: Mapping[str, int] | None = None,
+) -> Plan:
+    """Work out an edit.
+
+    Args:
+        network: The model as a graph of units.
+        edit: The edit.
+        slots: Optimizer variables that follow the weights.
+        preserve: Refuse edits that no choice of weights can make function-preserving.
+        new_slots: What optimizer slots hold for units without ancestor: `"initial"`, as freshly built, or `"mean"`, the
+            mean over the existing units. Copies of a unit inherit its slots.
+        limits: Largest width of each axis.
+
+    Returns:
+        The plan; nothing has been changed.
+
+    Raises:
+        ValueError: If the axis is unknown or fixed, an index is out of range, no unit would be left, a limit would be
+            passed, or values have the wrong shape or dtype or are not finite.
+    """
+    check_axis(network.graph, edit.axis)
+    _check_source(network.graph, edit, limits or {})
+    axis = network.graph.units[edit.axis]
+    if preserve and axis.mixes is not None:
+        raise ValueError(
+            f"Cannot edit axis '{edit.axis}' and keep the function: {axis.mixes}. Pass preserve=False to edit it all the "
+            "same and accept another output."
+        )
+    graph, changes = network.graph.edited(edit)
+    by_variable: dict[tuple[str, str], dict[int, Rearrangement]] = defaultdict(dict)
+    for port, change in changes.items():
+        by_variable[port.layer, port.variable][port.axis] = change
+    _check_keys(edit.values, by_variable)
+    writes: list[tuple[Any, np.ndarray, np.ndarray]] = []
+    fresh: list[tuple[Rearrangement, int, np.ndarray]] = []
+    for (layer, name), axes in by_variable.items():
+        variable = internals.own_variables(network.layers[layer])[name]
+        old = current().read(variable)
+        value = _weight(old, layer, name, axes, edit)
+        writes.append((variable, old, value))
+        fresh += [(change, a, value) for a, change in axes.items() if value.ndim > 1 or change.rule.role == "consume"]
+        for slot in (slot for slot in slots if slot.reference is variable):
+            held = current().read(slot.variable)
+            writes.append((slot.variable, held, _slot(slot, held, axes, value, new_slots)))
+    _check_not_dead(edit, fresh)
+    return Plan(edit, graph, writes, _sizes(network, graph, changes), changes)
+
+
+def check_axis(graph: StructureGraph, name: str) -> None:
+    """Raise unless `name` is an axis that can be edited."""
+    if name in graph.axes:
+        return
+    if (reason := graph.locked.get(name)) is not None:
+        raise ValueError(f"Cannot edit axis '{name}': {reason}. Editable axes: {_listed(graph.axes)}.")
+    tied = next((a.name for a in graph.units.values() if any(layer == name for layer, _ in a.producers)), None)
+    hint = f" The units of layer '{name}' belong to axis '{tied}'." if tied else ""
+    raise ValueError(f"Cannot edit axis {name!r}: there is no such axis.{hint} Editable axes: {_listed(graph.axes)}.")
+
+
+def _listed(axes: Mapping[str, int]) -> str:
+    return ", ".join(f"'{name}' ({width} units)" for name, width in axes.items()) or "none"
+
+
+def _check_source(graph: StructureGraph, edit: Resize, limits: Mapping[str, int]) -> None:
+    width, wrong = graph.units[edit.axis].width, []
+    wrong = [i for i in edit.source if not NEW <= i < width]
+    if wrong:
+        raise ValueError(
+            f"Cannot edit axis '{edit.axis}': it has {width} units, numbered 0 to {width - 1}, but `source` names "
+            f"{wrong}. If the indices were measured before another edit, map them through that edit first."
+        )
+    if not edit.source:
+        raise ValueError(f"Cannot prune all {width} units of axis '{edit.axis}': keep at least one, or remove the layer itself.")
+    limit = limits.get(edit.axis)
+    if limit is not None and len(edit.source) > limit and len(edit.source) > width:
+        raise ValueError(
+            f"Cannot grow axis '{edit.axis}' to {len(edit.source)} units: its limit is {limit}. Raise `max_units` (or "
+            "`max_filters`) of its layers, or add fewer units."
+        )
+
+
+def _check_keys(values: Values, by_variable: Mapping[tuple[str, str], Mapping[int, Rearrangement]]) -> None:
+    known = {f"{layer}/{name}" for layer, name in by_variable}
+    known |= {f"{layer}/{name}/{axis}" for (layer, name), axes in by_variable.items() for axis in axes}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"Values for {unknown} belong to no variable of the edited axis. Expected keys among {sorted(known)}.")
+
+
+def _weight(old: np.ndarray, layer: str, name: str, axes: Mapping[int, Rearrangement], edit: Resize) -> np.ndarray:
+    """New value of a weight: gather, divide outgoing weights among copies, then fill in what is new."""
+    value = old
+    for axis, change in axes.items():
+        value = remap(value, axis, change.source, change.rule.new)
+        if change.rule.role == "consume" and (change.copies > 1).any():
+            value = value / _along(change.copies, axis, value.ndim).astype(value.dtype)
+    for axis, change in sorted(axes.items(), key=lambda item: item[1].rule.role == "consume"):
+        given = edit.values.get(f"{layer}/{name}/{axis}")
+        if given is None and (len(axes) == 1 or change.rule.role == "produce"):
+            given = edit.values.get(f"{layer}/{name}")
+        if given is not None:
+            place = (slice(None),) * axis + (change.source == NEW,)
+            value[place] = _checked(given, value[place].shape, f"{layer}/{name}")
+        elif change.rule.role == "consume" and (change.source == NEW).any():
+            value[(slice(None),) * axis + (change.source == NEW,)] = 0
+    return value
+
+
+def _checked(given: np.ndarray, shape: tuple[int, ...], key: str) -> np.ndarray:
+    if given.dtype.kind not in "fiu" and given.dtype.name != "bfloat16":
+        raise ValueError(f"Values for '{key}' have dtype {given.dtype}: expected numbers.")
+    if given.shape != shape:
+        raise ValueError(f"Values for '{key}' have shape {given.shape}: expected {shape}, the new entries only.")
+    if not np.isfinite(given.astype(np.float64)).all():
+        raise ValueError(f"Values for '{key}' hold NaN or infinity: compute them anew, or leave them out for the default.")
+    return given
+
+
+def _along(vector: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    return vector.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def _slot(
+    slot: Slot, value: np.ndarray, axes: Mapping[int, Rearrangement], weight: np.ndarray, new_slots: NewSlots
+) -> np.ndarray:
+    """New value of an optimizer slot: the weight's gathers; a copy of the weight also takes its new entries."""
+    for axis, change in axes.items():
+        new = value.mean(axis=axis, keepdims=True) if new_slots == "mean" else slot.initial
+        value = remap(value, axis, change.source, new)
+        if slot.copies and change.rule.role == "consume" and (change.copies > 1).any():
+            value = value / _along(change.copies, axis, value.ndim).astype(value.dtype)
+    for axis, change in axes.items() if slot.copies else ():
+        place = (slice(None),) * axis + (change.source == NEW,)
+        value[place] = weight[place]
+    return value
+
+
+def _check_not_dead(edit: Resize, fresh: list[tuple[Rearrangement, int, np.ndarray]]) -> None:
+    """Refuse a new unit that nothing enters and nothing leaves: its gradient would be zero for ever."""
+    if not edit.new_units:
+        return
+    moving = dict.fromkeys(("produce", "consume"), False)
+    for change, axis, value in fresh:
+        if change.rule.role in moving and (change.source == NEW).any():
+            entries = np.moveaxis(value, axis, 0)[change.source == NEW]
+            alive = np.abs(entries.astype(np.float64)).reshape(len(entries), -1).max(axis=1) > 0
+            units = alive.reshape(-1, len(edit.new_units)) if alive.size % len(edit.new_units) == 0 else alive[None]
+            moving[change.rule.role] = np.logical_or(moving[change.rule.role], units.any(axis=0))
+    dead = ~np.logical_or(moving["produce"], moving["consume"])
+    if np.any(dead):
+        which = [edit.new_units[i] for i in np.flatnonzero(np.broadcast_to(dead, len(edit.new_units)))]
+        raise ValueError(
+            f"Cannot add units {which} of axis '{edit.axis}': neither incoming nor outgoing weights are given, so their "
+            "gradient would be zero for ever. Pass `values`, or an initializer such as RandomFanIn()."
+        )
+
+
+def _sizes(network: Network, graph: StructureGraph, changes: Mapping[Port, Rearrangement]) -> list[tuple[Any, str, int]]:
+    found = []
+    for port, change in changes.items():
+        if change.rule.role == "produce" and change.rule.size:
+            found.append((network.layers[port.layer], change.rule.size, len(change.source)))
+    return found
