@@ -1,0 +1,84 @@
+"""Structural training of a plain Keras model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_struct.models.evolution import Evolution
+from keras_struct.models.stepping import StructuralStepping
+from keras_struct.probes import StructureProbe
+from keras_struct.structure.events import StructureLog
+
+
+class StructuralTraining(StructuralStepping):
+    """Changes the structure of a plain `keras.Model` while its `fit` runs.
+
+    Keras callbacks never see the batch, so the structure is measured on the `probe` that is given here. Layers stay the
+    stock ones; where a stock layer cannot take a new width without it, the training step is traced anew, which
+    `callback.retraces` counts. A `StructuralModel` needs no callback: `compile(strategy=...)` does the same there.
+
+    Args:
+        strategy: When, where, how many and how to edit.
+        probe: Inputs on which the structure is measured: an array `(samples, ...)` or a structure of them, with more
+            samples (times positions, for convolutions) than any layer may have units. Not needed by strategies that
+            only look at weights.
+
+    Raises:
+        ValueError: When training begins: if the strategy needs a probe and has none or too small a one, has no layer to
+            act on, or the model is a `StructuralModel` with a strategy of its own.
+
+    Example:
+        >>> training = StructuralTraining(NorthSelect(max_units=16), probe=x)
+        >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[training])
+        >>> training.structure.axes["hidden"] >= 8
+        True
+    """
+
+    def __init__(self, strategy: Any, probe: Any = None) -> None:
+        super().__init__(None)
+        self.strategy = strategy
+        self.probe_inputs = probe
+        if strategy.needs_inputs and probe is None:
+            raise ValueError(
+                f"{type(strategy).__name__} measures activations, and a callback never sees the training batches: pass "
+                "StructuralTraining(strategy, probe=x[:1024])."
+            )
+
+    @property
+    def structure_log(self) -> StructureLog:
+        """Every edit so far, oldest first."""
+        return StructureLog() if self.evolution is None else self.evolution.log
+
+    @property
+    def structure(self) -> Any:
+        """The units of the model, as `StructuralModel.structure`; `None` before training."""
+        return None if self.evolution is None else self.evolution.graph
+
+    @property
+    def retraces(self) -> int:
+        """How often the training step had to be traced anew."""
+        return 0 if self.evolution is None else self.evolution.retraces
+
+    def on_train_begin(self, logs=None):
+        """Read the model's structure and measure the baseline."""
+        if self.evolution is None or self.evolution.model is not self.model:
+            self.evolution = self._begin()
+        super().on_train_begin(logs)
+
+    def _begin(self) -> Evolution:
+        own = getattr(self.model, "_structural", None)
+        if own is not None and own.strategy is not None:
+            raise ValueError(
+                "The model is a StructuralModel that was compiled with a strategy of its own: use either that, or "
+                "StructuralTraining with a plain Keras model."
+            )
+        evolution = Evolution(self.model) if own is None else own
+        self.strategy.check(dict(evolution.graph.axes), dict(evolution.graph.locked))
+        evolution.strategy, evolution.fixed_probe = self.strategy, self.probe_inputs
+        self._check_probe(evolution.probe, evolution)
+        evolution.follow_optimizer()
+        return evolution
+
+    def _check_probe(self, probe: StructureProbe, evolution: Evolution) -> None:
+        if self.probe_inputs is not None:
+            evolution.check_probe()

@@ -1,0 +1,5 @@
+"""To stock Keras."""
+
+from keras_struct.export.plain import to_plain
+
+__all__ = ["to_plain"]

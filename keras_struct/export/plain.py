@@ -1,0 +1,43 @@
+"""The same network in stock Keras layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_struct.backend import keras_internals
+
+_PLAIN = {
+    "GrowableDense": (keras.layers.Dense, "max_units"),
+    "GrowableConv1D": (keras.layers.Conv1D, "max_filters"),
+    "GrowableConv2D": (keras.layers.Conv2D, "max_filters"),
+    "GrowableConv3D": (keras.layers.Conv3D, "max_filters"),
+}
+
+
+def to_plain(model: Any) -> keras.Model:
+    """Return the same network in stock Keras layers with static shapes.
+
+    Args:
+        model: A `StructuralModel`, or any model with growable layers in it.
+
+    Returns:
+        A `keras.Model` with copies of the weights, not compiled. It loads without this library and can be exported
+        (SavedModel, ONNX, TFLite).
+    """
+    recursive = any(isinstance(layer, keras.Model) for layer in model.layers)
+    copy = keras.models.clone_model(_functional(model), clone_function=_plain, recursive=recursive)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _functional(model: Any) -> keras.Model:
+    """The model as one that clones into a plain `keras.Model`."""
+    return keras.Model(*keras_internals.structured_ends(model), name=model.name)
+
+
+def _plain(layer: Any) -> Any:
+    config = layer.get_config()
+    kind, own = _PLAIN.get(type(layer).__name__, (type(layer), None))
+    return kind.from_config({key: value for key, value in config.items() if key != own})

@@ -1,0 +1,45 @@
+"""Leave open, in a model's variables, the widths that edits will change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keras_struct.backend import current
+from keras_struct.backend.keras_internals import own_variables
+from keras_struct.backend.optimizer_slots import Slot
+from keras_struct.surgery.commit import refresh
+from keras_struct.surgery.trace import Network
+
+
+def make_elastic(network: Network, slots: Sequence[Slot], static: bool) -> bool:
+    """Make the shape of variables and of their optimizer slots unknown along editable axes.
+
+    Args:
+        network: The network.
+        slots: Variables of the optimizer that follow weights.
+        static: Leave every shape known, for an optimizer that looks at shapes.
+
+    Returns:
+        Whether any object behind a variable was replaced, so that compiled steps are stale.
+    """
+    backend, loose = current(), {} if static else _loose_axes(network)
+    swapped = False
+    for path, layer in network.layers.items():
+        for name, variable in own_variables(layer).items():
+            axes = loose.get((path, name), ())
+            followers = [slot.variable for slot in slots if slot.reference is variable]
+            for held in (variable, *followers):
+                swapped = backend.set_elastic(held, axes) or swapped
+    refresh(network)
+    return swapped
+
+
+def _loose_axes(network: Network) -> dict[tuple[str, str], list[int]]:
+    """Axes of variables along which editable, elastic units lie."""
+    graph = network.graph
+    loose: dict[tuple[str, str], list[int]] = {}
+    for name in graph.axes:
+        if graph.units[name].elastic:
+            for port in graph.ports(name):
+                loose.setdefault((port.layer, port.variable), []).append(port.axis)
+    return loose

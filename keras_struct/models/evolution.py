@@ -1,0 +1,324 @@
+"""The structural side of a model: its graph, its edits, its strategy and what it remembers."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_struct.backend import current, keras_internals
+from keras_struct.backend.optimizer_slots import Slot, needs_static_shapes, rebuild, slots_of
+from keras_struct.models.elasticity import make_elastic
+from keras_struct.models.epoch_shuffle import is_array_data
+from keras_struct.probes import InputBuffer, StructureProbe
+from keras_struct.structure.edits import Resize, Values
+from keras_struct.structure.events import StructureEvent, StructureLog
+from keras_struct.structure.graph import StructureGraph
+from keras_struct.structure.remap import remap
+from keras_struct.surgery.commit import commit
+from keras_struct.surgery.plan import NewSlots, Plan, plan
+from keras_struct.surgery.trace import Network, trace
+
+CHANGE_SAMPLES = 32
+
+
+class Evolution:
+    """Carries out structural edits on one Keras model, and runs its strategy.
+
+    It belongs to a `StructuralModel`, or to the callback `StructuralTraining` for a plain Keras model.
+
+    Args:
+        model: A built Functional or Sequential model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.network: Network = trace(model)
+        self.initial_widths = dict(self.network.graph.axes)
+        self.log = StructureLog()
+        self.slots: Sequence[Slot] = ()
+        self.new_slots: NewSlots = "initial"
+        self.strategy: Any = None
+        self.policy_state: dict[str, Any] | None = None
+        self.buffer: InputBuffer | None = None
+        self.fixed_probe: Any = None
+        self.step = 0
+        self.retraces = 0
+        self.epoch = 0
+        self.skip = 0
+        self.skipped = False
+        self.listeners: Sequence[Any] = ()
+        self.parameters = model.count_params()
+        self._slots_for: Any = None
+        self._probe: StructureProbe | None = None
+        self._halted = False
+
+    @property
+    def graph(self) -> StructureGraph:
+        """The structure as it is."""
+        return self.network.graph
+
+    # Preparation
+
+    def follow_optimizer(self) -> None:
+        """Find the slots of the model's optimizer, and make variables elastic where the backend can."""
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None:
+            rebuild(optimizer, self.model.trainable_variables)
+            current().prepare_optimizer(optimizer)
+            if self._slots_for is not optimizer:
+                self.slots, self._slots_for = slots_of(optimizer), optimizer
+        static = optimizer is not None and needs_static_shapes(optimizer)
+        if current().ELASTIC and make_elastic(self.network, self.slots, static):
+            self._variables_replaced()
+
+    def _variables_replaced(self) -> None:
+        if getattr(self.model, "optimizer", None) is not None:
+            keras_internals.rekey_optimizer(self.model.optimizer)
+        keras_internals.forget_compiled_functions(self.model)
+        self._probe = None
+
+    # Edits
+
+    def limits(self) -> dict[str, int]:
+        """Largest width of each axis, from the layers that produce it."""
+        found: dict[str, int] = {}
+        for name, axis in self.graph.units.items():
+            for layer, _ in axis.producers:
+                held = self.network.layers.get(layer)
+                limit = getattr(held, "max_units", None) or getattr(held, "max_filters", None)
+                if limit is not None:
+                    found[name] = min(limit, found.get(name, limit))
+        return found
+
+    def apply(self, edit: Resize, preserve: bool = True, reason: str = "asked for") -> StructureEvent:
+        """Plan and carry out one edit, all or nothing, and log it."""
+        return self._apply(edit, preserve, reason)[0]
+
+    def _apply(self, edit: Resize, preserve: bool, reason: str) -> tuple[StructureEvent, Plan]:
+        if not isinstance(edit, Resize):
+            raise TypeError(f"Expected an edit such as keras_struct.grow(axis, width, count). Received: {edit!r}")
+        backend = current()
+        backend.before_edit(self.model)
+        sample = self._sample()
+        outputs = None if sample is None else self._outputs(sample)
+        start = time.perf_counter()
+        before = self.graph.axes.get(edit.axis, 0)
+        planned = plan(self.network, edit, self._live_slots(), preserve, self.new_slots, self.limits())
+        stale = commit(self.network, planned)
+        backend.after_edit(self.model, self.network.layers.values())
+        if stale:
+            self._variables_replaced()
+            self.retraces += 1
+        seconds = time.perf_counter() - start
+        change = None if outputs is None else _relative_change(outputs, self._outputs(sample))
+        self.parameters = self.model.count_params()
+        self.log.append(
+            StructureEvent(
+                self.step,
+                edit.axis,
+                before,
+                len(edit.source),
+                reason,
+                self.parameters,
+                seconds,
+                change,
+                stale,
+                edit.source,
+            )
+        )
+        return self.log[-1], planned
+
+    def _live_slots(self) -> Sequence[Slot]:
+        """Slots of the optimizer as it is now: it may have been built or replaced since `compile`."""
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None and optimizer.built and optimizer is not self._slots_for:
+            self.slots, self._slots_for = slots_of(optimizer), optimizer
+        return self.slots if optimizer is not None and optimizer.built else ()
+
+    # Measuring
+
+    def remember(self, inputs: Any) -> None:
+        """Keep the inputs of a training batch for the next measurement."""
+        if self.buffer is not None:
+            self.buffer.add(inputs)
+
+    def measured_inputs(self) -> Any:
+        """Inputs on which the structure is measured, or `None` while there are none."""
+        if self.fixed_probe is not None:
+            return self.fixed_probe
+        return None if self.buffer is None else self.buffer.inputs()
+
+    @property
+    def probe(self) -> StructureProbe:
+        """What measures the running network."""
+        if self._probe is None:
+            self._probe = StructureProbe(self.network)
+        return self._probe
+
+    def _sample(self) -> Any:
+        inputs = self.measured_inputs()
+        return None if inputs is None else keras.tree.map_structure(lambda x: x[:CHANGE_SAMPLES], inputs)
+
+    def _outputs(self, sample: Any) -> list[np.ndarray]:
+        outputs = self.probe.outputs(sample)
+        return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
+
+    def sync(self) -> None:
+        """Bring the values that a running `fit` holds back into the variables."""
+        current().before_edit(self.model)
+
+    def check_probe(self) -> None:
+        """Raise unless the probe has enough samples for every axis that the strategy may grow.
+
+        Raises:
+            ValueError: If it has too few.
+        """
+        held = keras.tree.flatten(self.fixed_probe)[0].shape[0]
+        for axis in self.acting_axes():
+            limit = self.strategy_limits().get(axis, self.graph.axes[axis])
+            if self.strategy.needs_inputs and held <= (needed := self.probe.rows_needed(axis, limit)):
+                raise ValueError(
+                    f"The probe has {held} samples, too few to measure axis '{axis}' up to its limit of {limit} units: pass "
+                    f"more than {needed}, or a smaller `max_units`."
+                )
+
+    # Strategy
+
+    def structural_step(self, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
+        """Let the strategy measure and edit once. Returns the events."""
+        if self.strategy is None or self._halted or not self.strategy.due(self.step):
+            return []
+        if self._loss_is_broken(logs):
+            return []
+        self.sync()
+        measurements = self._measure()
+        if measurements is None:
+            return []
+        if self.policy_state is None:
+            self.policy_state = self.strategy.init(measurements)
+        edits, self.policy_state = self.strategy.propose(self.step, measurements, self.policy_state)
+        return self._apply_all(list(edits))
+
+    def begin(self) -> None:
+        """Measure the baseline, if inputs are there, before the first gradient step."""
+        if self.strategy is not None and self.policy_state is None and (found := self._measure()) is not None:
+            self.policy_state = self.strategy.init(found)
+
+    def _measure(self) -> Mapping[str, Any] | None:
+        inputs = self.measured_inputs()
+        full = self.fixed_probe is not None or (self.buffer is not None and self.buffer.full)
+        if self.strategy.needs_inputs and (inputs is None or not full):
+            return None
+        return self.probe.measure(inputs, self.acting_axes(), self.strategy_limits())
+
+    def strategy_limits(self) -> dict[str, int]:
+        """Largest width of each axis under the strategy."""
+        limits = {**self.strategy.limits(self.initial_widths), **self.limits()}
+        if self.buffer is None or not self.strategy.needs_inputs:
+            return limits
+        return {axis: min(limit, self.probe.widest(axis, self.buffer.samples)) for axis, limit in limits.items()}
+
+    def acting_axes(self) -> list[str]:
+        """Axes that the strategy works on."""
+        wanted = self.strategy.axes
+        return [name for name in self.graph.axes if wanted is None or name in wanted]
+
+    def _apply_all(self, edits: list[Resize]) -> list[StructureEvent]:
+        events = []
+        while edits:
+            edit = edits.pop(0)
+            event, planned = self._apply(edit, True, type(self.strategy).__name__)
+            events.append(event)
+            edits = [_follow(pending, planned) for pending in edits]
+        return events
+
+    def _loss_is_broken(self, logs: Mapping[str, Any] | None) -> bool:
+        loss = (logs or {}).get("loss")
+        if loss is None or np.isfinite(float(loss)):
+            return False
+        self._halted = True
+        warnings.warn(
+            f"The loss is {float(loss)} at step {self.step}: training goes on, but the structure stays as it is from now "
+            "on. Lower the learning rate, or check the data for NaN.",
+            stacklevel=2,
+        )
+        return True
+
+    # State
+
+    def state(self) -> dict[str, Any]:
+        """What must survive saving, as JSON can hold it."""
+        return {
+            "step": self.step,
+            "widths": dict(self.graph.axes),
+            "initial_widths": self.initial_widths,
+            "policy_state": self.policy_state,
+            "log": self.log.records(),
+            "retraces": self.retraces,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned; the widths must be right already."""
+        self.step, self.policy_state = int(state["step"]), state["policy_state"]
+        self.initial_widths, self.retraces = dict(state["initial_widths"]), int(state["retraces"])
+        self.log = StructureLog.from_records(state["log"])
+
+    def resume(self, epoch: int, executions: int) -> None:
+        """Go on in the middle of an epoch: the train function leaves out what was trained on before."""
+        self.epoch, self.skip = epoch, executions
+        keras_internals.start_at_epoch(self.model, epoch)
+
+    def match_widths(self, widths: Mapping[str, int]) -> None:
+        """Give every axis the width that weights from elsewhere have; their values are set by the caller."""
+        log, self.log = self.log, StructureLog()
+        sampled, self.buffer, self.fixed_probe = (self.buffer, self.fixed_probe), None, None
+        try:
+            for axis, width in widths.items():
+                now = self.graph.axes.get(axis)
+                if now is not None and now != width:
+                    self.apply(Resize(axis, tuple(i % now for i in range(width))), preserve=False)
+        finally:
+            self.log = log
+            self.buffer, self.fixed_probe = sampled
+
+    def match_shapes(self, arrays: Sequence[Any]) -> None:
+        """Give every axis the width that a list of weights has, in the order of `model.weights`."""
+        weights = self.model.weights
+        if len(arrays) != len(weights):
+            return
+        shapes = {id(weight): np.shape(array) for weight, array in zip(weights, arrays, strict=True)}
+        extents = {}
+        for port in self.graph.all_ports:
+            shape = shapes.get(id(keras_internals.own_variables(self.network.layers[port.layer])[port.variable]))
+            if shape is not None and len(shape) > port.axis:
+                extents[port] = shape[port.axis]
+        self.match_widths(self.graph.widths_from(extents))
+
+    def prime(self, x: Any) -> None:
+        """Fill an empty buffer with the first samples of array data, so that the baseline is that of the start."""
+        if self.buffer is None or self.buffer.full or self.step:
+            return
+        if is_array_data(x):
+            self.buffer.samples = min(self.buffer.samples, len(keras.tree.flatten(x)[0]))
+            self.buffer.add(keras.tree.map_structure(lambda part: part[: self.buffer.samples], x))
+
+
+def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:
+    pairs = list(zip(before, after, strict=True))
+    largest = max(float(np.abs(b).max(initial=0.0)) for b, _ in pairs)
+    return max(float(np.abs(a - b).max(initial=0.0)) for b, a in pairs) / max(largest, 1e-30)
+
+
+def _follow(pending: Resize, done: Plan) -> Resize:
+    """Fit the new weights of a pending edit to an edit of another axis that came in between."""
+    arrays = dict(pending.values)
+    for port, change in done.changes.items():
+        if port.key in arrays:
+            arrays[port.key] = remap(arrays[port.key], port.axis, change.source)
+    return replace(pending, values=Values(arrays))

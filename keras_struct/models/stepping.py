@@ -1,0 +1,57 @@
+"""The structural step inside Keras's own training loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+class StructuralStepping(keras.callbacks.Callback):
+    """Runs a structural step after every execution of the train function, and reports widths as metrics do.
+
+    Args:
+        evolution: The structural side of the model that is trained.
+    """
+
+    def __init__(self, evolution: Any) -> None:
+        super().__init__()
+        self.evolution = evolution
+        self._last = -1
+
+    def on_train_begin(self, logs=None):
+        """Measure the baseline before the first gradient step."""
+        self.evolution.begin()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Count steps of an epoch from its start."""
+        self._last = -1
+        self.evolution.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count the steps that were made, and let the strategy act."""
+        if self.evolution.skipped:
+            self._last = batch
+            return
+        self.evolution.step += batch - self._last
+        self._last = batch
+        events = self.evolution.structural_step(logs)
+        for event in events:
+            self.announce(event, logs)
+        self.report(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Put parameters and widths into the history."""
+        self.report(logs)
+
+    def report(self, logs: dict[str, Any] | None) -> None:
+        """Add parameters and widths to the logs that other callbacks and the progress bar see."""
+        if logs is not None and self.evolution.strategy is not None:
+            logs["parameters"] = self.evolution.parameters
+            logs.update({f"{axis}_units": width for axis, width in self.evolution.graph.axes.items()})
+
+    def announce(self, event: Any, logs: Any) -> None:
+        """Tell every callback that has `on_structure_change(event, logs)`."""
+        for callback in self.evolution.listeners:
+            if hasattr(callback, "on_structure_change"):
+                callback.on_structure_change(event, logs)

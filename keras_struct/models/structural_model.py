@@ -1,0 +1,343 @@
+"""A Keras model whose structure changes while `fit` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_struct.backend import current, keras_internals
+from keras_struct.initializers import RandomFanIn
+from keras_struct.models.convert import convert_layers, copy_compile_state
+from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
+from keras_struct.models.evolution import Evolution
+from keras_struct.models.stepping import StructuralStepping
+from keras_struct.models.weights_file import state_array, state_from_array, structure_in
+from keras_struct.probes import InputBuffer
+from keras_struct.structure import edits
+from keras_struct.structure.events import StructureEvent, StructureLog
+from keras_struct.structure.graph import StructureGraph
+from keras_struct.structure.policy import Policy, pack, unpack
+from keras_struct.surgery.plan import NewSlots, check_axis
+
+_STATE = "structure"
+
+
+@keras.saving.register_keras_serializable("keras_struct")
+class StructuralModel(keras.Model):
+    """Keras model whose neurons and channels come and go while it trains.
+
+    `fit` is ordinary Keras training. Between gradient steps the `strategy` given to `compile` looks at measurements of
+    the running network and may edit it; weights, optimizer state and statistics follow.
+
+    Args:
+        inputs: As `keras.Model`, or a list of layers that follow each other (the first may be a `keras.Input`).
+        outputs: As `keras.Model`; left out for a list of layers.
+        **kwargs: `name`, `trainable`.
+
+    Raises:
+        ValueError: If a list of layers does not begin with an input.
+
+    Example:
+        >>> model = StructuralModel([keras.Input((4,)), GrowableDense(8, activation="relu"), keras.layers.Dense(1)])
+        >>> model.compile("adam", "mse", strategy=NorthSelect(max_units=64))
+        >>> history = model.fit(x, y, epochs=3, verbose=0)
+        >>> event = model.grow(next(iter(model.structure.axes)), 2)
+        >>> event.after - event.before
+        2
+    """
+
+    def __init__(self, inputs, outputs=None, name=None, **kwargs):
+        if outputs is None:
+            inputs, outputs = _chain(inputs)
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+        self._structural = Evolution(self)
+
+    @classmethod
+    def from_model(cls, model: keras.Model) -> StructuralModel:
+        """Convert any Functional or Sequential Keras model.
+
+        Args:
+            model: A built model. It is left as it is; the new one has layers of the same names and copies of the
+                weights, of the optimizer's state and of the compile arguments.
+
+        Returns:
+            A structural model that computes the same, in which convolutions are growable.
+
+        Raises:
+            ValueError: If the model is not built, or is a subclassed model without a graph of layers.
+        """
+        converted = convert_layers(model)
+        new = cls(*keras_internals.structured_ends(converted), name=model.name)
+        copy_compile_state(model, new)
+        return new
+
+    # Structure
+
+    @property
+    def structure(self) -> StructureGraph:
+        """The units: `.axes` maps the name of each editable axis to its width, `.locked` the others to reasons."""
+        return self._structural.graph
+
+    @property
+    def structure_log(self) -> StructureLog:
+        """Every edit so far, oldest first."""
+        return self._structural.log
+
+    def grow(self, axis: str, count: int = 1, initializer: Any = None, seed: int | None = None) -> StructureEvent:
+        """Add units to an axis, without changing what the model computes unless the initializer means to.
+
+        Args:
+            axis: A key of `model.structure.axes`.
+            count: How many units to add.
+            initializer: Gives the new weights; by default random incoming weights of the norm that the existing units
+                have, and outgoing weights of zero.
+            seed: Seed of the new weights; by default a new one for each edit.
+
+        Returns:
+            What was logged.
+
+        Raises:
+            ValueError: If the axis is unknown or fixed, or would pass its limit.
+        """
+        check_axis(self.structure, axis)
+        found = self._structural
+        initializer = RandomFanIn() if initializer is None else initializer
+        edit = edits.grow(axis, self.structure.axes[axis], count)
+        measured = found.probe.measure(found.measured_inputs(), [axis], found.limits())[axis]
+        rng = np.random.default_rng(len(found.log) if seed is None else seed)
+        return self.apply(edit, initializer(measured, count, rng))
+
+    def prune(
+        self, axis: str, units: Sequence[int] | None = None, count: int | None = None, selector: Any = None
+    ) -> StructureEvent:
+        """Remove units from an axis.
+
+        Args:
+            axis: A key of `model.structure.axes`.
+            units: Which units; give either this or `count`.
+            count: How many; which ones the `selector` says.
+            selector: Chooses units, by default those with the smallest product of incoming and outgoing norm.
+
+        Returns:
+            What was logged.
+
+        Raises:
+            ValueError: If the axis or a unit is unknown, or no unit would be left.
+        """
+        from keras_struct.selectors import SmallestNorm
+
+        check_axis(self.structure, axis)
+        if (units is None) == (count is None):
+            raise ValueError(f"Pass either `units` or `count`. Received: units={units}, count={count}")
+        if count is not None:
+            found = self._structural
+            measured = found.probe.measure(found.measured_inputs(), [axis], found.limits())[axis]
+            units = (SmallestNorm() if selector is None else selector)(measured, count)
+        return self.apply(edits.prune(axis, self.structure.axes[axis], [] if units is None else units))
+
+    def split(self, axis: str, units: Sequence[int] | int) -> StructureEvent:
+        """Put a copy of each of `units` behind the others; both share the outgoing weights, so the function is kept."""
+        check_axis(self.structure, axis)
+        return self.apply(edits.split(axis, self.structure.axes[axis], units))
+
+    def apply(
+        self, edit: edits.Resize, values: Mapping[str, Any] | None = None, preserve: bool = True
+    ) -> StructureEvent:
+        """Carry out one edit on weights, optimizer slots and everything Keras recorded: all of it, or nothing.
+
+        Args:
+            edit: The edit.
+            values: New weights, in place of those that the edit brings; see `keras_struct.structure.Values`.
+            preserve: Refuse an edit of units that a normalisation or an activation mixes, which cannot keep the
+                function.
+
+        Returns:
+            What was logged.
+
+        Raises:
+            ValueError: If the edit does not fit; model and optimizer are as they were.
+        """
+        if values is not None:
+            edit = edits.Resize(edit.axis, edit.source, edits.Values(values))
+        return self._structural.apply(edit, preserve)
+
+    def structural_step(self, inputs: Any = None, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
+        """Let the strategy look and edit once: for `train_on_batch` and loops of your own, after each gradient step.
+
+        Args:
+            inputs: Inputs of the batch just trained on, to be kept for measuring.
+            logs: What the step returned; a `"loss"` of NaN stops structural edits.
+
+        Returns:
+            The events, none if nothing changed.
+        """
+        if inputs is not None:
+            self._structural.remember(inputs)
+        self._structural.step += 1
+        return self._structural.structural_step(logs)
+
+    def to_plain(self) -> keras.Model:
+        """Return the same network in stock Keras layers with static shapes, for export and for people without us."""
+        from keras_struct.export import to_plain
+
+        return to_plain(self)
+
+    # Training
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        *,
+        strategy: Policy | None = None,
+        probe: Any = None,
+        new_slots: NewSlots = "initial",
+        jit_compile: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        """Configure training, as `keras.Model.compile`.
+
+        Args:
+            optimizer: Any Keras optimizer but Adafactor and MultiOptimizer.
+            loss: As in Keras.
+            strategy: When, where, how many and how to edit; `None` for plain training.
+            probe: Inputs on which the structure is measured: an array (or a structure of arrays), or the number of
+                recent training inputs to keep. By default twice as many recent inputs as an axis may have units (for
+                convolutions a sample counts once for each position); when there are fewer training samples than that,
+                growth stops where an axis has as many units as rows to measure it on. With `steps_per_execution` above
+                1 only the last batch of each execution is kept.
+            new_slots: What optimizer slots hold for new units: `"initial"`, as freshly built, or `"mean"`, the mean
+                over the existing units. Adam gives a unit that is born late a first step of up to 3.2 times the
+                learning rate, since its fresh moments are not bias-corrected.
+            jit_compile: As in Keras; off by default, since XLA compiles each new width anew.
+            **kwargs: As in Keras.
+
+        Raises:
+            ValueError: If the strategy has no layer to act on, the optimizer's state cannot follow the structure, or
+                the model is distributed.
+        """
+        _refuse_distribution(self)
+        super().compile(optimizer, loss, jit_compile=jit_compile, **kwargs)
+        found = self._structural
+        found.new_slots = new_slots
+        found.follow_optimizer()
+        self._use_strategy(strategy, probe)
+        self._structure_config = {"strategy": None if strategy is None else pack(strategy), "new_slots": new_slots}
+
+    def _use_strategy(self, strategy: Any, probe: Any) -> None:
+        found = self._structural
+        found.strategy, found.policy_state = strategy, None
+        found.buffer, found.fixed_probe = None, None
+        if strategy is not None:
+            strategy.check(dict(self.structure.axes), dict(self.structure.locked))
+        if probe is not None and not isinstance(probe, int):
+            found.fixed_probe = probe
+            if strategy is not None:
+                found.check_probe()
+        elif probe is not None or (strategy is not None and strategy.needs_inputs):
+            needed = (
+                found.probe.samples_needed(found.acting_axes(), found.strategy_limits()) if probe is None else probe
+            )
+            found.buffer = InputBuffer(needed)
+
+    def get_compile_config(self):
+        """Return what `compile_from_config` needs; an array given as `probe` is not saved."""
+        config = super().get_compile_config()
+        if config and getattr(self, "_structure_config", None):
+            buffer = self._structural.buffer
+            config["structure"] = {**self._structure_config, "probe": None if buffer is None else buffer.samples}
+        return config
+
+    def compile_from_config(self, config):
+        """Compile a loaded model as it was compiled when it was saved."""
+        config = dict(config)
+        own = config.pop("structure", {}) or {}
+        config = keras.saving.deserialize_keras_object(config)
+        strategy = own.get("strategy")
+        own = {**own, "strategy": None if strategy is None else unpack(strategy)}
+        self.compile(**config, **own)
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+        """Train, as `keras.Model.fit`; the structure changes between gradient steps.
+
+        `history.structure` of the returned history holds the events of this model.
+        """
+        found, listed = self._structural, _as_list(callbacks)
+        found.prime(x)
+        found.listeners = listed
+        options = {"batch_size": batch_size, "epochs": epochs, "verbose": verbose, **kwargs}
+        arguments = {**options, "x": x, "y": y}
+        seed = next((callback.seed for callback in listed if hasattr(callback, "resumes_by_epoch")), None)
+        if seed is not None and kwargs.get("shuffle", True) and is_array_data(x):
+            arguments = epoch_shuffled(x, y, seed, lambda: found.epoch, options)
+        history = super().fit(callbacks=[StructuralStepping(found), *listed], **arguments)
+        history.structure = StructureLog(self.structure_log)
+        return history
+
+    def make_plain_train_function(self) -> None:
+        """Make Keras's own train function."""
+        super().make_train_function(force=True)
+
+    def make_train_function(self, force=False):
+        """Make the train function; with a buffer of inputs, one that also hands them over."""
+        if self.train_function is not None and not force:
+            return self.train_function
+        if self._structural.buffer is None:
+            self.make_plain_train_function()
+        else:
+            self.train_function: Any = current().tapped_train_function(self)
+        self.train_function = current().skipping(self, self.train_function)
+        return self.train_function
+
+    # Saving
+
+    def save_own_variables(self, store):
+        """Write the state of the structure beside the weights."""
+        super().save_own_variables(store)
+        store[_STATE] = state_array(self._structural.state())
+
+    def load_own_variables(self, store):
+        """Read the state of the structure."""
+        super().load_own_variables({key: store[key] for key in store.keys() if key != _STATE})  # noqa: SIM118
+        if _STATE in store.keys():  # noqa: SIM118
+            self._structural.restore(state_from_array(store[_STATE]))
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """Load weights, as `keras.Model.load_weights`; a file of other widths restores its structure first."""
+        if (state := structure_in(filepath)) is not None:
+            self._structural.match_widths(state["widths"])
+        super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+
+    def set_weights(self, weights):
+        """Set weights, as `keras.Model.set_weights`; weights of other widths restore their structure first."""
+        self._structural.match_shapes(weights)
+        super().set_weights(weights)
+
+
+def _chain(layers: Any) -> tuple[Any, Any]:
+    """Inputs and outputs of layers that follow each other."""
+    if isinstance(layers, keras.Model) or not isinstance(layers, list | tuple) or not layers:
+        raise ValueError(
+            "StructuralModel takes inputs and outputs as keras.Model does, or a list of layers; to convert a model use "
+            f"StructuralModel.from_model(model). Received: {layers!r}"
+        )
+    sequential = keras.Sequential(list(layers))
+    if not sequential.built:
+        raise ValueError("A list of layers must begin with keras.Input(shape=...), so that the model can be built.")
+    return keras_internals.structured_ends(sequential)
+
+
+def _as_list(callbacks: Any) -> list[Any]:
+    return list(callbacks) if isinstance(callbacks, list | tuple) else ([] if callbacks is None else [callbacks])
+
+
+def _refuse_distribution(model: Any) -> None:
+    current().refuse_distribution(model)
+    if keras.distribution.distribution() is not None:
+        raise ValueError(
+            "StructuralModel cannot be trained under keras.distribution: an edit would have to change every shard at "
+            "once. Call keras.distribution.set_distribution(None) before building and compiling the model."
+        )

@@ -1,0 +1,5 @@
+"""When."""
+
+from keras_struct.schedules.steps import Batched, EveryNSteps, Linear, Schedule
+
+__all__ = ["Batched", "EveryNSteps", "Linear", "Schedule"]

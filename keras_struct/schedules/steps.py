@@ -1,0 +1,91 @@
+"""When to look at the structure, and how much it may change."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from keras_struct.structure.policy import Policy
+
+
+@dataclass(frozen=True)
+class Schedule(Policy):
+    """Says for a training step whether to look at the structure (a bool), or how many units to add (an int).
+
+    Steps are counted from 1: step `n` is asked about after the n-th gradient step.
+    """
+
+    @abstractmethod
+    def __call__(self, step: int) -> bool | int:
+        """Return whether the structure may change after `step` gradient steps, or how many units to add to each axis."""
+
+
+@dataclass(frozen=True)
+class EveryNSteps(Schedule):
+    """Every `n` gradient steps, from step `start` to step `stop` (`None`: to the end).
+
+    Raises:
+        ValueError: If `n` is not positive.
+    """
+
+    n: int = 1
+    start: int = 0
+    stop: int | None = None
+
+    def __post_init__(self) -> None:
+        _positive("n", self.n)
+
+    def __call__(self, step: int) -> bool:
+        """Return whether the step is due."""
+        return step % self.n == 0 and step >= self.start and (self.stop is None or step <= self.stop)
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """`units` units added to each axis evenly over the first `steps` gradient steps.
+
+    References:
+        Maile et al., AutoML 2022, fixed schedules: linear growth over three quarters of training.
+    """
+
+    units: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        _positive("units", self.units)
+        _positive("steps", self.steps)
+
+    def __call__(self, step: int) -> int:
+        """Return how many units are due after this step and were not before it."""
+        if not 0 < step <= self.steps:
+            return 0
+        return self.units * step // self.steps - self.units * (step - 1) // self.steps
+
+
+@dataclass(frozen=True)
+class Batched(Schedule):
+    """`units` units added to each axis in `stages` equal lots, at regular intervals within `steps` gradient steps.
+
+    References:
+        Maile et al., AutoML 2022, fixed schedules: batched growth in 8 stages.
+    """
+
+    units: int
+    steps: int
+    stages: int = 8
+
+    def __post_init__(self) -> None:
+        _positive("units", self.units)
+        _positive("steps", self.steps)
+        _positive("stages", self.stages)
+
+    def __call__(self, step: int) -> int:
+        """Return the size of the lot that is due at this step, or 0."""
+        lots = range(1, self.stages + 1)
+        lot = next((i for i in lots if step == max(1, self.steps * i // self.stages)), None)
+        return 0 if lot is None else self.units * lot // self.stages - self.units * (lot - 1) // self.stages
+
+
+def _positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value}")

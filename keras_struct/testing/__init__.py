@@ -1,0 +1,1 @@
+"""Test batteries for layers, edits and policies of one's own."""

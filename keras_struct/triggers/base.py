@@ -1,0 +1,24 @@
+"""When, where and how many units to add."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keras_struct.structure.policy import Policy
+
+
+@dataclass(frozen=True)
+class Trigger(Policy):
+    """Says for one axis how many units to add. Subclasses are frozen dataclasses; memory is passed in and out."""
+
+    needs_inputs: ClassVar[bool] = False
+
+    @abstractmethod
+    def init(self, measured: Any) -> Any:
+        """Return the state to start from, given the first measurement of an axis."""
+
+    @abstractmethod
+    def __call__(self, measured: Any, state: Any) -> tuple[int, Any]:
+        """Return how many units to add (0 or more), and the new state."""

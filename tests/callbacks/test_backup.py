@@ -1,0 +1,56 @@
+"""A killed run resumes as if nothing had happened."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).with_name("killable_run.py")
+STEPS = 40
+
+
+def run(folder, save_freq, kill_at=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(folder), str(save_freq), str(kill_at)], capture_output=True, text=True
+    )
+    if kill_at:
+        assert done.returncode == -9, done.stderr
+        return None
+    assert done.returncode == 0, done.stderr
+    weights = np.load(folder / "weights.npz")
+    return json.loads((folder / "result.json").read_text()), [weights[str(i)] for i in range(len(weights.files))]
+
+
+def check_same(resumed, whole):
+    assert resumed[0]["events"] == whole[0]["events"]
+    assert resumed[0]["step"] == whole[0]["step"] == STEPS
+    assert resumed[0]["loss"] == pytest.approx(whole[0]["loss"], abs=1e-6)
+    for left, right in zip(resumed[1], whole[1], strict=True):
+        np.testing.assert_allclose(left, right, rtol=0, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    result = run(tmp_path_factory.mktemp("whole"), "epoch")
+    assert len(result[0]["events"]) > 3, "the run must change its structure, or the test shows nothing"
+    return result
+
+
+@pytest.mark.parametrize(("save_freq", "kill_at"), [("epoch", 17), (7, 26)])
+def test_a_killed_run_ends_as_one_that_was_not_killed(whole, tmp_path, save_freq, kill_at):
+    run(tmp_path, save_freq, kill_at)
+    check_same(run(tmp_path, save_freq), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_ten_random_kills_do_not_change_the_result(whole, tmp_path, seed):
+    rng = random.Random(seed)
+    save_freq = rng.choice(["epoch", 3, 7, 11])
+    run(tmp_path, save_freq, rng.randint(1, STEPS - 1))
+    check_same(run(tmp_path, save_freq), whole)

@@ -1,0 +1,52 @@
+"""Equations 27, 28 and 35 by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from keras_struct.triggers import EffectiveDimension
+
+
+def measured(rank, units, kind="dense", samples=1000):
+    gram = np.diag([1.0] * rank + [0.0] * (units - rank))
+    return SimpleNamespace(axis="h", units=units, kind=kind, gram=lambda: gram, samples=lambda: samples)
+
+
+@pytest.mark.parametrize(
+    ("rank", "units", "start", "gamma", "floor", "ceil"),
+    [
+        (64, 64, 1.0, 0.97, 1, 2),
+        (64, 64, 1.0, 1.0, 0, 0),
+        (60, 64, 1.0, 0.97, 0, 0),
+        (10, 20, 0.25, 1.0, 5, 5),
+        (9, 20, 0.4, 0.5, 5, 5),
+    ],
+)
+def test_the_count_is_what_the_rank_exceeds_the_threshold_by(rank, units, start, gamma, floor, ceil):
+    for rounding, expected in (("floor", floor), ("ceil", ceil)):
+        count, state = EffectiveDimension(gamma=gamma, rounding=rounding)(measured(rank, units), start)
+        assert count == expected
+        assert state == start
+
+
+def test_the_baseline_of_a_convolution_is_the_running_maximum_updated_after_use():
+    trigger = EffectiveDimension(gamma=1.0)
+    state = trigger.init(measured(2, 10, "conv"))
+    assert state == 0.2
+    count, state = trigger(measured(7, 10, "conv"), state)
+    assert (count, state) == (5, 0.7)
+    assert trigger(measured(7, 10, "conv"), state) == (0, 0.7)
+    assert EffectiveDimension(gamma=1.0, baseline="initial")(measured(7, 10, "conv"), 0.2) == (5, 0.2)
+    assert EffectiveDimension(gamma=1.0, baseline="running_max")(measured(7, 10), 0.2) == (5, 0.7)
+
+
+def test_it_refuses_fewer_rows_than_units_and_says_what_to_raise():
+    with pytest.raises(ValueError, match=r"64 units but only 64 rows.*Raise `probe`"):
+        EffectiveDimension()(measured(64, 64, samples=64), 1.0)
+
+
+@pytest.mark.parametrize("wrong", [{"gamma": 0}, {"epsilon": -1.0}, {"baseline": "mean"}, {"rounding": "nearest"}])
+def test_it_refuses_values_out_of_range(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EffectiveDimension(**wrong)
