@@ -44,6 +44,13 @@ def set_symbolic_shape(tensor: Any, shape: tuple[int | None, ...]) -> None:
     tensor._shape = tuple(shape)
 
 
+def follow_input_shape(symbol: Any) -> None:
+    """Give the input layer of a nested model, if `symbol` is what it stands for, the shape that the tensor has now."""
+    layer = symbol._keras_history.operation if hasattr(symbol, "_keras_history") else None
+    if isinstance(layer, keras.layers.InputLayer) and layer._batch_shape != tuple(symbol.shape):
+        layer._batch_shape = tuple(symbol.shape)
+
+
 def build_shapes(layer: Any) -> dict[str, Any] | None:
     """Shapes that a layer was built with, as it will save them."""
     return getattr(layer, "_build_shapes_dict", None)

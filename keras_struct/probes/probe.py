@@ -92,6 +92,14 @@ class StructureProbe:
             chain.append(readers[0])
             number = readers[0].outputs[0]
 
+    def columns(self, axis: str) -> np.ndarray | None:
+        """Places of an axis's units among the channels of its post-activation; `None` when they are all of them."""
+        number, graph = self.post_activation(axis), self.network.graph
+        labels = graph.tensors[number]
+        place = next((i for i, varies in enumerate(labels.varies) if varies), len(labels.shape) - 1)
+        found = graph.find_units(axis, labels.vector(place))
+        return None if np.array_equal(found, np.arange(labels.shape[place] or 0)) else found
+
     def prepare(self, axis: str) -> None:
         """Make the one-unit copies of layers that `follow` needs, outside of any compiled function."""
         for call in self.chain(axis):
@@ -122,7 +130,8 @@ class StructureProbe:
             if rule.role == "produce" and self._rank(port) > 1
         )
         consumers = [port for port, rule in ports.items() if rule.role == "consume"]
-        kind = "conv" if fan_in and fan_in[0].weights.ndim > 2 else "dense"
+        made = [self._rank(port) for port, rule in ports.items() if rule.role == "produce"]
+        kind = "conv" if max(made, default=0) > 2 else "dense"
         lazy = {} if sweep is None else sweep.measures(axis)
         return AxisMeasurement(
             axis,
@@ -140,33 +149,32 @@ class StructureProbe:
     def _rank(self, port: Port) -> int:
         return len(self._variable(port).shape)
 
+    def kernel_rank(self, axis: str) -> int:
+        """Rank of the first variable that makes the units of an axis."""
+        return next(self._rank(p) for p, r in self.network.graph.ports(axis).items() if r.role == "produce")
+
     def _fan_in(self, axis: str, port: Port, rule: AxisRule) -> FanIn:
         graph = self.network.graph
         weights, places = current().read(self._variable(port)), graph.places(port, axis)
         if len(places) < weights.shape[port.axis]:
             weights = np.take(weights, places, axis=port.axis)
-        rank = weights.ndim
-        also_read = [
-            p.axis
-            for p, r in graph.ports(axis).items()
-            if (p.layer, p.variable) == (port.layer, port.variable) and r.role == "consume"
-        ]
+        units_last = np.moveaxis(weights, port.axis, -1)
+        width = graph.units[axis].width
+        blocks = units_last.shape[-1] // width
 
         def expand(new: np.ndarray) -> np.ndarray:
-            array = np.moveaxis(new, -1, port.axis)
-            for other in also_read:
-                pad = [(0, new.shape[-1] if i == other else 0) for i in range(rank)]
-                array = np.pad(array, pad)
-            return array.astype(weights.dtype)
+            flat = new if blocks == 1 else new.reshape(*new.shape[:-2], -1)
+            return np.moveaxis(flat, -1, port.axis).astype(weights.dtype)
 
-        return FanIn(port.key, np.moveaxis(weights, port.axis, -1), expand)
+        if blocks > 1:
+            units_last = units_last.reshape(*units_last.shape[:-1], blocks, width)
+        return FanIn(port.key, units_last, expand)
 
     def _fan_out(self, axis: str, port: Port) -> np.ndarray:
-        places = self.network.graph.places(port, axis)
-        taken = np.take(current().read(self._variable(port)), places, axis=port.axis)
-        rows = np.moveaxis(taken, port.axis, 0)
-        width = self.network.graph.units[axis].width
-        return rows.reshape(-1, width, *rows.shape[1:]).swapaxes(0, 1) if len(rows) % width == 0 else rows
+        units = self.network.graph.unit_along(port, axis)
+        rows = np.moveaxis(current().read(self._variable(port)), port.axis, 0)
+        rows = rows[np.argsort(units, kind="stable")][(units < 0).sum() :]
+        return rows.reshape(self.network.graph.units[axis].width, -1, *rows.shape[1:])
 
 
 def _unitwise(behaviour: Any) -> bool:

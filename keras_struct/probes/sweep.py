@@ -40,11 +40,12 @@ class Sweep:
             found = self.probe.compute(("grams", self.axes), self._grams_of, self.inputs)
             self._grams = {}
             for axis, (rows, gram) in found.items():
+                rows = keras.ops.convert_to_numpy(rows)
                 if gram is None:
-                    matrix = keras.ops.convert_to_numpy(rows).astype(np.float64)
-                    self._grams[axis] = (matrix.T @ matrix / len(matrix), len(matrix))
-                else:
-                    self._grams[axis] = (keras.ops.convert_to_numpy(gram), int(keras.ops.convert_to_numpy(rows)))
+                    matrix = rows.astype(np.float64)
+                    gram, rows = matrix.T @ matrix / len(matrix), len(matrix)
+                columns, gram = self.probe.columns(axis), keras.ops.convert_to_numpy(gram)
+                self._grams[axis] = (gram if columns is None else gram[np.ix_(columns, columns)], int(rows))
         return self._grams
 
     def _grams_of(self, inputs: Any) -> dict[str, tuple[Any, Any]]:
@@ -72,6 +73,9 @@ class Sweep:
     def candidates(self, axis: str, kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Products of candidate units with the existing ones, and their mean squares."""
         self.probe.prepare(axis)
+        columns = self.probe.columns(axis)
+        if kernels.ndim > self.probe.kernel_rank(axis):
+            kernels = kernels[..., 0, :]
         found = self.probe.compute(
             ("candidates", axis),
             lambda x, k: self._candidates(axis, x, k),
@@ -79,9 +83,9 @@ class Sweep:
             keras.ops.convert_to_tensor(kernels),
         )
         first, second = (keras.ops.convert_to_numpy(part).astype(np.float64) for part in found)
-        if current().DOUBLE:
-            return first, second
-        return first.T @ second / len(second), (second**2).mean(axis=0)
+        if not current().DOUBLE:
+            first, second = first.T @ second / len(second), (second**2).mean(axis=0)
+        return (first if columns is None else first[columns]), second
 
     def _candidates(self, axis: str, inputs: Any, kernels: Any) -> tuple[Any, Any]:
         first = self.probe.first_call(axis)

@@ -18,7 +18,8 @@ class Values(Mapping[str, np.ndarray]):
     Each array has the shape of the variable after the edit, except along the edited axis, where it has only the new
     entries: a kernel that produces `k` new units has shape `(fan_in, k)`, one that reads them `(k, units)`; behind a
     `Flatten` over `p` positions `(p * k, units)`. Where one variable both makes and reads the units (a layer inside a
-    residual block), append the axis to the key: `"layer/kernel/3"`.
+    residual block), the key means the axis that makes them, unless another axis is appended: `"layer/kernel/2"`; such
+    an array may have the old extent along the other axis, and gets zeros for what is new there.
     """
 
     def __init__(self, arrays: Mapping[str, Any] | None = None) -> None:

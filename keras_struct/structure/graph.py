@@ -201,6 +201,19 @@ class StructureGraph:
             return np.flatnonzero(self._sequences[port] != FIXED)
         return np.flatnonzero(np.isin(self._sequences[port], self._members(self.units[axis])))
 
+    def unit_along(self, port: Port, axis: str) -> np.ndarray:
+        """For each position along one axis of a variable, the index of the unit of `axis` there, or -1 for another."""
+        members = self._members(self.units[axis])
+        order = np.argsort(members)
+        place = np.minimum(np.searchsorted(members[order], self._sequences[port]), len(members) - 1)
+        return np.where(members[order][place] == self._sequences[port], order[place], -1)
+
+    def find_units(self, axis: str, ids: np.ndarray) -> np.ndarray:
+        """Where each unit of `axis` stands first in a sequence of labels."""
+        roots = self._walk.units.find(ids)
+        order = np.argsort(roots, kind="stable")
+        return order[np.searchsorted(roots[order], self._members(self.units[axis]))]
+
     def widths_from(self, extents: Mapping[Port, int]) -> dict[str, int]:
         """Widths that give axes of variables these extents, as far as one axis of units alone lies along them."""
         widths: dict[str, int] = {}

@@ -94,10 +94,10 @@ class Equivalence:
         self.united = True
         while True:
             a, b = self.find(left), self.find(right)
-            low, high = np.minimum(a, b), np.maximum(a, b)
-            if np.array_equal(low, high):
+            apart = a != b
+            if not apart.any():
                 return
-            self.parent[high] = low
+            self.parent[np.maximum(a, b)[apart]] = np.minimum(a, b)[apart]
 
 
 def occurrences(sequence: np.ndarray) -> np.ndarray:

@@ -52,6 +52,7 @@ def refresh(network: Network) -> None:
         for symbol in network.symbols.get(number, ()):
             if symbol.shape[1:] != labels.shape:
                 internals.set_symbolic_shape(symbol, (symbol.shape[0], *labels.shape))
+                internals.follow_input_shape(symbol)
     for path, numbers in network.first_inputs.items():
         _refresh_layer(network, path, numbers)
 

@@ -147,10 +147,19 @@ def _weight(old: np.ndarray, layer: str, name: str, axes: Mapping[int, Rearrange
             given = edit.values.get(f"{layer}/{name}")
         if given is not None:
             place = (slice(None),) * axis + (change.source == NEW,)
+            given = _fitted(given, old.shape, axis, axes)
             value[place] = _checked(given, value[place].shape, f"{layer}/{name}")
         elif change.rule.role == "consume" and (change.source == NEW).any():
             value[(slice(None),) * axis + (change.source == NEW,)] = 0
     return value
+
+
+def _fitted(given: np.ndarray, old: tuple[int, ...], axis: int, axes: Mapping[int, Rearrangement]) -> np.ndarray:
+    """Fit values that were made for the old extents of other edited axes; what is new there gets zeros."""
+    for other, change in axes.items():
+        if other != axis and given.ndim == len(old) and given.shape[other] == old[other]:
+            given = remap(given, other, change.source)
+    return given
 
 
 def _checked(given: np.ndarray, shape: tuple[int, ...], key: str) -> np.ndarray:
