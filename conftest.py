@@ -22,7 +22,11 @@ def _examples(request, monkeypatch, tmp_path_factory):
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).standard_normal((64, 4)).astype("float32")
     model = keras_struct.StructuralModel(
-        [keras.Input((4,)), layers.GrowableDense(8, activation="relu", name="hidden"), keras.layers.Dense(1, name="out")]
+        [
+            keras.Input((4,)),
+            layers.GrowableDense(8, activation="relu", name="hidden"),
+            keras.layers.Dense(1, name="out"),
+        ]
     )
     model.compile("adam", "mse")
     namespace |= {name: getattr(keras_struct, name) for name in keras_struct.__all__}

@@ -16,5 +16,7 @@ def current() -> ModuleType:
     """
     name = keras.backend.backend()
     if name not in ("tensorflow", "jax", "torch"):
-        raise ValueError(f"keras-struct works on the TensorFlow, JAX and PyTorch backends of Keras. Received: '{name}'.")
+        raise ValueError(
+            f"keras-struct works on the TensorFlow, JAX and PyTorch backends of Keras. Received: '{name}'."
+        )
     return importlib.import_module(f"keras_struct.backend.{name}")

@@ -93,5 +93,3 @@ def skipping(model: Any, run: Callable) -> Callable:
 def compiled(function: Callable) -> Callable:
     """Leave a function of tensors as it is: Keras variables cannot be captured by `jax.jit`."""
     return function
-
-

@@ -97,6 +97,11 @@ def _slot(optimizer: Any, variable: Any, reference: Any, initializer: Any, name:
 
 
 def rebuild(optimizer: Any, weights: Sequence[Any]) -> None:
-    """Build an optimizer that is not built yet."""
+    """Build an optimizer that is not built yet.
+
+    Raises:
+        ValueError: If its state cannot follow a change of structure.
+    """
+    _refuse_unknown(internals.optimizer_chain(optimizer)[-1])
     if not optimizer.built:
         optimizer.build(list(weights))

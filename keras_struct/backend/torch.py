@@ -67,10 +67,9 @@ def tapped_train_function(model: Any) -> Callable:
     run = model.train_function
 
     def train_function(data):
-        batches = list(data)
-        for batch in batches:
+        for batch in data:
             model._structural.remember(batch[0] if isinstance(batch, tuple | list) else batch)
-        return run(iter(batches))
+        return run(data)
 
     return train_function
 

@@ -225,7 +225,9 @@ class Merge(Behaviour):
 def _expand(x: UnitLabels, rank: int) -> UnitLabels:
     """Add leading axes, as broadcasting does."""
     missing = rank - len(x.shape)
-    return UnitLabels((1,) * missing + x.shape, x.ids.reshape((1,) * missing + x.ids.shape), (False,) * missing + x.varies)
+    return UnitLabels(
+        (1,) * missing + x.shape, x.ids.reshape((1,) * missing + x.ids.shape), (False,) * missing + x.varies
+    )
 
 
 def _extent(m: int | None, n: int | None) -> int | None:

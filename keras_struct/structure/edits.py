@@ -81,7 +81,9 @@ class Resize:
 
     def to_json(self) -> str:
         """Return the edit as JSON; `Resize.from_json` gives an equal edit."""
-        values = {k: {"shape": v.shape, "dtype": str(v.dtype), "data": v.ravel().tolist()} for k, v in self.values.items()}
+        values = {
+            k: {"shape": v.shape, "dtype": str(v.dtype), "data": v.ravel().tolist()} for k, v in self.values.items()
+        }
         return json.dumps({"edit": "Resize", "axis": self.axis, "source": self.source, "values": values})
 
     @classmethod
@@ -111,7 +113,9 @@ def prune(axis: str, width: int, units: Sequence[int]) -> Resize:
     """
     gone = _checked(axis, width, units, "prune")
     if len(gone) >= width:
-        raise ValueError(f"Cannot prune all {width} units of axis '{axis}': keep at least one, or remove the layer itself.")
+        raise ValueError(
+            f"Cannot prune all {width} units of axis '{axis}': keep at least one, or remove the layer itself."
+        )
     return Resize(axis, tuple(i for i in range(width) if i not in gone))
 
 
@@ -131,7 +135,9 @@ def split(axis: str, width: int, units: Sequence[int] | int) -> Resize:
 def _checked(axis: str, width: int, units: Sequence[int], verb: str) -> set[int]:
     listed = [int(i) for i in np.asarray(units).reshape(-1)]
     if not listed:
-        raise ValueError(f"Cannot {verb} no units of axis '{axis}': `units` must name at least one of units 0 to {width - 1}.")
+        raise ValueError(
+            f"Cannot {verb} no units of axis '{axis}': `units` must name at least one of units 0 to {width - 1}."
+        )
     if wrong := [i for i in listed if not 0 <= i < width]:
         raise ValueError(
             f"Cannot {verb} units {wrong} of axis '{axis}': it has {width} units, numbered 0 to {width - 1}. If the "

@@ -156,7 +156,9 @@ class StructureGraph:
         return [_lock_tangled(axis, tangled) for axis in axes], blocks
 
     def _axis(self, signature, roots, members, blocks, taken) -> UnitAxis:
-        name = next(n for k in range(len(taken) + 1) if (n := signature[0] if k == 0 else f"{signature[0]}:{k}") not in taken)
+        name = next(
+            n for k in range(len(taken) + 1) if (n := signature[0] if k == 0 else f"{signature[0]}:{k}") not in taken
+        )
         starts = [place for _, place in members[roots[0]]]
         contiguous = all(
             place == start + i
@@ -328,7 +330,12 @@ def _follow(old: np.ndarray, new: np.ndarray, ancestors: np.ndarray, port: Port)
     """Match the k-th occurrence of each unit with the k-th of its ancestor; `None` when nothing moves."""
     wanted = np.where(new == FIXED, FIXED, ancestors[new])
     fresh = (new != FIXED) & (wanted == NEW)
-    if len(old) == len(new) and np.array_equal(old, wanted) and not fresh.any() and len(np.unique(new)) == len(np.unique(old)):
+    if (
+        len(old) == len(new)
+        and np.array_equal(old, wanted)
+        and not fresh.any()
+        and len(np.unique(new)) == len(np.unique(old))
+    ):
         return None
     if len(new) > len(old) and fresh[len(old) :].all() and np.array_equal(wanted[: len(old)], old):
         return np.where(fresh, NEW, np.arange(len(new)))

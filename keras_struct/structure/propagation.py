@@ -59,7 +59,9 @@ class Propagation:
         self.units.unite(left[both], right[both])
         lonely = (left == FIXED) != (right == FIXED)
         if lonely.any():
-            self.lock(np.where(left == FIXED, right, left)[lonely], f"{reason} and its units meet fixed positions there")
+            self.lock(
+                np.where(left == FIXED, right, left)[lonely], f"{reason} and its units meet fixed positions there"
+            )
         return np.where(lonely, FIXED, left)
 
     def lock(self, ids: np.ndarray, reason: str) -> None:

@@ -10,7 +10,9 @@ NEW = -1
 """Stands in `source` for an entry without ancestor."""
 
 
-def remap(array: np.ndarray, axis: int, source: Sequence[int] | np.ndarray, new: float | np.ndarray = 0.0) -> np.ndarray:
+def remap(
+    array: np.ndarray, axis: int, source: Sequence[int] | np.ndarray, new: float | np.ndarray = 0.0
+) -> np.ndarray:
     """Rearrange `array` along `axis` so that entry `i` descends from entry `source[i]`.
 
     The same call rearranges a weight, its optimizer slots, its moving statistics and recorded activations.
@@ -34,7 +36,9 @@ def remap(array: np.ndarray, axis: int, source: Sequence[int] | np.ndarray, new:
     array = np.asarray(array)
     index = np.asarray(source, dtype=np.int64)
     if not 0 <= axis < array.ndim:
-        raise ValueError(f"Cannot remap axis {axis} of an array of shape {array.shape}: the axis must be 0 to {array.ndim - 1}.")
+        raise ValueError(
+            f"Cannot remap axis {axis} of an array of shape {array.shape}: the axis must be 0 to {array.ndim - 1}."
+        )
     width = array.shape[axis]
     if index.size and (index.min() < NEW or index.max() >= width):
         raise ValueError(

@@ -118,7 +118,9 @@ def _check_source(graph: StructureGraph, edit: Resize, limits: Mapping[str, int]
             f"{wrong}. If the indices were measured before another edit, map them through that edit first."
         )
     if not edit.source:
-        raise ValueError(f"Cannot prune all {width} units of axis '{edit.axis}': keep at least one, or remove the layer itself.")
+        raise ValueError(
+            f"Cannot prune all {width} units of axis '{edit.axis}': keep at least one, or remove the layer itself."
+        )
     limit = limits.get(edit.axis)
     if limit is not None and len(edit.source) > limit and len(edit.source) > width:
         raise ValueError(
@@ -131,7 +133,9 @@ def _check_keys(values: Values, by_variable: Mapping[tuple[str, str], Mapping[in
     known = {f"{layer}/{name}" for layer, name in by_variable}
     known |= {f"{layer}/{name}/{axis}" for (layer, name), axes in by_variable.items() for axis in axes}
     if unknown := sorted(set(values) - known):
-        raise ValueError(f"Values for {unknown} belong to no variable of the edited axis. Expected keys among {sorted(known)}.")
+        raise ValueError(
+            f"Values for {unknown} belong to no variable of the edited axis. Expected keys among {sorted(known)}."
+        )
 
 
 def _weight(old: np.ndarray, layer: str, name: str, axes: Mapping[int, Rearrangement], edit: Resize) -> np.ndarray:
@@ -168,7 +172,9 @@ def _checked(given: np.ndarray, shape: tuple[int, ...], key: str) -> np.ndarray:
     if given.shape != shape:
         raise ValueError(f"Values for '{key}' have shape {given.shape}: expected {shape}, the new entries only.")
     if not np.isfinite(given.astype(np.float64)).all():
-        raise ValueError(f"Values for '{key}' hold NaN or infinity: compute them anew, or leave them out for the default.")
+        raise ValueError(
+            f"Values for '{key}' hold NaN or infinity: compute them anew, or leave them out for the default."
+        )
     return given
 
 
@@ -211,7 +217,9 @@ def _check_not_dead(edit: Resize, fresh: list[tuple[Rearrangement, int, np.ndarr
         )
 
 
-def _sizes(network: Network, graph: StructureGraph, changes: Mapping[Port, Rearrangement]) -> list[tuple[Any, str, int]]:
+def _sizes(
+    network: Network, graph: StructureGraph, changes: Mapping[Port, Rearrangement]
+) -> list[tuple[Any, str, int]]:
     found = []
     for port, change in changes.items():
         if change.rule.role == "produce" and change.rule.size:

@@ -29,7 +29,9 @@ _HANDLERS: dict[type, Handler] = {}
 _RIGID: tuple[tuple[str, ...], ...] = ((), ("in", "out"))
 
 
-def register_unit_rules(layer_class: type, unit_rules: Callable[[Any], tuple[AxisRule, ...]], elastic: bool = False) -> None:
+def register_unit_rules(
+    layer_class: type, unit_rules: Callable[[Any], tuple[AxisRule, ...]], elastic: bool = False
+) -> None:
     """Teach the library how a layer of your own uses units.
 
     Args:
@@ -45,7 +47,9 @@ def register_unit_rules(layer_class: type, unit_rules: Callable[[Any], tuple[Axi
     """
     if not (isinstance(layer_class, type) and issubclass(layer_class, keras.layers.Layer)):
         raise TypeError(f"Cannot register unit rules for {layer_class!r}: expected a subclass of keras.layers.Layer.")
-    _HANDLERS[layer_class] = lambda layer, ins, outs: from_rules(layer, tuple(unit_rules(layer)), outs[0], _RIGID[not elastic])
+    _HANDLERS[layer_class] = lambda layer, ins, outs: from_rules(
+        layer, tuple(unit_rules(layer)), outs[0], _RIGID[not elastic]
+    )
 
 
 def behaviour_of(layer: Any, inputs: list[Shape], outputs: list[Shape]) -> Behaviour:
@@ -109,7 +113,11 @@ def _conv(layer, inputs, outputs):
         return Opaque(f"layer '{layer.name}' is a grouped convolution, whose units cannot be edited", tuple(outputs))
     rank = layer.rank
     rules = (AxisRule("kernel", rank, "consume"), AxisRule("kernel", rank + 1, "produce", size="filters"))
-    return _checked(layer, outputs, from_rules(layer, rules + _bias(layer), outputs[0], _RIGID[0] if not layer.use_bias else ("out",)))
+    return _checked(
+        layer,
+        outputs,
+        from_rules(layer, rules + _bias(layer), outputs[0], _RIGID[0] if not layer.use_bias else ("out",)),
+    )
 
 
 def _conv_transpose(layer, inputs, outputs):
@@ -158,7 +166,9 @@ def _normalization(variables: dict[str, float], mixes: bool, elastic: bool, mult
         held = {variable.name for variable in layer.variables}
         rules = tuple(AxisRule(name, 0, "carry", new=new) for name, new in variables.items() if name in held)
         reason = f"layer '{layer.name}' ({type(layer).__name__}) normalises over its units" if mixes else None
-        return Weighted(rules, axis, outputs[0], mixes=reason, rigid=_RIGID[not elastic], multiple=multiple, per_unit=not mixes)
+        return Weighted(
+            rules, axis, outputs[0], mixes=reason, rigid=_RIGID[not elastic], multiple=multiple, per_unit=not mixes
+        )
 
     return handler
 
@@ -213,7 +223,9 @@ def _elementwise(layer, inputs, outputs):
 
 def _rescaling(layer, inputs, outputs):
     plain = all(not hasattr(value, "__len__") or len(value) == 1 for value in (layer.scale, layer.offset))
-    return Elementwise() if plain else Opaque(f"layer '{layer.name}' scales each unit by its own number", tuple(outputs))
+    return (
+        Elementwise() if plain else Opaque(f"layer '{layer.name}' scales each unit by its own number", tuple(outputs))
+    )
 
 
 def _merge(layer, inputs, outputs):
@@ -255,8 +267,16 @@ def _register_stock_layers() -> None:
     _HANDLERS[layers.Flatten] = lambda layer, i, o: Flatten(layer.data_format == "channels_first")
     _HANDLERS[layers.Reshape] = lambda layer, i, o: Reshape(o[0])
     _HANDLERS[layers.Permute] = lambda layer, i, o: Permute(tuple(d - 1 for d in layer.dims))
-    moving = {"moving_mean": 0.0, "moving_variance": 1.0, "moving_stddev": 1.0, "renorm_mean": 0.0, "renorm_stddev": 1.0}
-    _HANDLERS[layers.BatchNormalization] = _normalization({"gamma": 1.0, "beta": 0.0, **moving}, mixes=False, elastic=True)
+    moving = {
+        "moving_mean": 0.0,
+        "moving_variance": 1.0,
+        "moving_stddev": 1.0,
+        "renorm_mean": 0.0,
+        "renorm_stddev": 1.0,
+    }
+    _HANDLERS[layers.BatchNormalization] = _normalization(
+        {"gamma": 1.0, "beta": 0.0, **moving}, mixes=False, elastic=True
+    )
     scale = {"gamma": 1.0, "beta": 0.0, "scale": 1.0}
     _HANDLERS[layers.LayerNormalization] = _normalization(scale, mixes=True, elastic=False)
     if hasattr(layers, "RMSNormalization"):

@@ -141,5 +141,3 @@ def _tensors_of(functional: Any) -> list[Any]:
     for node in internals.nodes_in_order(functional):
         tensors += internals.node_tensors(node)[1]
     return tensors
-
-

@@ -167,7 +167,12 @@ def _activation(draw: Draw, x: Any) -> Any:
 
 def _noise(draw: Draw, x: Any) -> Any:
     spatial = {3: layers.SpatialDropout1D, 4: layers.SpatialDropout2D, 5: layers.SpatialDropout3D}
-    kinds = [layers.Dropout, layers.GaussianDropout, layers.GaussianNoise, spatial.get(len(x.shape), layers.AlphaDropout)]
+    kinds = [
+        layers.Dropout,
+        layers.GaussianDropout,
+        layers.GaussianNoise,
+        spatial.get(len(x.shape), layers.AlphaDropout),
+    ]
     return draw.pick(*kinds)(0.2, name=draw.name())(x)
 
 

@@ -1,1 +1,6 @@
-""""""
+"""Plots."""
+
+from keras_struct.visualization.curves import plot_curves
+from keras_struct.visualization.widths import plot_widths, png
+
+__all__ = ["plot_curves", "plot_widths", "png"]

@@ -201,7 +201,11 @@ def test_repeated_positions_of_one_unit_move_together():
 
 def test_mixing_is_known_of_the_axis_that_is_mixed():
     found = graph(
-        (3,), ("a", dense(4), [0]), ("n", carry((4,), mixes="n normalises"), [1]), ("b", dense(5), [2]), ("out", dense(2), [3])
+        (3,),
+        ("a", dense(4), [0]),
+        ("n", carry((4,), mixes="n normalises"), [1]),
+        ("b", dense(5), [2]),
+        ("out", dense(2), [3]),
     )
     assert found.units["a"].mixes == "n normalises"
     assert found.units["b"].mixes is None

@@ -1,0 +1,173 @@
+"""What every edit, trigger and initializer must hold to. A new method adds one line to these."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_struct.backend import current
+from keras_struct.models import StructuralModel
+from keras_struct.structure.edits import Resize
+from keras_struct.structure.policy import pack, unpack
+from keras_struct.testing.preservation import outputs, relative_change
+
+FURTHER_STEPS = 5
+
+
+def check_edit(
+    build: Callable[[], keras.Model],
+    edit: Resize | Callable[[StructuralModel], Any],
+    x: Any,
+    y: Any,
+    optimizer: Any = "adam",
+    preserves: bool = True,
+    tolerance: float = 1e-5,
+) -> StructuralModel:
+    """Check an edit in the middle of training, with everything that follows it.
+
+    The function is kept (if `preserves`), kept entries of optimizer slots are bit-identical, every trainable variable is
+    known to the optimizer and moves in the next step, Keras's metadata agrees with the weights, and the model that is
+    saved and loaded trains on with the same losses.
+
+    Args:
+        build: Returns a model, not compiled.
+        edit: The edit, or a function that makes it on a `StructuralModel`.
+        x: Inputs of one batch.
+        y: Targets.
+        optimizer: Anything that `compile` takes.
+        preserves: Whether the edit keeps the function.
+        tolerance: For relative changes of outputs and losses.
+
+    Returns:
+        The edited and further trained model.
+
+    Raises:
+        AssertionError: With what does not hold.
+    """
+    model = StructuralModel.from_model(build())
+    model.compile(optimizer, "mse")
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    before, slots = outputs(model, x), _slots(model)
+    event = model.apply(edit) if isinstance(edit, Resize) else edit(model)
+    if preserves:
+        change = relative_change(before, outputs(model, x))
+        assert change <= tolerance, f"{event.axis}: the outputs moved by {change}"
+    _check_slots(model, slots)
+    _check_metadata(model)
+    _check_saved(model, x, y, tolerance)
+    _check_movement(model, x, y)
+    return model
+
+
+def check_trigger(trigger: Any, measured: Any) -> None:
+    """Check a trigger on a measurement: whole numbers, state passed in and out, hyperparameters that can be saved.
+
+    Args:
+        trigger: The trigger.
+        measured: An `AxisMeasurement`, or anything with the attributes that the trigger reads.
+
+    Raises:
+        AssertionError: With what does not hold.
+    """
+    state = trigger.init(measured)
+    first, second = trigger(measured, state), trigger(measured, state)
+    assert first == second, "the same measurement and state must give the same answer"
+    assert isinstance(first[0], int), f"a trigger returns a whole number of units, not {first[0]!r}"
+    assert first[0] >= 0, f"a trigger returns 0 or more units, not {first[0]}"
+    assert unpack(pack(trigger)) == trigger, "hyperparameters must survive saving"
+
+
+def check_initializer(initializer: Any, measured: Any, count: int = 2) -> None:
+    """Check an initializer on a measurement: finite weights of the right number, repeatable, that can be saved.
+
+    Args:
+        initializer: The initializer.
+        measured: An `AxisMeasurement`.
+        count: How many units to ask for.
+
+    Raises:
+        AssertionError: With what does not hold.
+    """
+    first, again = (initializer(measured, count, np.random.default_rng(0)) for _ in range(2))
+    assert first, "an initializer returns weights for at least one variable"
+    for key, array in first.items():
+        assert np.isfinite(array).all(), f"weights for {key} are not finite"
+        np.testing.assert_array_equal(array, again[key], "the same seed must give the same weights")
+    assert unpack(pack(initializer)) == initializer, "hyperparameters must survive saving"
+
+
+def check_layer(layer: keras.layers.Layer, input_shape: tuple[int, ...]) -> None:
+    """Check a layer that makes units: it can grow, split and lose units between two others, and be saved.
+
+    Args:
+        layer: A new layer of your own with `unit_rules`, or registered with `register_unit_rules`.
+        input_shape: Shape of its input without the batch axis.
+
+    Raises:
+        AssertionError: With what does not hold.
+    """
+    config = keras.saving.serialize_keras_object(layer)
+
+    def build() -> keras.Model:
+        inputs = keras.Input(input_shape)
+        copy = keras.saving.deserialize_keras_object(config)
+        return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(copy(inputs))))
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((8, *input_shape)).astype("float32"), rng.standard_normal((8, 1)).astype("float32")
+    axis = next(iter(StructuralModel.from_model(build()).structure.axes))
+    check_edit(build, lambda model: model.grow(axis, 2), x, y)
+    check_edit(build, lambda model: model.split(axis, [0]), x, y)
+    check_edit(build, lambda model: model.prune(axis, [0]), x, y, preserves=False)
+
+
+def _slots(model: Any) -> dict[int, tuple[Any, np.ndarray]]:
+    return {id(slot.variable): (slot, current().read(slot.variable)) for slot in model._structural.slots}
+
+
+def _check_slots(model: Any, before: dict[int, tuple[Any, np.ndarray]]) -> None:
+    """Every old entry of a slot whose unit is kept is still there, bit for bit; the shape is that of the weight."""
+    source = np.asarray(model.structure_log[-1].source)
+    for slot, old in before.values():
+        new = current().read(slot.variable)
+        assert new.shape == tuple(slot.reference.shape), f"slot {slot.variable.path} has another shape than its weight"
+        kept_all = set(range(model.structure_log[-1].before)) <= set(source.tolist())
+        if kept_all and not slot.copies:
+            missing = np.setdiff1d(old, new)
+            assert not missing.size, f"{missing.size} entries of slot {slot.variable.path} are lost"
+
+
+def _check_metadata(model: Any) -> None:
+    assert model.count_params() == sum(int(np.prod(w.shape)) for w in model.weights)
+    copy = keras.models.clone_model(model)
+    for left, right in zip(copy.weights, model.weights, strict=True):
+        assert tuple(left.shape) == tuple(right.shape), f"{right.path} has another shape in a clone"
+    for layer in model.layers:
+        assert tuple(layer.output.shape) == tuple(copy.get_layer(layer.name).output.shape)
+
+
+def _check_saved(model: Any, x: Any, y: Any, tolerance: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        loaded, twin = keras.models.load_model(path), keras.models.load_model(path)
+    np.testing.assert_array_equal(outputs(loaded, x)[0], outputs(model, x)[0], "a loaded model computes something else")
+    left = [float(loaded.train_on_batch(x, y)) for _ in range(FURTHER_STEPS)]
+    right = [float(twin.train_on_batch(x, y)) for _ in range(FURTHER_STEPS)]
+    own = [float(model.train_on_batch(x, y)) for _ in range(FURTHER_STEPS)]
+    np.testing.assert_allclose(left, right, rtol=tolerance, err_msg="two loaded models train differently")
+    np.testing.assert_allclose(left, own, rtol=tolerance, err_msg="a loaded model trains on with other losses")
+
+
+def _check_movement(model: Any, x: Any, y: Any) -> None:
+    before = [keras.ops.convert_to_numpy(v.value) for v in model.trainable_variables]
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    for old, variable in zip(before, model.trainable_variables, strict=True):
+        assert (old != keras.ops.convert_to_numpy(variable.value)).any(), f"{variable.path} does not move any more"

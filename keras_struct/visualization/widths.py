@@ -1,0 +1,73 @@
+"""Widths over time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from keras_struct.structure.events import StructureLog
+
+
+def plot_widths(history: Any, initial: Mapping[str, int] | None = None, ax: Any = None) -> Any:
+    """Plot how many units every axis had over the steps of training.
+
+    Args:
+        history: What `fit` of a `StructuralModel` returned, the model itself, or a `StructureLog`.
+        initial: Widths at the start; needed for axes that never changed when a log is given.
+        ax: Matplotlib axes to draw into; a new figure by default.
+
+    Returns:
+        The Matplotlib figure, which a notebook shows.
+
+    Raises:
+        TypeError: If there is no log of structural events in `history`.
+    """
+    log, start, last = _read(history)
+    series = log.widths(dict(initial) if initial is not None else start)
+    if ax is None:
+        ax = new_axes()
+    end = max([last, *(event.step for event in log), 1])
+    for axis, points in series.items():
+        steps, widths = zip(*points, strict=True)
+        ax.step([*steps, end], [*widths, widths[-1]], where="post", label=axis)
+    ax.set_xlabel("training step")
+    ax.set_ylabel("units")
+    ax.set_ylim(bottom=0)
+    ax.grid(alpha=0.3)
+    if series:
+        ax.legend(frameon=False)
+    return ax.figure
+
+
+def new_axes() -> Any:
+    """Axes of a figure that belongs to nobody: pyplot does not know it, and a notebook shows it as a picture."""
+    from matplotlib.figure import Figure
+
+    class StandaloneFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            return png(self)
+
+    return StandaloneFigure(figsize=(7, 3.5), layout="constrained").add_subplot()
+
+
+def png(figure: Any, dpi: int = 110) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def _read(history: Any) -> tuple[StructureLog, dict[str, int], int]:
+    """Log, widths at the start and last step of whatever holds a log."""
+    model = getattr(history, "model", history)
+    structural = getattr(model, "_structural", None)
+    if isinstance(history, StructureLog):
+        return history, {}, 0
+    if structural is None:
+        raise TypeError(
+            "Cannot plot widths: expected the history that `StructuralModel.fit` returned, a StructuralModel, or its "
+            f"structure_log. Received: {type(history).__name__}. For a plain model pass `training.structure_log` of its "
+            "StructuralTraining callback."
+        )
+    return structural.log, structural.initial_widths, structural.step

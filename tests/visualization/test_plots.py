@@ -1,0 +1,33 @@
+"""Plots are figures without any global state."""
+
+import pytest
+
+from keras_struct.structure import StructureEvent, StructureLog
+from keras_struct.visualization import plot_curves, plot_widths, png
+
+EVENTS = [
+    StructureEvent(3, "a", 2, 4, "asked for", 10, 0.1, 0.0, False, (0, 1, -1, -1)),
+    StructureEvent(5, "b", 8, 7, "asked for", 9, 0.1, 0.0, False, tuple(range(7))),
+]
+
+
+def test_each_axis_is_a_line_of_steps_that_ends_at_the_last_step():
+    figure = plot_widths(StructureLog(EVENTS), initial={"c": 5})
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in figure.axes[0].lines}
+    assert lines == {"c": ([0, 5], [5, 5]), "a": ([0, 3, 5], [2, 4, 4]), "b": ([0, 5, 5], [8, 7, 7])}
+
+
+def test_plots_can_go_into_axes_of_ones_own_and_leave_pyplot_alone():
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    figure = plot_widths(StructureLog())
+    assert plot_curves({"net": [0.1, 0.2]}, ax=figure.axes[0]) is figure
+    assert plt.get_fignums() == before
+    assert png(figure).startswith(b"\x89PNG")
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_what_holds_no_log_is_refused_with_what_would_do():
+    with pytest.raises(TypeError, match=r"training.structure_log"):
+        plot_widths({"loss": [1.0]})
