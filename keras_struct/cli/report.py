@@ -10,7 +10,7 @@ from keras_struct.visualization import plot_curves, plot_widths, png
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #c2410c; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p.lead { margin-top: 0; opacity: .75; }
 .scroll { overflow-x: auto; }
@@ -59,7 +59,7 @@ def _sentence(facts: dict[str, Any]) -> str:
 
 
 def _networks(rows: list[dict[str, Any]]) -> str:
-    names = ("network", "hidden units", "test accuracy", "parameters", "FLOPs per sample", "seconds")
+    names = ("network", "hidden units", "test accuracy", "parameters", "FLOPs", "seconds")
     lines = []
     for i, row in enumerate(rows):
         cells = (

@@ -28,9 +28,10 @@ def register_flops(layer_class: type, function: Rule | None = None) -> Callable:
     Raises:
         TypeError: If `layer_class` is not a class or `function` cannot be called.
 
-    >>> @register_flops(MyProjection)                               # doctest: +SKIP
-    ... def count(call):
-    ...     return 2 * call.inputs[0][-1] * math.prod(call.outputs[0])
+    Example:
+        >>> @register_flops(MyProjection)                               # doctest: +SKIP
+        ... def count(call):
+        ...     return 2 * call.inputs[0][-1] * math.prod(call.outputs[0])
     """
     if not isinstance(layer_class, type):
         raise TypeError(f"register_flops needs a class of layers, not {layer_class!r}; pass its class.")
