@@ -36,7 +36,7 @@ class StructureBackup(keras.callbacks.Callback):
     Raises:
         ValueError: If `save_freq` is neither, or the model is not a `StructuralModel` (when training begins).
 
-    Example:
+    Examples:
         >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[StructureBackup("backup", save_freq=100)])
     """
 

@@ -18,7 +18,7 @@ class StructureTensorBoard(keras.callbacks.Callback):
     Args:
         log_dir: Folder of the logs; scalars go into its subfolder `structure`.
 
-    Example:
+    Examples:
         >>> history = model.fit(x, y, verbose=0, callbacks=[StructureTensorBoard("logs")])
     """
 

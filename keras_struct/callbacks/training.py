@@ -27,7 +27,7 @@ class StructuralTraining(StructuralStepping):
         ValueError: When training begins: if the strategy needs a probe and has none or too small a one, has no layer to
             act on, or the model is a `StructuralModel` with a strategy of its own.
 
-    Example:
+    Examples:
         >>> training = StructuralTraining(NorthSelect(max_units=16), probe=x)
         >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[training])
         >>> training.structure.axes["hidden"] >= 8

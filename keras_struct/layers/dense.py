@@ -22,7 +22,7 @@ class GrowableDense(keras.layers.Dense):
     Raises:
         ValueError: If `max_units` is smaller than `units`.
 
-    Example:
+    Examples:
         >>> layer = GrowableDense(8, max_units=64, activation="relu")
     """
 

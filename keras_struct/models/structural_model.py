@@ -40,7 +40,7 @@ class StructuralModel(keras.Model):
     Raises:
         ValueError: If a list of layers does not begin with an input.
 
-    Example:
+    Examples:
         >>> model = StructuralModel([keras.Input((4,)), GrowableDense(8, activation="relu"), keras.layers.Dense(1)])
         >>> model.compile("adam", "mse", strategy=NorthSelect(max_units=64))
         >>> history = model.fit(x, y, epochs=3, verbose=0)

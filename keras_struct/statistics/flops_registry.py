@@ -28,7 +28,7 @@ def register_flops(layer_class: type, function: Rule | None = None) -> Callable:
     Raises:
         TypeError: If `layer_class` is not a class or `function` cannot be called.
 
-    Example:
+    Examples:
         >>> @register_flops(MyProjection)                               # doctest: +SKIP
         ... def count(call):
         ...     return 2 * call.inputs[0][-1] * math.prod(call.outputs[0])
