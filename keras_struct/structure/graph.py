@@ -14,7 +14,7 @@ from keras_struct.structure.behaviours import Behaviour
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.labels import FIXED, UnitLabels, occurrences
 from keras_struct.structure.propagation import Propagation
-from keras_struct.structure.remap import NEW
+from keras_struct.structure.remap import NEW, remap
 from keras_struct.structure.rules import AxisRule, Port
 
 
@@ -63,6 +63,32 @@ class Rearrangement:
     rule: AxisRule
     source: np.ndarray
     copies: np.ndarray
+
+    @cached_property
+    def new(self) -> np.ndarray:
+        """Whether each position is without ancestor."""
+        return self.source == NEW
+
+    @cached_property
+    def divides(self) -> bool:
+        """Whether any ancestor was divided among several units."""
+        return bool((self.copies > 1).any())
+
+    @cached_property
+    def _kept(self) -> int | None:
+        """How many positions stay in their place, if all others are new and follow them."""
+        kept = len(self.source) - int(self.new.sum())
+        return kept if np.array_equal(self.source[:kept], np.arange(kept)) else None
+
+    def carry_out(self, array: np.ndarray, axis: int, new: float | np.ndarray = 0.0) -> np.ndarray:
+        """Rearrange an array along `axis`, as `remap`."""
+        if self._kept is None or self._kept != array.shape[axis]:
+            return remap(array, axis, self.source, new)
+        before = (slice(None),) * axis
+        result = np.empty((*array.shape[:axis], len(self.source), *array.shape[axis + 1 :]), array.dtype)
+        result[(*before, slice(None, self._kept))] = array
+        result[(*before, slice(self._kept, None))] = new
+        return result
 
 
 _TANGLED = "its units lie in another order in one layer than in another that they are tied to"

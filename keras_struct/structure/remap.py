@@ -45,19 +45,8 @@ def remap(
             f"Cannot remap axis {axis} of an array of shape {array.shape}: `source` must hold indices from 0 to "
             f"{width - 1}, or -1 for a new entry, but holds {index.min()} to {index.max()}."
         )
-    if index.size >= width and np.array_equal(index[:width], np.arange(width)) and (index[width:] == NEW).all():
-        return _appended(array, axis, index.size - width, new)
     fresh = index == NEW
     result = np.take(array, index, axis=axis)
     if fresh.any():
         result[(slice(None),) * axis + (fresh,)] = new
-    return result
-
-
-def _appended(array: np.ndarray, axis: int, count: int, new: float | np.ndarray) -> np.ndarray:
-    """The common case, in which everything stays in its place and new entries follow."""
-    before = (slice(None),) * axis
-    result = np.empty((*array.shape[:axis], array.shape[axis] + count, *array.shape[axis + 1 :]), array.dtype)
-    result[(*before, slice(None, array.shape[axis]))] = array
-    result[(*before, slice(array.shape[axis], None))] = new
     return result

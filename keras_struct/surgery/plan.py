@@ -14,7 +14,7 @@ from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.optimizer_slots import Slot
 from keras_struct.structure.edits import Resize, Values
 from keras_struct.structure.graph import Rearrangement, StructureGraph
-from keras_struct.structure.remap import NEW, remap
+from keras_struct.structure.remap import NEW
 from keras_struct.structure.rules import Port
 from keras_struct.surgery.trace import Network
 
@@ -142,19 +142,19 @@ def _weight(old: np.ndarray, layer: str, name: str, axes: Mapping[int, Rearrange
     """New value of a weight: gather, divide outgoing weights among copies, then fill in what is new."""
     value = old
     for axis, change in axes.items():
-        value = remap(value, axis, change.source, change.rule.new)
-        if change.rule.role == "consume" and (change.copies > 1).any():
+        value = change.carry_out(value, axis, change.rule.new)
+        if change.rule.role == "consume" and change.divides:
             value = value / _along(change.copies, axis, value.ndim).astype(value.dtype)
     for axis, change in sorted(axes.items(), key=lambda item: item[1].rule.role == "consume"):
         given = edit.values.get(f"{layer}/{name}/{axis}")
         if given is None and (len(axes) == 1 or change.rule.role == "produce"):
             given = edit.values.get(f"{layer}/{name}")
         if given is not None:
-            place = (slice(None),) * axis + (change.source == NEW,)
+            place = (slice(None),) * axis + (change.new,)
             given = _fitted(given, old.shape, axis, axes)
             value[place] = _checked(given, value[place].shape, f"{layer}/{name}")
-        elif change.rule.role == "consume" and (change.source == NEW).any():
-            value[(slice(None),) * axis + (change.source == NEW,)] = 0
+        elif change.rule.role == "consume" and change.new.any():
+            value[(slice(None),) * axis + (change.new,)] = 0
     return value
 
 
@@ -162,7 +162,7 @@ def _fitted(given: np.ndarray, old: tuple[int, ...], axis: int, axes: Mapping[in
     """Fit values that were made for the old extents of other edited axes; what is new there gets zeros."""
     for other, change in axes.items():
         if other != axis and given.ndim == len(old) and given.shape[other] == old[other]:
-            given = remap(given, other, change.source)
+            given = change.carry_out(given, other)
     return given
 
 
@@ -188,11 +188,11 @@ def _slot(
     """New value of an optimizer slot: the weight's gathers; a copy of the weight also takes its new entries."""
     for axis, change in axes.items():
         new = value.mean(axis=axis, keepdims=True) if new_slots == "mean" else slot.initial
-        value = remap(value, axis, change.source, new)
-        if slot.copies and change.rule.role == "consume" and (change.copies > 1).any():
+        value = change.carry_out(value, axis, new)
+        if slot.copies and change.rule.role == "consume" and change.divides:
             value = value / _along(change.copies, axis, value.ndim).astype(value.dtype)
     for axis, change in axes.items() if slot.copies else ():
-        place = (slice(None),) * axis + (change.source == NEW,)
+        place = (slice(None),) * axis + (change.new,)
         value[place] = weight[place]
     return value
 
@@ -203,8 +203,8 @@ def _check_not_dead(edit: Resize, fresh: list[tuple[Rearrangement, int, np.ndarr
         return
     moving = dict.fromkeys(("produce", "consume"), False)
     for change, axis, value in fresh:
-        if change.rule.role in moving and (change.source == NEW).any():
-            entries = np.moveaxis(value, axis, 0)[change.source == NEW]
+        if change.rule.role in moving and change.new.any():
+            entries = np.moveaxis(value, axis, 0)[change.new]
             alive = np.abs(entries.astype(np.float64)).reshape(len(entries), -1).max(axis=1) > 0
             units = alive.reshape(-1, len(edit.new_units)) if alive.size % len(edit.new_units) == 0 else alive[None]
             moving[change.rule.role] = np.logical_or(moving[change.rule.role], units.any(axis=0))
