@@ -110,7 +110,11 @@ class Evolution:
         start = time.perf_counter()
         before = self.graph.axes.get(edit.axis, 0)
         planned = plan(self.network, edit, self._live_slots(), preserve, self.new_slots, self.limits())
-        stale = commit(self.network, planned)
+        try:
+            stale = commit(self.network, planned)
+        except BaseException:
+            self._variables_replaced()  # values are back, though perhaps in new objects
+            raise
         backend.after_edit(self.model, self.network.layers.values())
         if stale:
             self._variables_replaced()
