@@ -39,6 +39,11 @@ def extra_arguments(node: Any) -> bool:
     return any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(dict(node.arguments.kwargs)))
 
 
+def call_arguments(node: Any) -> list[Any]:
+    """Everything that a call passes, symbolic tensors and others, in order."""
+    return keras.tree.flatten((node.arguments.args, dict(node.arguments.kwargs)))
+
+
 def set_symbolic_shape(tensor: Any, shape: tuple[int | None, ...]) -> None:
     """Give a symbolic tensor the shape that it has after an edit."""
     tensor._shape = tuple(shape)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from keras_struct.backend import current
 from keras_struct.backend.keras_internals import own_variables
 from keras_struct.backend.optimizer_slots import Slot
-from keras_struct.surgery.commit import refresh
+from keras_struct.surgery.commit import loosen
 from keras_struct.surgery.trace import Network
 
 
@@ -30,7 +30,7 @@ def make_elastic(network: Network, slots: Sequence[Slot], static: bool) -> bool:
             followers = [slot.variable for slot in slots if slot.reference is variable]
             for held in (variable, *followers):
                 swapped = backend.set_elastic(held, axes) or swapped
-    refresh(network)
+    loosen(network)
     return swapped
 
 

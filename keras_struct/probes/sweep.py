@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_struct.backend import current
 from keras_struct.probes.interpreter import run
-from keras_struct.surgery.registry import channel_axis
+from keras_struct.surgery.reading import channel_axis
 
 
 class Sweep:

@@ -73,16 +73,36 @@ class Elementwise(Behaviour):
     """Every entry of the output depends on the same entry of the input: activations, dropout, scaling by a number.
 
     Attributes:
-        mixes: Reason and axis, for an activation that mixes entries along one axis (softmax).
+        mixes: Reason and axes, for an activation that mixes entries along some axes (softmax).
     """
 
-    mixes: tuple[str, int] | None = None
+    mixes: tuple[str, tuple[int, ...]] | None = None
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Pass the labels."""
-        if self.mixes and inputs[0].shape and inputs[0].varies[self.mixes[1] % len(inputs[0].shape)]:
+        if self.mixes and inputs[0].shape and any(inputs[0].varies[axis] for axis in self.mixes[1]):
             walk.mix(inputs[0].ids, self.mixes[0])
         return [inputs[0]]
+
+
+@dataclass(frozen=True)
+class Pinned(Behaviour):
+    """Every entry has a constant of its own (a mean of data): fine for inputs, but units in its place cannot change.
+
+    Attributes:
+        reason: Why units that meet it are fixed, and what to do about it.
+        output_shape: Shape of the output without batch.
+    """
+
+    reason: str
+    output_shape: Shape
+
+    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+        """Lock units that enter."""
+        if inputs[0].labelled:
+            walk.fixed_layers.setdefault(layer, self.reason)
+            walk.lock(inputs[0].ids, self.reason)
+        return [UnitLabels.fixed(self.output_shape)]
 
 
 @dataclass(frozen=True)
@@ -210,6 +230,10 @@ class Merge(Behaviour):
         a, b = (_without_broadcast(walk, x, shape, spread) for x in (a, b))
         varies = tuple(m or n for m, n in zip(a.varies, b.varies, strict=True))
         if not any(varies):
+            return UnitLabels.fixed(shape)
+        if a.labelled and b.labelled and a.varies != b.varies:
+            for x in (a, b):
+                walk.lock(x.ids, f"layer '{layer}' merges tensors whose units lie along different axes")
             return UnitLabels.fixed(shape)
         if not a.labelled or not b.labelled:
             known, other = (a, b) if a.labelled else (b, a)

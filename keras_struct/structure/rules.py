@@ -50,7 +50,9 @@ class AxisRule:
         role: `"produce"`: the layer makes these units; `"consume"`: it reads them; `"carry"`: they pass through it and
             it holds something for each, like a scale.
         layout: How unit labels become positions along the axis.
-        new: Value of an entry without ancestor, unless the edit brings values.
+        new: Value of an entry without ancestor, unless the edit brings values; `"existing"` copies the entries of
+            existing units, one after the other, for a kernel that each unit passes through (a depthwise filter): zeros
+            would cut new units off, and their gradient would be zero for ever.
         size: Attribute of the layer that holds the number of units produced, for example `"units"`.
     """
 
@@ -58,5 +60,5 @@ class AxisRule:
     axis: int
     role: Role
     layout: Layout = Layout()
-    new: float = 0.0
+    new: float | Literal["existing"] = 0.0
     size: str | None = None

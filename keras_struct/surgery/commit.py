@@ -48,13 +48,25 @@ def commit(network: Network, plan: Plan) -> bool:
 
 def refresh(network: Network) -> None:
     """Bring everything that Keras recorded about shapes in line with the graph."""
-    for number, labels in network.graph.tensors.items():
-        for symbol in network.symbols.get(number, ()):
-            if symbol.shape[1:] != labels.shape:
-                internals.set_symbolic_shape(symbol, (symbol.shape[0], *labels.shape))
-                internals.follow_input_shape(symbol)
+    changed = {number for number, labels in network.graph.tensors.items() if _set_shapes(network, number, labels)}
+    for path, numbers in network.first_inputs.items():
+        if not changed.isdisjoint(numbers):
+            _refresh_layer(network, path, numbers)
+
+
+def loosen(network: Network) -> None:
+    """Let every layer accept any width along editable axes."""
     for path, numbers in network.first_inputs.items():
         _refresh_layer(network, path, numbers)
+
+
+def _set_shapes(network: Network, number: int, labels: UnitLabels) -> bool:
+    """Give the symbolic tensors of one number its present shape; returns whether any had another."""
+    stale = [symbol for symbol in network.symbols.get(number, ()) if symbol.shape[1:] != labels.shape]
+    for symbol in stale:
+        internals.set_symbolic_shape(symbol, (symbol.shape[0], *labels.shape))
+        internals.follow_input_shape(symbol)
+    return bool(stale)
 
 
 def _refresh_layer(network: Network, path: str, numbers: tuple[int, ...]) -> None:

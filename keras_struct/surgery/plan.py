@@ -80,17 +80,21 @@ def plan(
         by_variable[port.layer, port.variable][port.axis] = change
     _check_keys(edit.values, by_variable)
     writes: list[tuple[Any, np.ndarray, np.ndarray]] = []
-    fresh: list[tuple[Rearrangement, int, np.ndarray]] = []
+    fresh: list[tuple[Port, Rearrangement, np.ndarray]] = []
     for (layer, name), axes in by_variable.items():
         variable = internals.own_variables(network.layers[layer])[name]
         old = current().read(variable)
         value = _weight(old, layer, name, axes, edit)
         writes.append((variable, old, value))
-        fresh += [(change, a, value) for a, change in axes.items() if value.ndim > 1 or change.rule.role == "consume"]
+        fresh += [
+            (Port(layer, name, a), change, value)
+            for a, change in axes.items()
+            if change.rule.role == "consume" or (change.rule.role == "produce" and value.ndim > 1)
+        ]
         for slot in (slot for slot in slots if slot.reference is variable):
             held = current().read(slot.variable)
             writes.append((slot.variable, held, _slot(slot, held, axes, value, new_slots)))
-    _check_not_dead(edit, fresh)
+    _check_not_dead(edit, graph, fresh)
     return Plan(edit, graph, writes, _sizes(network, graph, changes), changes)
 
 
@@ -142,7 +146,7 @@ def _weight(old: np.ndarray, layer: str, name: str, axes: Mapping[int, Rearrange
     """New value of a weight: gather, divide outgoing weights among copies, then fill in what is new."""
     value = old
     for axis, change in axes.items():
-        value = change.carry_out(value, axis, change.rule.new)
+        value = change.carry_out(value, axis, _new_entries(value, axis, change))
         if change.rule.role == "consume" and change.divides:
             value = value / _along(change.copies, axis, value.ndim).astype(value.dtype)
     for axis, change in sorted(axes.items(), key=lambda item: item[1].rule.role == "consume"):
@@ -152,10 +156,17 @@ def _weight(old: np.ndarray, layer: str, name: str, axes: Mapping[int, Rearrange
         if given is not None:
             place = (slice(None),) * axis + (change.new,)
             given = _fitted(given, old.shape, axis, axes)
-            value[place] = _checked(given, value[place].shape, f"{layer}/{name}")
+            value[place] = _checked(given, value[place], f"{layer}/{name}")
         elif change.rule.role == "consume" and change.new.any():
             value[(slice(None),) * axis + (change.new,)] = 0
     return value
+
+
+def _new_entries(value: np.ndarray, axis: int, change: Rearrangement) -> float | np.ndarray:
+    """What entries without ancestor hold: a number, or copies of existing entries, one after the other."""
+    if change.rule.new != "existing":
+        return change.rule.new
+    return np.take(value, np.arange(int(change.new.sum())) % value.shape[axis], axis=axis)
 
 
 def _fitted(given: np.ndarray, old: tuple[int, ...], axis: int, axes: Mapping[int, Rearrangement]) -> np.ndarray:
@@ -166,16 +177,20 @@ def _fitted(given: np.ndarray, old: tuple[int, ...], axis: int, axes: Mapping[in
     return given
 
 
-def _checked(given: np.ndarray, shape: tuple[int, ...], key: str) -> np.ndarray:
+def _checked(given: np.ndarray, place: np.ndarray, key: str) -> np.ndarray:
+    """Values in the shape and dtype of the entries that they are for."""
     if given.dtype.kind not in "fiu" and given.dtype.name != "bfloat16":
         raise ValueError(f"Values for '{key}' have dtype {given.dtype}: expected numbers.")
-    if given.shape != shape:
-        raise ValueError(f"Values for '{key}' have shape {given.shape}: expected {shape}, the new entries only.")
-    if not np.isfinite(given.astype(np.float64)).all():
+    if given.shape != place.shape:
+        raise ValueError(f"Values for '{key}' have shape {given.shape}: expected {place.shape}, the new entries only.")
+    with np.errstate(over="ignore"):
+        fitting = given.astype(place.dtype)
+    if not np.isfinite(fitting.astype(np.float64)).all():
         raise ValueError(
-            f"Values for '{key}' hold NaN or infinity: compute them anew, or leave them out for the default."
+            f"Values for '{key}' hold NaN or infinity (as {place.dtype}): compute them anew, or leave them out for the "
+            "default."
         )
-    return given
+    return fitting
 
 
 def _along(vector: np.ndarray, axis: int, rank: int) -> np.ndarray:
@@ -197,23 +212,20 @@ def _slot(
     return value
 
 
-def _check_not_dead(edit: Resize, fresh: list[tuple[Rearrangement, int, np.ndarray]]) -> None:
+def _check_not_dead(edit: Resize, graph: StructureGraph, fresh: list[tuple[Port, Rearrangement, np.ndarray]]) -> None:
     """Refuse a new unit that nothing enters and nothing leaves: its gradient would be zero for ever."""
     if not edit.new_units:
         return
-    moving = dict.fromkeys(("produce", "consume"), False)
-    for change, axis, value in fresh:
-        if change.rule.role in moving and change.new.any():
-            entries = np.moveaxis(value, axis, 0)[change.new]
-            alive = np.abs(entries.astype(np.float64)).reshape(len(entries), -1).max(axis=1) > 0
-            units = alive.reshape(-1, len(edit.new_units)) if alive.size % len(edit.new_units) == 0 else alive[None]
-            moving[change.rule.role] = np.logical_or(moving[change.rule.role], units.any(axis=0))
-    dead = ~np.logical_or(moving["produce"], moving["consume"])
+    dead = np.asarray(edit.source) == NEW
+    for port, change, value in fresh:
+        if change.new.any():
+            entries = np.moveaxis(value, port.axis, 0)[change.new]
+            alive = (entries != 0).reshape(len(entries), -1).any(axis=1)
+            dead[graph.unit_along(port, edit.axis)[change.new][alive]] = False
     if np.any(dead):
-        which = [edit.new_units[i] for i in np.flatnonzero(np.broadcast_to(dead, len(edit.new_units)))]
         raise ValueError(
-            f"Cannot add units {which} of axis '{edit.axis}': neither incoming nor outgoing weights are given, so their "
-            "gradient would be zero for ever. Pass `values`, or an initializer such as RandomFanIn()."
+            f"Cannot add units {np.flatnonzero(dead).tolist()} of axis '{edit.axis}': neither incoming nor outgoing "
+            "weights are given, so their gradient would be zero for ever. Pass `values`, or an initializer such as RandomFanIn()."
         )
 
 

@@ -88,6 +88,7 @@ class _Tracer:
     first_outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     nodes: dict[Call, Any] = field(default_factory=dict)
     _numbers: dict[int, int] = field(default_factory=dict)
+    _paths: dict[int, str] = field(default_factory=dict)
     _count: int = 0
 
     def number(self, tensor: Any) -> int:
@@ -124,9 +125,10 @@ class _Tracer:
             self.bind(outer, self.number(tensor))
 
     def add(self, path: str, node: Any, inputs: list[int], outputs: list[int]) -> None:
-        """Collect one call of one layer."""
+        """Collect one call of one layer; one that is called in several models goes by its first path."""
+        path = self._paths.setdefault(id(node.operation), path)
         ins, outs = ([_shape(t) for t in tensors] for tensors in internals.node_tensors(node))
-        behaviour = behaviour_of(node.operation, ins, outs)
+        behaviour = behaviour_of(node.operation, ins, outs, internals.call_arguments(node))
         if internals.extra_arguments(node) and not isinstance(behaviour, Opaque):
             behaviour = Opaque(f"layer '{path}' is called with a tensor beside its inputs", tuple(outs))
         self.layers.setdefault(path, node.operation)

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct.backend import current
+from keras_struct.backend import current, keras_internals
 from keras_struct.models import StructuralModel
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.policy import pack, unpack
+from keras_struct.structure.remap import NEW
 from keras_struct.testing.preservation import outputs, relative_change
 
 FURTHER_STEPS = 5
@@ -31,8 +32,8 @@ def check_edit(
     """Check an edit in the middle of training, with everything that follows it.
 
     The function is kept (if `preserves`), kept entries of optimizer slots are bit-identical, every trainable variable is
-    known to the optimizer and moves in the next step, Keras's metadata agrees with the weights, and the model that is
-    saved and loaded trains on with the same losses.
+    known to the optimizer and moves in the next steps, new units come to be read by every layer behind them, Keras's
+    metadata agrees with the weights, and the model that is saved and loaded trains on with the same losses.
 
     Args:
         build: Returns a model, not compiled.
@@ -62,6 +63,7 @@ def check_edit(
     _check_metadata(model)
     _check_saved(model, x, y, tolerance)
     _check_movement(model, x, y)
+    _check_new_units(model)
     return model
 
 
@@ -171,3 +173,15 @@ def _check_movement(model: Any, x: Any, y: Any) -> None:
         model.train_on_batch(x, y)
     for old, variable in zip(before, model.trainable_variables, strict=True):
         assert (old != keras.ops.convert_to_numpy(variable.value)).any(), f"{variable.path} does not move any more"
+
+
+def _check_new_units(model: Any) -> None:
+    """Outgoing weights of new units, zero at first, are zero no longer: nothing on their way cuts them off."""
+    event, graph = model.structure_log[-1], model.structure
+    new = [i for i, old in enumerate(event.source) if old == NEW]
+    for port, rule in graph.ports(event.axis).items() if new else ():
+        if rule.role == "consume":
+            variable = keras_internals.own_variables(model._structural.network.layers[port.layer])[port.variable]
+            rows = np.moveaxis(current().read(variable), port.axis, 0)
+            read = rows[np.isin(graph.unit_along(port, event.axis), new)]
+            assert (read != 0).any(), f"{port.key}: the new units of axis '{event.axis}' stay cut off"

@@ -112,7 +112,7 @@ def _stem(draw: Draw) -> tuple[list[Any], Any]:
 
 
 def _blocks(rank: int) -> tuple[Block, ...]:
-    common = (_norm, _activation, _noise, _merge, _concatenate, _nested, _shared)
+    common = (_norm, _activation, _noise, _merge, _concatenate, _nested, _shared, _operations)
     if rank == 0:
         return (_dense, _dense, *common)
     spatial = (_conv, _conv, _pool, _pad, _upsample, _conv_transpose, *common)
@@ -163,6 +163,12 @@ def _activation(draw: Draw, x: Any) -> Any:
         layers.PReLU(alpha_initializer="random_normal", shared_axes=shared, name=draw.name()),
         layers.Rescaling(0.5, 0.1, name=draw.name()),
     )(x)
+
+
+def _operations(draw: Draw, x: Any) -> Any:
+    """Operations on symbolic tensors instead of layers."""
+    y = draw.pick(keras.ops.tanh, keras.ops.relu, keras.activations.softplus)(x * 0.5)
+    return draw.pick(lambda: x - y, lambda: keras.ops.maximum(x, y), lambda: 1.0 - y)()
 
 
 def _noise(draw: Draw, x: Any) -> Any:

@@ -209,7 +209,7 @@ def test_mixing_is_known_of_the_axis_that_is_mixed():
     )
     assert found.units["a"].mixes == "n normalises"
     assert found.units["b"].mixes is None
-    soft = graph((3,), ("a", dense(4), [0]), ("s", Elementwise(("s mixes", -1)), [1]), ("out", dense(2), [2]))
+    soft = graph((3,), ("a", dense(4), [0]), ("s", Elementwise(("s mixes", (-1,))), [1]), ("out", dense(2), [2]))
     assert soft.units["a"].mixes == "s mixes"
 
 

@@ -1,0 +1,52 @@
+"""What the activation of a layer does to its units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+_MIXING = {"softmax", "log_softmax", "sparsemax"}
+_HALVING = {"glu"}
+
+
+def mixing_reason(layer: Any) -> str | None:
+    """Why no edit can keep the function behind the activation of `layer`: each entry depends on others; else `None`."""
+    name = _name(getattr(layer, "activation", None))
+    return f"the activation {name} of layer '{layer.name}' mixes its units" if name in _MIXING else None
+
+
+def locking_reason(layer: Any) -> str | None:
+    """Why the units behind the activation of `layer` cannot be edited at all, or `None`.
+
+    A function that is not one of Keras's is tried on a few numbers, since it may do anything.
+    """
+    function = getattr(layer, "activation", None)
+    name = _name(function)
+    if name in _HALVING:
+        return f"the activation of layer '{layer.name}' halves its units"
+    if function is None or getattr(keras.activations, name, None) is function:
+        return None
+    if getattr(function, "weights", None):
+        return f"the activation of layer '{layer.name}' has weights of its own; make it a layer of the model"
+    if not _is_elementwise(function):
+        return f"the activation '{name}' of layer '{layer.name}' does not treat each of its units by itself"
+    return None
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _is_elementwise(function: Any) -> bool:
+    """Whether a function gives the same values for entries side by side as for each by itself."""
+    x = np.linspace(-2.0, 2.5, 12, dtype="float32")
+    try:
+        together, apart = (
+            keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(x.reshape(shape))))
+            for shape in ((2, 6), (12, 1))
+        )
+    except Exception:  # whatever it is, it cannot be relied on
+        return False
+    return together.shape == (2, 6) and bool(np.allclose(together.reshape(12, 1), apart, rtol=1e-5, atol=1e-6))

@@ -1,0 +1,29 @@
+"""Turn the rules of a layer into what it does to units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_struct.structure.behaviours import Behaviour, Weighted
+from keras_struct.structure.labels import Shape
+from keras_struct.structure.rules import AxisRule
+from keras_struct.surgery.activation import mixing_reason
+
+ELASTIC: tuple[str, ...] = ()
+RIGID: tuple[str, ...] = ("in", "out")
+RIGID_OUT: tuple[str, ...] = ("out",)
+
+
+def from_rules(layer: Any, rules: tuple[AxisRule, ...], output: Shape, rigid: tuple[str, ...] = ELASTIC) -> Behaviour:
+    """Behaviour of a layer with one unit axis, from its rules."""
+    size = next((rule.size for rule in rules if rule.role == "produce" and rule.size), None)
+    produces = any(rule.role == "produce" for rule in rules)
+    axis = channel_axis(layer, len(output))
+    units = (int(getattr(layer, size)) if size else output[axis]) if produces else None
+    return Weighted(rules, axis, output, units=units, mixes=mixing_reason(layer), rigid=rigid)
+
+
+def channel_axis(layer: Any, rank: int) -> int:
+    """Axis, without batch, along which a layer's channels lie."""
+    first = getattr(layer, "data_format", None) == "channels_first"
+    return 0 if first else rank - 1
