@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_struct.activations import relu1
 from keras_struct.backend import keras_internals
 
 _PLAIN = {
@@ -39,5 +40,7 @@ def _functional(model: Any) -> keras.Model:
 
 def _plain(layer: Any) -> Any:
     config = layer.get_config()
+    if getattr(getattr(layer, "activation", None), "__name__", "") == relu1.__name__:
+        config["activation"] = "relu"  # the same values; only the derivative at 0 differs
     kind, own = _PLAIN.get(type(layer).__name__, (type(layer), None))
     return kind.from_config({key: value for key, value in config.items() if key != own})

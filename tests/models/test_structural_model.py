@@ -210,8 +210,8 @@ def test_a_loaded_model_has_structure_log_and_strategy(tmp_path, edit):
 
 
 def test_a_plain_copy_computes_the_same_without_this_library(tmp_path):
-    inputs = keras.Input((8, 8, 2))
-    x = keras.layers.BatchNormalization()(GrowableConv2D(3, 3, activation="relu", name="conv")(inputs))
+    inputs, relu1 = keras.Input((8, 8, 2)), keras_struct.activations.relu1
+    x = keras.layers.BatchNormalization()(GrowableConv2D(3, 3, activation=relu1, name="conv")(inputs))
     model = StructuralModel(inputs, keras.layers.Dense(2)(GrowableDense(4, name="d")(keras.layers.Flatten()(x))))
     model.grow("conv", 2)
     plain = model.to_plain()
