@@ -12,6 +12,7 @@ import numpy as np
 from keras_struct.backend import keras_internals as internals
 
 ELASTIC = False
+JIT: bool | str = "auto"  # without it every operation of a step would be dispatched by itself
 DOUBLE = False
 
 
@@ -22,7 +23,7 @@ def read(variable: Any) -> np.ndarray:
 
 def write(variable: Any, value: np.ndarray) -> bool:
     """Give a Keras variable a value of any shape. Returns False: a new shape is compiled without being asked."""
-    variable._value = jnp.asarray(value, dtype=variable._value.dtype)
+    variable._value = jnp.array(value, dtype=variable._value.dtype)
     internals.set_shape(variable, value.shape)
     return False
 

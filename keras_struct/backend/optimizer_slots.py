@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_struct.backend import keras_internals as internals
 
@@ -47,7 +49,7 @@ def slots_of(optimizer: Any) -> list[Slot]:
     holder = internals.optimizer_chain(optimizer)[-1]
     _refuse_unknown(holder)
     weights = list(holder._trainable_variables)
-    twin = type(holder).from_config(holder.get_config())
+    twin = internals.optimizer_of_the_same_kind(holder)
     heard = _listen(twin, lambda: twin.build(weights))
     places = {id(variable): i for i, variable in enumerate(twin.variables)}
     if len(twin.variables) != len(holder.variables):
@@ -94,6 +96,39 @@ def _slot(optimizer: Any, variable: Any, reference: Any, initializer: Any, name:
     copies = name in _COPIES_EVERYWHERE | _COPIES.get(type(optimizer).__name__, set())
     start = keras.ops.convert_to_numpy(keras.initializers.get(initializer)(shape=(1,), dtype="float32"))
     return Slot(variable, reference, float(start[0]), copies)
+
+
+def copy_state(source: Any, target: Any, weights: Sequence[tuple[Any, Any]]) -> None:
+    """Copy the state of an optimizer to one of the same kind that was built for a copy of the model.
+
+    The two may have been built for different weights, for example when layers were frozen in between.
+
+    Args:
+        source: A built optimizer.
+        target: A built optimizer of the same kind.
+        weights: Weights of the one model, each with its counterpart in the other.
+    """
+    counterparts = {id(old): id(new) for old, new in weights}
+    held, followers = slots_of(source), slots_of(target)
+    places = defaultdict(list)
+    for slot in followers:
+        places[id(slot.reference)].append(slot.variable)
+    for slot in held:
+        if waiting := places.get(counterparts.get(id(slot.reference), -1)):
+            _copy(slot.variable, waiting.pop(0))
+    for old, new in zip(_numbers(source, held), _numbers(target, followers), strict=True):
+        _copy(old, new)
+
+
+def _numbers(optimizer: Any, slots: Sequence[Slot]) -> list[Any]:
+    """Variables of an optimizer that belong to no weight: the number of steps, the learning rate, a loss scale."""
+    known = {id(slot.variable) for slot in slots}
+    return [variable for variable in optimizer.variables if id(variable) not in known]
+
+
+def _copy(source: Any, target: Any) -> None:
+    """Copy a value through NumPy: on JAX, two variables must not hold the same array, which a step may give away."""
+    target.assign(np.array(keras.ops.convert_to_numpy(source.value)))
 
 
 def rebuild(optimizer: Any, weights: Sequence[Any]) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_struct.backend import keras_internals as internals
 
 ELASTIC = True
+JIT: bool | str = False  # XLA compiles each new width anew, so it is off unless asked for
 DOUBLE = True
 
 

@@ -12,6 +12,7 @@ import torch
 from keras_struct.backend import keras_internals as internals
 
 ELASTIC = False
+JIT: bool | str = False  # eager steps take any width
 DOUBLE = True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_struct.activations import relu1
 from keras_struct.backend import keras_internals
@@ -29,7 +30,7 @@ def to_plain(model: Any) -> keras.Model:
     """
     recursive = any(isinstance(layer, keras.Model) for layer in model.layers)
     copy = keras.models.clone_model(_functional(model), clone_function=_plain, recursive=recursive)
-    copy.set_weights(model.get_weights())
+    copy.set_weights([np.array(weight) for weight in model.get_weights()])
     return copy
 
 

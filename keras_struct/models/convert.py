@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_struct.backend import keras_internals as internals
+from keras_struct.backend.optimizer_slots import copy_state
 from keras_struct.layers import GrowableConv1D, GrowableConv2D, GrowableConv3D
 from keras_struct.surgery.trace import trace
 
@@ -23,8 +26,9 @@ def convert_layers(model: Any) -> Any:
         ValueError: If the model is not built, or is a subclassed model without a graph of layers.
     """
     trace(model)
-    copy = keras.models.clone_model(model, clone_function=_growable, recursive=_nested(model))
-    copy.set_weights(model.get_weights())
+    network = keras.Model(*internals.structured_ends(model), name=model.name)  # not compiled: a clone would be, too
+    copy = keras.models.clone_model(network, clone_function=_growable, recursive=_nested(model))
+    copy.set_weights([np.array(weight) for weight in model.get_weights()])
     return copy
 
 
@@ -40,17 +44,30 @@ def _growable(layer: Any) -> Any:
 
 
 def copy_compile_state(model: Any, new: Any) -> None:
-    """Compile `new` as `model` is, with a copy of the optimizer's state."""
+    """Compile `new`, a copy of `model`, in the same way, with a copy of the optimizer's state.
+
+    Losses and functions are shared; metrics, which have a state, and the optimizer are made anew.
+    """
     if not getattr(model, "compiled", False):
         return
-    new.compile_from_config({"jit_compile": False, **_compile_config(model)})
-    old = model.optimizer
-    if old is not None and old.built:
-        for target, source in zip(new.optimizer.variables, old.variables, strict=True):
-            target.assign(source)
+    given = internals.compile_arguments(model)
+    new.compile(
+        optimizer=None if model.optimizer is None else internals.optimizer_of_the_same_kind(model.optimizer),
+        loss=given["loss"],
+        loss_weights=given["loss_weights"],
+        metrics=_anew(given["metrics"]),
+        weighted_metrics=_anew(given["weighted_metrics"]),
+        run_eagerly=given["run_eagerly"],
+        steps_per_execution=given["steps_per_execution"],
+        auto_scale_loss=False,  # the optimizer is wrapped already if it is to be
+    )
+    if model.optimizer is not None and model.optimizer.built:
+        copy_state(model.optimizer, new.optimizer, list(zip(model.weights, new.weights, strict=True)))
+        internals.copy_exclusions(model.optimizer, new.optimizer)
 
 
-def _compile_config(model: Any) -> dict[str, Any]:
-    config = dict(model.get_compile_config())
-    config["jit_compile"] = False
-    return config
+def _anew(metrics: Any) -> Any:
+    def copy(metric: Any) -> Any:
+        return type(metric).from_config(metric.get_config()) if isinstance(metric, keras.metrics.Metric) else metric
+
+    return keras.tree.map_structure(copy, metrics)

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import keras
@@ -52,6 +53,7 @@ class Evolution:
         self.epoch = 0
         self.skip = 0
         self.skipped = False
+        self.remembers_batch = False
         self.listeners: Sequence[Any] = ()
         self.parameters = model.count_params()
         self._slots_for: Any = None
@@ -151,6 +153,7 @@ class Evolution:
         """Keep the inputs of a training batch for the next measurement."""
         if self.buffer is not None:
             self.buffer.add(inputs)
+            self.remembers_batch = True
 
     def measured_inputs(self) -> Any:
         """Inputs on which the structure is measured, or `None` while there are none."""
@@ -196,6 +199,7 @@ class Evolution:
 
     def structural_step(self, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
         """Let the strategy measure and edit once. Returns the events."""
+        self.remembers_batch = False
         if self.strategy is None or self._halted or not self.strategy.due(self.step):
             return []
         if self._loss_is_broken(logs):
@@ -273,9 +277,9 @@ class Evolution:
         self.initial_widths, self.retraces = dict(state["initial_widths"]), int(state["retraces"])
         self.log = StructureLog.from_records(state["log"])
 
-    def resume(self, epoch: int, executions: int) -> None:
+    def resume(self, epoch: int, batches: int) -> None:
         """Go on in the middle of an epoch: the train function leaves out what was trained on before."""
-        self.epoch, self.skip = epoch, executions
+        self.epoch, self.skip = epoch, ceil(batches / self.model.steps_per_execution)
         keras_internals.start_at_epoch(self.model, epoch)
 
     def match_widths(self, widths: Mapping[str, int]) -> None:

@@ -30,6 +30,8 @@ class StructuralStepping(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps that were made, and let the strategy act."""
+        if steps := (self.params or {}).get("steps"):
+            batch = min(batch, steps - 1)  # the last execution of an epoch can be shorter than Keras counts it
         if self.evolution.skipped:
             self._last = batch
             return

@@ -174,7 +174,7 @@ class StructuralModel(keras.Model):
         Returns:
             The events, none if nothing changed.
         """
-        if inputs is not None:
+        if inputs is not None and not self._structural.remembers_batch:
             self._structural.remember(inputs)
         self._structural.step += 1
         return self._structural.structural_step(logs)
@@ -195,7 +195,7 @@ class StructuralModel(keras.Model):
         strategy: Policy | None = None,
         probe: Any = None,
         new_slots: NewSlots = "initial",
-        jit_compile: bool | str = False,
+        jit_compile: bool | str | None = None,
         **kwargs: Any,
     ) -> None:
         """Configure training, as `keras.Model.compile`.
@@ -212,7 +212,8 @@ class StructuralModel(keras.Model):
             new_slots: What optimizer slots hold for new units: `"initial"`, as freshly built, or `"mean"`, the mean
                 over the existing units. Adam gives a unit that is born late a first step of up to 3.2 times the
                 learning rate, since its fresh moments are not bias-corrected.
-            jit_compile: As in Keras; off by default, since XLA compiles each new width anew.
+            jit_compile: As in Keras. By default off on TensorFlow and PyTorch, since XLA compiles each new width anew, and
+                on on JAX, which runs nothing well without it.
             **kwargs: As in Keras.
 
         Raises:
@@ -220,12 +221,14 @@ class StructuralModel(keras.Model):
                 the model is distributed.
         """
         _refuse_distribution(self)
-        super().compile(optimizer, loss, jit_compile=jit_compile, **kwargs)
+        jit = current().JIT if jit_compile is None else jit_compile
+        super().compile(optimizer, loss, jit_compile=jit, **kwargs)
         found = self._structural
         found.new_slots = new_slots
         found.follow_optimizer()
         self._use_strategy(strategy, probe)
-        self._structure_config = {"strategy": None if strategy is None else pack(strategy), "new_slots": new_slots}
+        packed = None if strategy is None else pack(strategy)
+        self._structure_config = {"strategy": packed, "new_slots": new_slots, "jit_compile": jit_compile}
 
     def _use_strategy(self, strategy: Any, probe: Any) -> None:
         found = self._structural
@@ -249,6 +252,7 @@ class StructuralModel(keras.Model):
         if config and getattr(self, "_structure_config", None):
             buffer = self._structural.buffer
             config["structure"] = {**self._structure_config, "probe": None if buffer is None else buffer.samples}
+            config["optimizer"] = keras.saving.serialize_keras_object(self.optimizer)  # with its loss scaling
         return config
 
     def compile_from_config(self, config):
@@ -258,7 +262,7 @@ class StructuralModel(keras.Model):
         config = keras.saving.deserialize_keras_object(config)
         strategy = own.get("strategy")
         own = {**own, "strategy": None if strategy is None else unpack(strategy)}
-        self.compile(**config, **own)
+        self.compile(**{**config, **own}, auto_scale_loss=False)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         """Train, as `keras.Model.fit`; the structure changes between gradient steps.

@@ -158,6 +158,8 @@ class StructureProbe:
         weights, places = current().read(self._variable(port)), graph.places(port, axis)
         if len(places) < weights.shape[port.axis]:
             weights = np.take(weights, places, axis=port.axis)
+        if weights.dtype.itemsize < 4:  # NumPy computes little in half precision, and nothing in bfloat16
+            weights = weights.astype(np.float32)
         units_last = np.moveaxis(weights, port.axis, -1)
         width = graph.units[axis].width
         blocks = units_last.shape[-1] // width

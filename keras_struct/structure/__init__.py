@@ -1,8 +1,9 @@
 """The heart, as pure data: units, axes, the graph, edits. Imports NumPy only."""
 
+from keras_struct.structure.axes import UnitAxis
 from keras_struct.structure.edits import Resize, Values, grow, prune, split
 from keras_struct.structure.events import StructureEvent, StructureLog
-from keras_struct.structure.graph import Call, StructureGraph, UnitAxis
+from keras_struct.structure.graph import Call, StructureGraph
 from keras_struct.structure.policy import Policy
 from keras_struct.structure.remap import NEW, remap
 from keras_struct.structure.rules import AxisRule, Layout, Port

@@ -10,11 +10,13 @@ from types import MappingProxyType
 
 import numpy as np
 
+from keras_struct.structure.axes import TANGLED, UnitAxis, lock_tangled
 from keras_struct.structure.behaviours import Behaviour
 from keras_struct.structure.edits import Resize
-from keras_struct.structure.labels import FIXED, UnitLabels, occurrences
+from keras_struct.structure.labels import FIXED, UnitLabels
 from keras_struct.structure.propagation import Propagation
-from keras_struct.structure.remap import NEW, remap
+from keras_struct.structure.rearrangement import Rearrangement, follow
+from keras_struct.structure.remap import NEW
 from keras_struct.structure.rules import AxisRule, Port
 
 
@@ -26,78 +28,6 @@ class Call:
     behaviour: Behaviour
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class UnitAxis:
-    """Units that are edited together, in order.
-
-    Attributes:
-        name: Name of the first layer that produces them.
-        width: How many there are.
-        producers: Layers that make them, with the position of their first unit in the layer; a layer can hold several
-            such blocks.
-        locked: Why they cannot be edited, or `None`.
-        mixes: Why no edit of them can keep the function, or `None`.
-        elastic: Whether their number may be unknown when the training step is traced.
-    """
-
-    name: str
-    width: int
-    producers: tuple[tuple[str, int], ...]
-    locked: str | None = None
-    mixes: str | None = None
-    elastic: bool = True
-
-
-@dataclass(frozen=True)
-class Rearrangement:
-    """What an edit does along one axis of one variable.
-
-    Attributes:
-        rule: The rule of that axis.
-        source: For each position after the edit its position before, or `NEW`.
-        copies: For each position, among how many units its ancestor was divided.
-    """
-
-    rule: AxisRule
-    source: np.ndarray
-    copies: np.ndarray
-
-    @cached_property
-    def new(self) -> np.ndarray:
-        """Whether each position is without ancestor."""
-        return self.source == NEW
-
-    @cached_property
-    def divides(self) -> bool:
-        """Whether any ancestor was divided among several units."""
-        return bool((self.copies > 1).any())
-
-    @cached_property
-    def _kept(self) -> int | None:
-        """How many positions stay in their place, if all others are new and follow them."""
-        kept = len(self.source) - int(self.new.sum())
-        return kept if np.array_equal(self.source[:kept], np.arange(kept)) else None
-
-    def carry_out(self, array: np.ndarray, axis: int, new: float | np.ndarray = 0.0) -> np.ndarray:
-        """Rearrange an array along `axis`, as `remap`."""
-        if self._kept is None or self._kept != array.shape[axis]:
-            return remap(array, axis, self.source, new)
-        before = (slice(None),) * axis
-        result = np.empty((*array.shape[:axis], len(self.source), *array.shape[axis + 1 :]), array.dtype)
-        result[(*before, slice(None, self._kept))] = array
-        result[(*before, slice(self._kept, None))] = new
-        return result
-
-
-_TANGLED = "its units lie in another order in one layer than in another that they are tied to"
-
-
-def _lock_tangled(axis: UnitAxis, layers: set[str]) -> UnitAxis:
-    """Lock an axis that shares a producer with one whose units are not contiguous there."""
-    shares = any(layer in layers for layer, _ in axis.producers)
-    return replace(axis, locked=_TANGLED) if shares and axis.locked is None else axis
 
 
 class StructureGraph:
@@ -178,8 +108,8 @@ class StructureGraph:
             axes.append(self._axis(signature, roots_of_group, members, blocks, {a.name for a in axes}))
         for found in blocks.values():
             found.sort(key=lambda block: block[1])
-        tangled = {layer for axis in axes if axis.locked == _TANGLED for layer, _ in axis.producers}
-        return [_lock_tangled(axis, tangled) for axis in axes], blocks
+        tangled = {layer for axis in axes if axis.locked == TANGLED for layer, _ in axis.producers}
+        return [lock_tangled(axis, tangled) for axis in axes], blocks
 
     def _axis(self, signature, roots, members, blocks, taken) -> UnitAxis:
         name = next(
@@ -195,7 +125,7 @@ class StructureGraph:
         ids = np.asarray(roots)
         locked = self._reason(self._walk.locks, ids)
         if not contiguous and locked is None:
-            locked = _TANGLED
+            locked = TANGLED
         for layer, start in producers:
             blocks[layer].append((name, start))
         elastic = not any(self._hit(rigid, ids) for rigid in self._walk.rigid)
@@ -299,7 +229,7 @@ class StructureGraph:
         changes: dict[Port, Rearrangement] = {}
         for port in self._ports_by_axis[edit.axis]:
             old, new = self._sequences[port], after._sequences[port]
-            if (source := _follow(old, new, ancestors, port)) is not None:
+            if (source := follow(old, new, ancestors, port)) is not None:
                 changes[port] = Rearrangement(self._walk.rules[port], source, np.where(new == FIXED, 1, copies[new]))
         return after, changes
 
@@ -350,28 +280,3 @@ class StructureGraph:
                 copies[after._roots[layer][place : place + width]] = edit.copies()
             place += width
         return copies
-
-
-def _follow(old: np.ndarray, new: np.ndarray, ancestors: np.ndarray, port: Port) -> np.ndarray | None:
-    """Match the k-th occurrence of each unit with the k-th of its ancestor; `None` when nothing moves."""
-    wanted = np.where(new == FIXED, FIXED, ancestors[new])
-    fresh = (new != FIXED) & (wanted == NEW)
-    if (
-        len(old) == len(new)
-        and np.array_equal(old, wanted)
-        and not fresh.any()
-        and len(np.unique(new)) == len(np.unique(old))
-    ):
-        return None
-    if len(new) > len(old) and fresh[len(old) :].all() and np.array_equal(wanted[: len(old)], old):
-        return np.where(fresh, NEW, np.arange(len(new)))
-    span = max(len(old), len(new)) + 1
-    order = np.argsort(keys_old := old * span + occurrences(old))
-    keys_new = wanted * span + occurrences(new)
-    found = np.searchsorted(keys_old[order], keys_new)
-    source = np.where(fresh, NEW, order[np.minimum(found, len(old) - 1)] if len(old) else NEW)
-    if (~fresh & (keys_old[source] != keys_new)).any():
-        raise ValueError(
-            f"The edit cannot be followed through '{port.key}': after it, units would lie there more often than before."
-        )
-    return source

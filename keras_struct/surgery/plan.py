@@ -13,7 +13,8 @@ from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.optimizer_slots import Slot
 from keras_struct.structure.edits import Resize, Values
-from keras_struct.structure.graph import Rearrangement, StructureGraph
+from keras_struct.structure.graph import StructureGraph
+from keras_struct.structure.rearrangement import Rearrangement
 from keras_struct.structure.remap import NEW
 from keras_struct.structure.rules import Port
 from keras_struct.surgery.trace import Network

@@ -42,11 +42,11 @@ def rebuilt(model: Any) -> Any:
     )
     fresh.optimizer.build(fresh.trainable_variables)
     for target, source in zip(fresh.weights, model.weights, strict=True):
-        target.assign(source)
+        target.assign(np.array(keras.ops.convert_to_numpy(source.value)))
     for target, source in zip(fresh.optimizer.variables, model.optimizer.variables, strict=True):
-        target.assign(source)
+        target.assign(np.array(keras.ops.convert_to_numpy(source.value)))
     for target, source in zip(_random_states(fresh), _random_states(model), strict=True):
-        target.assign(source)
+        target.assign(np.array(keras.ops.convert_to_numpy(source.value)))
     return fresh
 
 

@@ -10,6 +10,7 @@ from keras_struct.structure.behaviours import (
     Merge,
     Opaque,
     Permute,
+    Pinned,
     Positions,
     Reshape,
     Weighted,
@@ -218,6 +219,53 @@ def test_a_layer_that_needs_a_multiple_refuses_other_widths():
     assert found.edited(grow("a", 4, 2))[0].axes == {"a": 6}
     with pytest.raises(ValueError, match="multiple of 2 units, but would get 5"):
         found.edited(grow("a", 4, 1))
+
+
+def test_a_constant_for_each_entry_fixes_units_and_leaves_inputs_alone():
+    found = graph(
+        (3,),
+        ("norm", Pinned("norm holds data", (3,)), [0]),
+        ("a", dense(4), [1]),
+        ("scale", Pinned("scale holds data", (4,)), [2]),
+        ("b", dense(5), [3]),
+        ("out", dense(2), [4]),
+    )
+    assert dict(found.axes) == {"b": 5}
+    assert "norm" not in found.locked
+    assert found.locked["a"] == found.locked["scale"] == "scale holds data"
+
+
+def test_units_that_lie_along_different_axes_where_they_meet_are_fixed():
+    found = graph(
+        (3,),
+        ("a", dense(4), [0]),
+        ("b", dense(5), [0]),
+        ("column", Reshape((4, 1)), [1]),
+        ("row", Reshape((1, 5)), [2]),
+        ("sum", Merge(), [3, 4]),
+        ("flat", Flatten(), [5]),
+        ("out", dense(2), [6]),
+    )
+    assert dict(found.axes) == {}
+    assert "units lie along different axes" in found.locked["a"]
+    assert "units lie along different axes" in found.locked["b"]
+
+
+def test_positions_and_an_unknown_extent_are_followed_or_fixed():
+    kept = graph(
+        (4, 3), ("a", dense(5, (4,)), [0]), ("pool", Positions(1, (2, 5), 1), [1]), ("out", dense(2, (2,)), [2])
+    )
+    assert kept.edited(grow("a", 5, 1))[0].tensors[2].shape == (2, 6)
+    lost = graph((None, 3), ("a", dense(5, (None,)), [0]), ("flat", Flatten(), [1]), ("out", dense(2), [2]))
+    assert "flattens an axis of unknown extent" in lost.locked["a"]
+    side = graph(
+        (4, 3),
+        ("a", dense(5, (4,)), [0]),
+        ("b", dense(5, (4,)), [0]),
+        ("cat", Concatenate(0), [1, 2]),
+        ("out", dense(2, (8,)), [3]),
+    )
+    assert "concatenates along another axis" in side.locked["b"]
 
 
 def test_units_in_another_order_are_fixed_on_both_sides():
