@@ -26,7 +26,7 @@ def to_plain(model: Any) -> keras.Model:
 
     Returns:
         A `keras.Model` with copies of the weights, not compiled. It loads without this library and can be exported
-        (SavedModel, ONNX, TFLite).
+        (SavedModel, TFLite, ONNX; for ONNX Keras asks that the model be called once before).
     """
     recursive = any(isinstance(layer, keras.Model) for layer in model.layers)
     copy = keras.models.clone_model(_functional(model), clone_function=_plain, recursive=recursive)

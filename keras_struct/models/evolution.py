@@ -161,6 +161,11 @@ class Evolution:
             return self.fixed_probe
         return None if self.buffer is None else self.buffer.inputs()
 
+    def measured(self, axis: str) -> Any:
+        """Measure one axis, also in the middle of a running `fit`."""
+        self.sync()
+        return self.probe.measure(self.measured_inputs(), [axis], self.limits())[axis]
+
     @property
     def probe(self) -> StructureProbe:
         """What measures the running network."""

@@ -106,7 +106,7 @@ class StructuralModel(keras.Model):
         found = self._structural
         initializer = RandomFanIn() if initializer is None else initializer
         edit = edits.grow(axis, self.structure.axes[axis], count)
-        measured = found.probe.measure(found.measured_inputs(), [axis], found.limits())[axis]
+        measured = found.measured(axis)
         rng = np.random.default_rng(len(found.log) if seed is None else seed)
         return self.apply(edit, initializer(measured, count, rng))
 
@@ -133,8 +133,7 @@ class StructuralModel(keras.Model):
         if (units is None) == (count is None):
             raise ValueError(f"Pass either `units` or `count`. Received: units={units}, count={count}")
         if count is not None:
-            found = self._structural
-            measured = found.probe.measure(found.measured_inputs(), [axis], found.limits())[axis]
+            measured = self._structural.measured(axis)
             units = (SmallestNorm() if selector is None else selector)(measured, count)
         return self.apply(edits.prune(axis, self.structure.axes[axis], [] if units is None else units))
 

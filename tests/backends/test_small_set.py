@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import StructuralModel
+from keras_struct import StructuralModel, StructuralTraining
 from keras_struct.layers import GrowableConv2D, GrowableDense
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import NorthRandom, NorthSelect
@@ -53,20 +53,35 @@ def test_a_residual_convolution_from_any_model_follows():
     assert relative_change(outputs(model, IMAGES), outputs(model.to_plain(), IMAGES)) < 1e-6
 
 
+def strategy_of(kind=NorthRandom):
+    return kind(EffectiveDimension(gamma=0.5), schedule=EveryNSteps(3), max_units=9)
+
+
+def check_widths(model):
+    widths = model.structure.axes
+    assert model.get_layer("h2").kernel.shape == (widths["h1"], widths["h2"])
+    assert np.isfinite(model.predict(X, verbose=0)).all()
+
+
+class EditEverySecondBatch(keras.callbacks.Callback):
+    """A user's callback: grows, splits and prunes in turn."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        edit = (lambda m: m.grow("h1", 1), lambda m: m.split("h2", [0]), lambda m: m.prune("h1", count=1))
+        if batch % 2:
+            edit[len(self.model.structure_log) % 3](self.model)
+
+
 @pytest.mark.parametrize("strategy", [NorthRandom, NorthSelect])
 def test_the_structure_changes_while_fit_runs(strategy):
     model = mlp()
-    model.compile(
-        "adam", "mse", strategy=strategy(EffectiveDimension(gamma=0.5), schedule=EveryNSteps(3), max_units=9), probe=32
-    )
-    history = model.fit(X, Y, batch_size=16, epochs=5, verbose=0)
+    model.compile("adam", "mse", strategy=strategy_of(strategy), probe=32)
+    history = model.fit(X, Y, batch_size=16, epochs=5, verbose=0, validation_data=(X[:16], Y[:16]))
     assert model.structure_log
     assert all(event.change < 1e-5 for event in model.structure_log)
-    assert model.get_layer("h2").kernel.shape == (model.structure.axes["h1"], model.structure.axes["h2"])
+    check_widths(model)
     assert history.history["loss"][-1] < history.history["loss"][0]
     assert model._structural.step == 20
-    predicted = model.predict(X, verbose=0)
-    assert np.isfinite(predicted).all()
 
 
 def test_the_effective_dimension_is_the_same_on_every_backend():
@@ -80,3 +95,76 @@ def test_the_effective_dimension_is_the_same_on_every_backend():
     cross, energy = found.candidates(kernel[:, :2])
     np.testing.assert_allclose(cross, found.gram()[:, :2], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(energy, np.diag(found.gram())[:2], rtol=1e-5)
+
+
+def test_a_callback_of_ones_own_may_edit_in_the_middle_of_fit():
+    model = mlp()
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    model.fit(X, Y, batch_size=16, epochs=3, verbose=0, callbacks=[EditEverySecondBatch()])
+    assert dict(model.structure.axes) == {"h1": 4, "h2": 6}
+    check_widths(model)
+    left = [float(model.train_on_batch(X, Y)[0]) for _ in range(3)]
+    assert left[-1] < left[0]
+
+
+def test_a_plain_model_changes_its_structure_with_a_callback():
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((6,)), keras.layers.Dense(4, activation="relu", name="h1")]
+    model = keras.Sequential([*layers, keras.layers.Dense(4, activation="tanh", name="h2"), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    training = StructuralTraining(strategy_of(), probe=X[:32])
+    model.fit(X, Y, batch_size=16, epochs=3, verbose=0, callbacks=[training])
+    widths = training.structure.axes
+    assert training.structure_log
+    assert model.layers[1].kernel.shape == (widths["h1"], widths["h2"])
+    assert np.isfinite(model.evaluate(X, Y, verbose=0))
+
+
+def test_a_loop_of_single_batches_steps_by_hand():
+    model = mlp()
+    model.compile("adam", "mse", strategy=strategy_of(), probe=32)
+    for step in range(9):
+        batch = slice(16 * (step % 4), 16 * (step % 4) + 16)
+        logs = model.train_on_batch(X[batch], Y[batch], return_dict=True)
+        model.structural_step(X[batch], logs)
+    held = np.unique(keras.ops.convert_to_numpy(model._structural.buffer.inputs()), axis=0)
+    assert len(held) == 32, "each batch is remembered once"
+    assert model.structure_log
+    check_widths(model)
+
+
+def test_weights_of_another_width_restore_its_structure(tmp_path):
+    model, other = mlp(), mlp()
+    for net in (model, other):
+        net.compile("adam", "mse")
+    model.grow("h1", 2)
+    model.train_on_batch(X, Y)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert dict(other.structure.axes) == {"h1": 6, "h2": 4}
+    np.testing.assert_array_equal(outputs(model, X)[0], outputs(other, X)[0])
+
+
+@pytest.mark.parametrize("name", ["momentum", "ftrl", "accumulation", "ema"])
+def test_optimizers_of_every_kind_train_on(name):
+    optimizers = keras.optimizers
+    optimizer = {
+        "momentum": lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+        "ftrl": lambda: optimizers.Ftrl(0.05),
+        "accumulation": lambda: optimizers.Adam(0.01, gradient_accumulation_steps=2),
+        "ema": lambda: optimizers.AdamW(0.01, use_ema=True, ema_overwrite_frequency=2),
+    }[name]()
+    model = check_edit(mlp, lambda m: (m.grow("h1", 1), m.split("h2", [1]))[1], X, Y, optimizer=optimizer)
+    assert dict(model.structure.axes) == {"h1": 5, "h2": 5}
+
+
+def test_a_converted_model_does_not_share_anything_with_its_source():
+    source = residual()
+    source.compile("adam", "mse")
+    source.train_on_batch(IMAGES, Y[:8])
+    model = StructuralModel.from_model(source)
+    losses = [[float(net.train_on_batch(IMAGES, Y[:8])) for _ in range(3)] for net in (source, model)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    model.prune("stem", [0])
+    model.train_on_batch(IMAGES, Y[:8])
+    assert source.get_layer("stem").kernel.shape == (3, 3, 2, 4)
