@@ -14,15 +14,15 @@ import platform
 import statistics
 import sys
 import time
+from importlib.metadata import version
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+from scipy.stats import t
 
 from keras_struct import datasets
 from keras_struct.cli.experiment import Settings, run
-
-T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 def interval(values, digits=4):
@@ -30,7 +30,7 @@ def interval(values, digits=4):
     mean = statistics.mean(values)
     if len(values) < 2:
         return f"{mean:.{digits}f}"
-    half = T_975[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
+    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
     return f"{mean:.{digits}f} ± {half:.{digits}f}"
 
 
@@ -39,9 +39,11 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--max-units", type=int, default=512)
+    parser.add_argument("--max-units", type=int, default=256)
     parser.add_argument("--strategy", default="north-select")
     options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error(f"--seeds must be positive. Received: {options.seeds}")
     data = datasets.load(options.data)
     found = {}
     for seed in range(options.seeds):
@@ -53,16 +55,17 @@ def main():
 
 
 def report(found, options):
-    grown = found["grown"]
+    grown, backend = found["grown"], keras.backend.backend()
     print("# MNIST: networks that size themselves against static ones\n")
     print(
         f"`python benchmarks/mnist_growth.py --data mnist.npz --seeds {options.seeds} --epochs {options.epochs} "
         f"--max-units {options.max_units} --strategy {options.strategy}`\n"
     )
     print(
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} CPU cores, no GPU; seeds 0 to {options.seeds - 1}; Keras "
-        f"{keras.__version__} on {keras.backend.backend()}, Python {platform.python_version()}. Adam 3e-4, batch 512, "
-        "γ = 0.97; mean ± half width of the 95 % confidence interval.\n"
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} CPU cores, no GPU; seeds 0 to {options.seeds - 1}; keras-struct "
+        f"{version('keras-struct')}, Keras {keras.__version__} on {backend} {version(backend)}, Python "
+        f"{platform.python_version()}. Adam 3e-4, batch 512, γ = 0.97; mean ± half width of the 95 % confidence "
+        "interval (Student's t over the seeds).\n"
     )
     print("| network | hidden units | test accuracy | difference to grown | parameters | training, s |")
     print("|---|---|---|---|---|---|")

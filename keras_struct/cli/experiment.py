@@ -18,7 +18,7 @@ from keras_struct.statistics.flops import flops, parameters
 from keras_struct.triggers import EffectiveDimension
 
 SMALL_DATA = 10_000
-DEFAULT_GROWTH = 8
+DEFAULT_GROWTH = 4
 
 
 @dataclass(frozen=True)

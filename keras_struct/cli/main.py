@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from keras_struct.cli.choices import BACKENDS, STRATEGIES
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the parsers of subcommands are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"keras-struct: error: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 2 for input that cannot be used, 130 when interrupted.
     """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -28,21 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = _writable(options.out)
         from keras_struct.cli.grow import grow_command
 
-        grow_command(options, folder)
+        grow_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
     except KeyboardInterrupt:
         print("\nkeras-struct: interrupted; nothing was written.", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError) as error:
-        print(f"keras-struct: error: {error}", file=sys.stderr)
+        print(f"keras-struct: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="keras-struct", description="Networks that change their own structure while they train."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = _Parser(prog="keras-struct", description="Networks that change their own structure while they train.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     grow = commands.add_parser(
         "grow",
         help="train a network that sizes itself, and compare it with static ones",
@@ -51,32 +60,42 @@ def _parser() -> argparse.ArgumentParser:
             "final and the maximal size with the same budget. Prints a table and writes a folder with the model, the "
             "log of its structure, a plot and a report."
         ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    grow.add_argument(
-        "--data", default="digits", help="digits, mnist, fashion_mnist, cifar10, cifar100, or an .npz file"
-    )
-    grow.add_argument("--data-dir", default=None, help="folder with local copies of data sets, NAME.npz")
-    grow.add_argument("--strategy", choices=sorted(STRATEGIES), default="north-select", help="how to grow")
-    grow.add_argument("--gamma", type=float, default=None, help="threshold factor; 0.97, or 0.8 below 34 units")
-    grow.add_argument(
-        "--hidden", type=_widths, default=(8, 8), metavar="8,8", help="units of each hidden layer at start"
-    )
-    grow.add_argument(
-        "--max-units", type=_positive, default=None, help="largest width; by default 8 times the initial one"
-    )
-    grow.add_argument("--epochs", type=_positive, default=15, help="passes over the training data")
-    grow.add_argument("--batch-size", type=_positive, default=None, help="64, or 512 from 10000 samples on")
-    grow.add_argument("--learning-rate", type=float, default=None, help="3e-3, or 3e-4 from 10000 samples on")
-    grow.add_argument("--seed", type=int, default=0, help="seed of weights, order and growth")
-    grow.add_argument("--backend", choices=BACKENDS, default=None, help="what Keras runs on; KERAS_BACKEND by default")
-    grow.add_argument("--out", default="runs", help="folder in which a folder for this run is made")
-    grow.add_argument("--quiet", action="store_true", help="no progress bars")
+    add = grow.add_argument
+    add("--data", default="digits", help="digits (default), mnist, fashion_mnist, cifar10, cifar100, or an .npz file")
+    add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz")
+    add("--strategy", choices=tuple(STRATEGIES), default="north-select", help="how to grow; north-select by default")
+    add("--gamma", type=_number, metavar="X", help="threshold factor; 0.97, or 0.8 if a layer has fewer than 34 units")
+    add("--hidden", type=_widths, default=(8, 8), metavar="8,8", help="units of each hidden layer at the start")
+    add("--max-units", type=_positive, metavar="N", help="largest width; 4 times the widest of --hidden by default")
+    add("--epochs", type=_positive, default=15, metavar="N", help="passes over the training data; 15 by default")
+    add("--batch-size", type=_positive, metavar="N", help="64, or 512 from 10,000 training samples on")
+    add("--learning-rate", type=_number, metavar="X", help="of Adam; 3e-3, or 3e-4 from 10,000 training samples on")
+    add("--seed", type=_seed, default=0, metavar="N", help="of weights, order and growth; 0 by default")
+    add("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
+    add("--out", default="runs", metavar="FOLDER", help="where a folder for this run is made; runs by default")
+    add("--quiet", action="store_true", help="no progress bars")
     return parser
 
 
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"expected a positive number, received {text!r}")
+    return value
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2**32 - 1, received {text!r}")
+    return int(text)
+
+
 def _positive(text: str) -> int:
-    value = int(text) if text.isdigit() else 0
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a positive whole number, received {text!r}")
     return value
@@ -84,7 +103,7 @@ def _positive(text: str) -> int:
 
 def _widths(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(
             f"expected positive widths with commas between them, such as 64,64; received {text!r}"
         )

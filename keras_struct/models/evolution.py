@@ -50,6 +50,7 @@ class Evolution:
         self.fixed_probe: Any = None
         self.step = 0
         self.retraces = 0
+        self._asked = 0
         self.epoch = 0
         self.skip = 0
         self.skipped = False
@@ -205,7 +206,8 @@ class Evolution:
     def structural_step(self, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
         """Let the strategy measure and edit once. Returns the events."""
         self.remembers_batch = False
-        if self.strategy is None or self._halted or not self.strategy.due(self.step):
+        since, self._asked = min(self._asked, self.step - 1), self.step
+        if self.strategy is None or self._halted or not self.strategy.due(self.step, since):
             return []
         if self._loss_is_broken(logs):
             return []
@@ -215,7 +217,7 @@ class Evolution:
             return []
         if self.policy_state is None:
             self.policy_state = self.strategy.init(measurements)
-        edits, self.policy_state = self.strategy.propose(self.step, measurements, self.policy_state)
+        edits, self.policy_state = self.strategy.propose(self.step, measurements, self.policy_state, since)
         return self._apply_all(list(edits))
 
     def begin(self) -> None:
@@ -279,6 +281,7 @@ class Evolution:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned; the widths must be right already."""
         self.step, self.policy_state = int(state["step"]), state["policy_state"]
+        self._asked = self.step
         self.initial_widths, self.retraces = dict(state["initial_widths"]), int(state["retraces"])
         self.log = StructureLog.from_records(state["log"])
 

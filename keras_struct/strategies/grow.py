@@ -82,16 +82,21 @@ class Grow(Policy):
         """Largest width of each axis."""
         return {axis: self.max_units or DEFAULT_GROWTH * width for axis, width in initial_widths.items()}
 
-    def due(self, step: int) -> bool:
-        """Whether to look at the structure after `step` gradient steps."""
-        return bool(self.schedule(step))
+    def due(self, step: int, since: int | None = None) -> bool:
+        """Whether to look at the structure after `step` gradient steps.
+
+        Args:
+            step: Gradient steps so far.
+            since: Step after which it was asked before; `step - 1` by default, less when an execution makes many steps.
+        """
+        return bool(self._amount(step, since))
 
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
         """State to start from: what the trigger remembers of each axis."""
         return {axis: None if self.trigger is None else self.trigger.init(m) for axis, m in measurements.items()}
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any]
+        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
     ) -> tuple[list[Resize], dict[str, Any]]:
         """Return the edits to make now, and the new state.
 
@@ -99,16 +104,21 @@ class Grow(Policy):
             step: Gradient steps so far.
             measurements: `AxisMeasurement` of each axis, all taken before any of the edits.
             state: What `init` or the last `propose` returned.
+            since: Step after which it was asked before; what the schedule says for the steps in between counts, too.
         """
         rng, edits, new_state = np.random.default_rng((self.seed, step)), [], {}
+        amount = self._amount(step, since)
         for axis, measured in measurements.items():
-            count, new_state[axis] = self._count(step, measured, state.get(axis))
+            count, new_state[axis] = self._count(amount, measured, state.get(axis))
             if (count := min(count, measured.room)) > 0:
                 edits.append(grow(axis, measured.units, count, self.initializer(measured, count, rng)))
         return edits, new_state
 
-    def _count(self, step: int, measured: Any, state: Any) -> tuple[int, Any]:
-        amount = self.schedule(step)
+    def _amount(self, step: int, since: int | None) -> bool | int:
+        amounts = [self.schedule(s) for s in range(step if since is None else since + 1, step + 1)]
+        return any(amounts) if all(isinstance(amount, bool) for amount in amounts) else sum(amounts)
+
+    def _count(self, amount: bool | int, measured: Any, state: Any) -> tuple[int, Any]:
         if self.trigger is None:
             return int(amount), None
         count, state = self.trigger(measured, self.trigger.init(measured) if state is None else state)

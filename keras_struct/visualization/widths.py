@@ -60,14 +60,17 @@ def png(figure: Any, dpi: int = 110) -> bytes:
 
 def _read(history: Any) -> tuple[StructureLog, dict[str, int], int]:
     """Log, widths at the start and last step of whatever holds a log."""
-    model = getattr(history, "model", history)
-    structural = getattr(model, "_structural", None)
     if isinstance(history, StructureLog):
         return history, {}, 0
+    structural = getattr(getattr(history, "model", history), "_structural", None)
     if structural is None:
         raise TypeError(
             "Cannot plot widths: expected the history that `StructuralModel.fit` returned, a StructuralModel, or its "
             f"structure_log. Received: {type(history).__name__}. For a plain model pass `training.structure_log` of its "
             "StructuralTraining callback."
         )
-    return structural.log, structural.initial_widths, structural.step
+    log = getattr(history, "structure", None)
+    if not isinstance(log, StructureLog):  # a model
+        return structural.log, structural.initial_widths, structural.step
+    changed_since = len(log) < len(structural.log)
+    return log, structural.initial_widths, 0 if changed_since else structural.step

@@ -1,16 +1,20 @@
 """The command `keras-struct`, run in this process on tiny settings."""
 
+import argparse
+import importlib.util
 import json
 import re
 import shutil
 import subprocess
 import zipfile
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from keras_struct.cli import main
+from keras_struct.cli.experiment import Settings
 
 TINY = ["grow", "--quiet", "--epochs", "2", "--hidden", "6,5", "--gamma", "0.6", "--max-units", "9", "--seed", "3"]
 
@@ -33,6 +37,7 @@ def test_a_run_leaves_a_complete_folder(finished):
     facts = json.loads((finished / "structure.json").read_text())
     assert facts["initial_widths"] == {"hidden_1": 6, "hidden_2": 5}
     assert all(facts["initial_widths"][axis] < width <= 9 for axis, width in facts["final_widths"].items())
+    assert facts["command"].startswith("keras-struct grow --quiet")
     assert facts["networks"][0]["network"] == "grown"
     assert [row["widths"] for row in facts["networks"]][1::2] == [[6, 5], [9, 9]]
     assert facts["networks"][0]["parameters"] == facts["networks"][2]["parameters"]
@@ -106,17 +111,56 @@ def test_input_that_cannot_be_used_is_one_line_and_exit_code_2(tmp_path, capsys,
     error = capsys.readouterr().err
     assert error.startswith("keras-struct: error: ")
     assert message in error
-    assert "Traceback" not in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--hidden", "8,x"], ["--hidden", "0"], ["--epochs", "0"], ["--strategy", "best"], ["--backend", "theano"]],
+    [
+        ["--hidden", "8,x"],
+        ["--hidden", "0"],
+        ["--epochs", "0"],
+        ["--strategy", "best"],
+        ["--backend", "theano"],
+        ["--gamma", "nan"],
+        ["--learning-rate", "-1"],
+        ["--seed", "-1"],
+    ],
 )
-def test_arguments_out_of_range_are_explained_by_the_parser(capsys, arguments):
-    with pytest.raises(SystemExit, match="2"):
+def test_arguments_out_of_range_are_one_line_and_exit_code_2(capsys, arguments):
+    with pytest.raises(SystemExit) as exit_:
         main(["grow", *arguments])
-    assert arguments[0] in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert error.startswith("keras-struct: error: ")
+    assert arguments[0] in error
+    assert error.count("\n") == 1
+
+
+def test_a_backend_that_is_not_installed_is_named_before_anything_is_trained(capsys, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "torch" else find_spec(name, *a))
+    assert main([*TINY, "--backend", "torch"]) == 2
+    assert "the backend 'torch' is not installed: pip install torch" in capsys.readouterr().err
+
+
+def test_layers_may_grow_to_four_times_the_widest_one_unless_told_otherwise():
+    options = argparse.Namespace(
+        hidden=(6, 5),
+        max_units=None,
+        gamma=None,
+        strategy="north-select",
+        epochs=1,
+        batch_size=None,
+        learning_rate=None,
+        seed=0,
+    )
+    data = SimpleNamespace(x_train=np.zeros((5, 2)))
+    assert Settings.from_options(options, data).max_units == 24
+    assert Settings.from_options(options, data).gamma == 0.8
+    options.hidden = (64, 64)
+    assert Settings.from_options(options, data).max_units == 256
+    assert Settings.from_options(options, data).gamma == 0.97
 
 
 def test_an_interrupted_run_says_so_and_leaves_nothing(tmp_path, capsys, monkeypatch):
@@ -126,4 +170,13 @@ def test_an_interrupted_run_says_so_and_leaves_nothing(tmp_path, capsys, monkeyp
     monkeypatch.setattr("keras_struct.cli.grow.run", interrupt)
     assert main([*TINY, "--out", str(tmp_path)]) == 130
     assert "nothing was written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_while_writing_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_struct.cli.grow.report", interrupt)
+    assert main([*TINY, "--epochs", "1", "--out", str(tmp_path)]) == 130
     assert list(tmp_path.iterdir()) == []

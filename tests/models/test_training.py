@@ -6,7 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel
 from keras_struct.layers import GrowableDense
-from keras_struct.schedules import EveryNSteps, Linear
+from keras_struct.schedules import Batched, EveryNSteps, Linear
 from keras_struct.strategies import Grow, NorthRandom
 from keras_struct.triggers import EffectiveDimension
 
@@ -107,12 +107,47 @@ def test_ways_of_executing_a_step_work(options):
     check_grown(model, 12)
 
 
+@pytest.mark.parametrize("schedule", [Linear(6, 12), Batched(6, 11, stages=3), EveryNSteps(5)])
+def test_what_a_schedule_says_within_an_execution_is_not_lost(schedule):
+    trigger = EffectiveDimension(gamma=0.1) if isinstance(schedule, EveryNSteps) else None
+    model = model_of(strategy=Grow(trigger, schedule=schedule, max_units=10), steps_per_execution=4)
+    model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
+    assert model.structure.axes["hidden"] == 10 or trigger
+    assert {event.step for event in model.structure_log} <= {4, 6, 10, 12}
+    assert model.structure_log
+
+
 def test_structural_steps_fall_between_executions():
     model = model_of(
         strategy=Grow(schedule=EveryNSteps(1), trigger=EffectiveDimension(gamma=0.5)), steps_per_execution=3
     )
     model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
     assert {event.step % 3 for event in model.structure_log} == {0}
+
+
+def test_the_buffer_keeps_the_last_batch_of_each_execution():
+    model = model_of(strategy=Grow(schedule=Linear(2, 100)), steps_per_execution=4, probe=1000)
+    model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False)
+    model.compile("adam", "mse", strategy=strategy(), probe=1000, steps_per_execution=4)
+    model._structural.step = 1  # so that the buffer is not filled beforehand
+    model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False)
+    held = model._structural.buffer.inputs()
+    np.testing.assert_array_equal(held, np.concatenate([X[8 * i : 8 * i + 8] for i in (11, 7, 3)]))
+
+
+def test_a_shorter_last_execution_counts_the_steps_that_were_made():
+    model = model_of(steps_per_execution=4)
+    model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
+    check_grown(model, 12)
+
+
+def test_an_xla_step_computes_the_same_as_another():
+    losses = []
+    for jit_compile in (False, True):
+        model = model_of(strategy=Grow(schedule=Linear(4, 8)), jit_compile=jit_compile)
+        losses.append(model.fit(X, Y, batch_size=16, epochs=3, verbose=0, shuffle=False).history["loss"])
+        assert model.structure.axes["hidden"] == 8
+    np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -153,6 +188,7 @@ def test_train_on_batch_takes_structural_steps_by_hand():
             logs = model.train_on_batch(x, y, return_dict=True)
             model.structural_step(x, logs)
     check_grown(model, 12)
+    assert len(np.unique(model._structural.buffer.inputs(), axis=0)) == 32, "each batch is remembered once"
 
 
 def test_an_overridden_train_step_is_used():

@@ -1,5 +1,7 @@
 """Plots are figures without any global state."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from keras_struct.structure import StructureEvent, StructureLog
@@ -26,6 +28,20 @@ def test_plots_can_go_into_axes_of_ones_own_and_leave_pyplot_alone():
     assert plt.get_fignums() == before
     assert png(figure).startswith(b"\x89PNG")
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_history_shows_its_own_events_and_a_model_all_of_them():
+    structural = SimpleNamespace(log=StructureLog(EVENTS), initial_widths={"a": 2, "b": 8}, step=9)
+    model = SimpleNamespace(_structural=structural)
+    first = SimpleNamespace(model=model, structure=StructureLog(EVENTS[:1]))
+    last = SimpleNamespace(model=model, structure=StructureLog(EVENTS))
+
+    def ends(shown):
+        lines = plot_widths(shown).axes[0].lines
+        return {line.get_label(): (int(line.get_xdata()[-1]), int(line.get_ydata()[-1])) for line in lines}
+
+    assert ends(first) == {"a": (3, 4), "b": (3, 8)}
+    assert ends(last) == ends(model) == {"a": (9, 4), "b": (9, 7)}
 
 
 def test_what_holds_no_log_is_refused_with_what_would_do():
