@@ -76,7 +76,7 @@ class Named(optimizers.SGD):
 
 def test_an_optimizer_of_ones_own_is_followed_or_refused(weights):
     assert {s.initial for s in optimizer_slots.slots_of(built(Named, weights))} == {1.0}
-    with pytest.raises(ValueError, match="optimizer Rank.*do not have the shape of a weight"):
+    with pytest.raises(ValueError, match=r"optimizer Rank.*do not have the shape of a weight"):
         optimizer_slots.slots_of(built(Rank, weights))
 
 
