@@ -22,6 +22,7 @@ _PUBLIC = {
 }
 _MODULES = {
     "activations",
+    "applications",
     "callbacks",
     "datasets",
     "export",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_struct.datasets.arrays import EXPECTED, Dataset, read_npz
+from keras_struct.datasets.local_copies import find_copy
 
 DOWNLOADED = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 NAMES = ("digits", *DOWNLOADED)
@@ -22,7 +23,11 @@ def load(name_or_path: str | Path, data_dir: str | Path | None = None, seed: int
     Args:
         name_or_path: One of `NAMES`, or an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test`.
             "digits" (1797 images of 8 x 8) comes with scikit-learn; the others of `NAMES` are downloaded by Keras.
-        data_dir: A folder that is looked into first: for `<name>.npz`, or for a file that is not found otherwise.
+        data_dir: A folder that is looked into first, or for a file that is not found otherwise. Copies of a data set
+            are found there as `<name>.npz`; as the folder `cifar-10-batches-py` or `cifar-100-python` that its authors
+            publish and Keras unpacks; and as `<name>_jpeg.npz`, JPEG files in arrays `jpeg_train` (uint8, the bytes of
+            all files), `offsets_train` (file `i` is `jpeg_train[offsets_train[i]:offsets_train[i + 1]]`) and
+            `y_train`, and the same for `test`. JPEG keeps images only approximately.
         seed: Chooses the fifth of "digits" to test on, the same share of every class. Others are split already.
 
     Returns:
@@ -31,7 +36,7 @@ def load(name_or_path: str | Path, data_dir: str | Path | None = None, seed: int
     Raises:
         ConnectionError: If a download fails.
         FileNotFoundError: If `data_dir` or the file does not exist.
-        ImportError: If "digits" is asked for without scikit-learn.
+        ImportError: If "digits" is asked for without scikit-learn, or a copy holds JPEG files and Pillow is missing.
         ValueError: If the name is unknown, or a file damaged or foreign.
 
     References:
@@ -43,8 +48,9 @@ def load(name_or_path: str | Path, data_dir: str | Path | None = None, seed: int
     """
     name = name_or_path if isinstance(name_or_path, str) else None
     folder = _folder(data_dir)
-    if name and folder and (folder / f"{name}.npz").is_file():
-        return read_npz(folder / f"{name}.npz", name)
+    copy = find_copy(folder, name) if name and folder else None
+    if copy is not None:
+        return copy
     if name == "digits":
         return _digits(seed)
     if name in DOWNLOADED:
