@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -71,7 +72,7 @@ def tapped_train_function(model: Any) -> Callable:
 
 def _tap(model: Any, iterator: Any) -> Any:
     for data in iterator:
-        model._structural.remember(data[0] if isinstance(data, tuple | list) else data)
+        model._structural.remember(data)
         yield data
 
 
@@ -94,3 +95,39 @@ def skipping(model: Any, run: Callable) -> Callable:
 def compiled(function: Callable) -> Callable:
     """Leave a function of tensors as it is: Keras variables cannot be captured by `jax.jit`."""
     return function
+
+
+def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
+    """Differentiate a loss with respect to tensors that are met on the way to it.
+
+    Args:
+        function: Takes `watch(key, tensor)`, which returns the tensor to go on with, and the arguments; returns the loss
+            and anything else.
+        *args: The arguments.
+
+    Returns:
+        The gradient of the loss with respect to each watched tensor, by key, and the anything else.
+    """
+    shapes: dict[Any, Any] = {}
+
+    def measure(*args: Any) -> None:
+        def watch(key: Any, tensor: Any) -> Any:
+            shapes[key] = (tensor.shape, tensor.dtype)
+            return tensor
+
+        function(watch, *args)
+
+    jax.eval_shape(measure, *args)
+    taps = {key: jnp.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()}
+    return jax.grad(lambda taps: function(lambda key, tensor: tensor + taps[key], *args), has_aux=True)(taps)
+
+
+def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
+    """Product of `cotangent` with the Jacobian of a function of some tensors."""
+    result, pull = jax.vjp(function, *primals)
+    return list(pull(cotangent.astype(result.dtype)))
+
+
+def outside(function: Callable) -> Any:
+    """Run a function; nothing is traced around it."""
+    return function()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras.src.trainers.compile_utils import CompileLoss
 
 
 def functional_of(model: Any) -> Any:
@@ -158,3 +160,33 @@ def filled_arguments(node: Any, values: dict[int, Any]) -> tuple[list[Any], dict
 def takes_training(operation: Any) -> bool:
     """Whether a layer's `call` has a `training` argument."""
     return bool(getattr(operation, "_call_has_training_arg", False))
+
+
+def loss_function(model: Any) -> Any:
+    """What `fit` minimises, as a function of inputs, targets, outputs and sample weights; `None` without a loss.
+
+    A model with a `compute_loss` of its own is asked for it. Otherwise the losses given to `compile` are put together
+    anew, so that no metric of the model sees the batch.
+    """
+    if type(model).compute_loss is not _plain_compute_loss(model):
+        return lambda x, y, outputs, weights: model.compute_loss(x, y, outputs, weights, training=False)
+    config = getattr(getattr(model, "_compile_config", None), "config", None)
+    if not config or config.get("loss") is None:
+        return None
+    combined = CompileLoss(config["loss"], config.get("loss_weights"), output_names=model.output_names)
+    return lambda x, y, outputs, weights: combined(y, outputs, weights)
+
+
+def _plain_compute_loss(model: Any) -> Any:
+    return next(kind for kind in type(model).__mro__ if kind is keras.Model).compute_loss
+
+
+@contextmanager
+def without_activation(layer: Any) -> Iterator[None]:
+    """Let a layer compute without its activation."""
+    activation = layer.activation
+    object.__setattr__(layer, "activation", None)
+    try:
+        yield
+    finally:
+        object.__setattr__(layer, "activation", activation)

@@ -120,24 +120,19 @@ def refuse_distribution(model: Any) -> None:
 
 
 def tapped_train_function(model: Any) -> Callable:
-    """Return Keras's compiled train function, which also returns the inputs of its (last) batch."""
+    """Return Keras's compiled train function, which also returns its (last) batch."""
 
     def step(data):
-        logs = model.train_step(data)
-        return logs, _inputs(data)
+        return model.train_step(data), data
 
     run = model._make_function(step)
 
     def train_function(iterator):
-        logs, inputs = run(iterator)
-        model._structural.remember(inputs)
+        logs, batch = run(iterator)
+        model._structural.remember(batch)
         return logs
 
     return train_function
-
-
-def _inputs(data: Any) -> Any:
-    return data[0] if isinstance(data, tuple | list) else data
 
 
 def skipping(model: Any, run: Callable) -> Callable:
@@ -174,3 +169,42 @@ def compiled(function: Callable) -> Callable:
         return traced[key](*tensors)
 
     return call
+
+
+def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
+    """Differentiate a loss with respect to tensors that are met on the way to it.
+
+    Args:
+        function: Takes `watch(key, tensor)`, which returns the tensor to go on with, and the arguments; returns the loss
+            and anything else.
+        *args: The arguments.
+
+    Returns:
+        The gradient of the loss with respect to each watched tensor, by key, and the anything else.
+    """
+    watched: dict[Any, Any] = {}
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+
+        def watch(key: Any, tensor: Any) -> Any:
+            tape.watch(tensor)
+            watched[key] = tensor
+            return tensor
+
+        loss, other = function(watch, *args)
+    return tape.gradient(loss, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO), other
+
+
+def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
+    """Product of `cotangent` with the Jacobian of a function of some tensors."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(primals)
+        result = function(*primals)
+    return tape.gradient(
+        result, primals, output_gradients=cotangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+
+
+def outside(function: Callable) -> Any:
+    """Run a function outside of the one that is being traced."""
+    with tf.init_scope():
+        return function()

@@ -69,7 +69,7 @@ def tapped_train_function(model: Any) -> Callable:
 
     def train_function(data):
         for batch in data:
-            model._structural.remember(batch[0] if isinstance(batch, tuple | list) else batch)
+            model._structural.remember(batch)
         return run(data)
 
     return train_function
@@ -97,3 +97,40 @@ def compiled(function: Callable) -> Callable:
             return function(*args)
 
     return run
+
+
+def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
+    """Differentiate a loss with respect to tensors that are met on the way to it.
+
+    Args:
+        function: Takes `watch(key, tensor)`, which returns the tensor to go on with, and the arguments; returns the loss
+            and anything else.
+        *args: The arguments.
+
+    Returns:
+        The gradient of the loss with respect to each watched tensor, by key, and the anything else.
+    """
+    watched: dict[Any, Any] = {}
+
+    def watch(key: Any, tensor: Any) -> Any:
+        watched[key] = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+        return watched[key]
+
+    with torch.enable_grad():
+        loss, other = function(watch, *args)
+    found = torch.autograd.grad(loss, list(watched.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(watched, found, strict=True)), other
+
+
+def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
+    """Product of `cotangent` with the Jacobian of a function of some tensors."""
+    with torch.enable_grad():
+        fresh = [primal.detach().requires_grad_() for primal in primals]
+        result = function(*fresh)
+    found = torch.autograd.grad(result, fresh, cotangent, allow_unused=True, materialize_grads=True)
+    return list(found)
+
+
+def outside(function: Callable) -> Any:
+    """Run a function; nothing is traced around it."""
+    return function()

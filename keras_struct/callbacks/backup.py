@@ -108,7 +108,12 @@ class StructureBackup(keras.callbacks.Callback):
         self.model.save_weights(folder / "model.weights.h5")
         state: dict[str, Any] = {**self._extras(), **self._buffer()}
         np.savez(folder / "state.npz", **state)
-        pointer = {"folder": folder.name, "epoch": epoch, "batches": batches, "buffered": found.buffer is not None}
+        pointer = {
+            "folder": folder.name,
+            "epoch": epoch,
+            "batches": batches,
+            "buffered": found.observation.buffer is not None,
+        }
         temporary = self.directory / "latest.tmp"
         temporary.write_text(json.dumps(pointer))
         os.replace(temporary, self.directory / _POINTER)
@@ -147,13 +152,13 @@ class StructureBackup(keras.callbacks.Callback):
                 variable.assign(value)
 
     def _buffer(self) -> dict[str, np.ndarray]:
-        buffer = self.model._structural.buffer
+        buffer = self.model._structural.observation.buffer
         inputs = None if buffer is None else buffer.inputs()
         flat = [] if inputs is None else keras.tree.flatten(inputs)
         return {f"buffer-{i}": keras.ops.convert_to_numpy(part) for i, part in enumerate(flat)}
 
     def _restore_buffer(self, state: dict[str, np.ndarray]) -> None:
-        buffer = self.model._structural.buffer
+        buffer = self.model._structural.observation.buffer
         parts = [state[f"buffer-{i}"] for i in range(len(state)) if f"buffer-{i}" in state]
         if buffer is not None and parts:
             buffer.clear()

@@ -6,7 +6,6 @@ from typing import Any
 
 from keras_struct.models.evolution import Evolution
 from keras_struct.models.stepping import StructuralStepping
-from keras_struct.probes import StructureProbe
 from keras_struct.structure.events import StructureLog
 
 
@@ -22,6 +21,7 @@ class StructuralTraining(StructuralStepping):
         probe: Inputs on which the structure is measured: an array `(samples, ...)` or a structure of them, with more
             samples (times positions, for convolutions) than any layer may have units. Not needed by strategies that
             only look at weights.
+        targets: Targets of the probe, for strategies that look at gradients.
 
     Raises:
         ValueError: When training begins: if the strategy needs a probe and has none or too small a one, has no layer to
@@ -34,14 +34,19 @@ class StructuralTraining(StructuralStepping):
         True
     """
 
-    def __init__(self, strategy: Any, probe: Any = None) -> None:
+    def __init__(self, strategy: Any, probe: Any = None, targets: Any = None) -> None:
         super().__init__(None)
         self.strategy = strategy
-        self.probe_inputs = probe
+        self.probe_inputs, self.probe_targets = probe, targets
         if strategy.needs_inputs and probe is None:
             raise ValueError(
                 f"{type(strategy).__name__} measures activations, and a callback never sees the training batches: pass "
                 "StructuralTraining(strategy, probe=x[:1024])."
+            )
+        if strategy.needs_gradients and (probe is None or targets is None):
+            raise ValueError(
+                f"{type(strategy).__name__} looks at gradients, and a callback never sees the training batches: pass "
+                "StructuralTraining(strategy, probe=x[:512], targets=y[:512])."
             )
 
     @property
@@ -73,12 +78,6 @@ class StructuralTraining(StructuralStepping):
                 "StructuralTraining with a plain Keras model."
             )
         evolution = Evolution(self.model) if own is None else own
-        self.strategy.check(dict(evolution.graph.axes), dict(evolution.graph.locked))
-        evolution.strategy, evolution.fixed_probe = self.strategy, self.probe_inputs
-        self._check_probe(evolution.probe, evolution)
+        evolution.use_strategy(self.strategy, self.probe_inputs, self.probe_targets)
         evolution.follow_optimizer()
         return evolution
-
-    def _check_probe(self, probe: StructureProbe, evolution: Evolution) -> None:
-        if self.probe_inputs is not None:
-            evolution.check_probe()

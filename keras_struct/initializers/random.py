@@ -1,4 +1,4 @@
-"""Random incoming weights."""
+"""Random weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_struct.initializers.base import Initializer, random_fan_in
+from keras_struct.initializers.base import Initializer, check_zero_fan_in, outgoing, random_fan_in
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,29 @@ class RandomFanIn(Initializer):
     def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
         """Draw the incoming weights for every layer that makes the units."""
         return {fan.key: fan.expand(random_fan_in(fan.weights, count, rng)) for fan in measured.fan_in}
+
+
+@dataclass(frozen=True)
+class RandomFanOut(Initializer):
+    """Random outgoing weights, normal in direction, of the mean norm of the existing units; incoming weights and bias zero.
+
+    The function of the network does not change. Needs an activation with value 0 and derivative other than 0 at 0.
+
+    Args:
+        scale: Norm of the outgoing weights, in units of the mean norm of the existing ones.
+
+    References:
+        Evci et al., *GradMax: Growing Neural Networks using Gradient Information*, ICLR 2022, the baseline "Random".
+        Differs from the authors' code, which draws from the positive numbers only.
+    """
+
+    scale: float = 1.0
+
+    def check(self, measured: Any) -> None:
+        """Raise a ValueError if units without incoming weights would change the function, or never train."""
+        check_zero_fan_in(measured, type(self).__name__)
+
+    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+        """Draw the outgoing weights for every layer that reads the units."""
+        total = sum(int(np.prod(fan.weights.shape[1:])) for fan in measured.fan_out())
+        return outgoing(measured, rng.standard_normal((count, total)), self.scale)

@@ -15,8 +15,8 @@ import numpy as np
 from keras_struct.backend import current, keras_internals
 from keras_struct.backend.optimizer_slots import Slot, needs_static_shapes, rebuild, slots_of
 from keras_struct.models.elasticity import make_elastic
-from keras_struct.models.epoch_shuffle import is_array_data
-from keras_struct.probes import InputBuffer, StructureProbe
+from keras_struct.models.observation import Observation
+from keras_struct.probes import InputBuffer
 from keras_struct.structure.edits import Resize, Values
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
@@ -46,19 +46,16 @@ class Evolution:
         self.new_slots: NewSlots = "initial"
         self.strategy: Any = None
         self.policy_state: dict[str, Any] | None = None
-        self.buffer: InputBuffer | None = None
-        self.fixed_probe: Any = None
+        self.observation = Observation(model, self.network)
         self.step = 0
         self.retraces = 0
         self._asked = 0
         self.epoch = 0
         self.skip = 0
         self.skipped = False
-        self.remembers_batch = False
         self.listeners: Sequence[Any] = ()
         self.parameters = model.count_params()
         self._slots_for: Any = None
-        self._probe: StructureProbe | None = None
         self._halted = False
 
     @property
@@ -84,7 +81,7 @@ class Evolution:
         if getattr(self.model, "optimizer", None) is not None:
             keras_internals.rekey_optimizer(self.model.optimizer)
         keras_internals.forget_compiled_functions(self.model)
-        self._probe = None
+        self.observation.forget_compiled()
 
     # Edits
 
@@ -150,62 +147,66 @@ class Evolution:
 
     # Measuring
 
-    def remember(self, inputs: Any) -> None:
-        """Keep the inputs of a training batch for the next measurement."""
-        if self.buffer is not None:
-            self.buffer.add(inputs)
-            self.remembers_batch = True
-
-    def measured_inputs(self) -> Any:
-        """Inputs on which the structure is measured, or `None` while there are none."""
-        if self.fixed_probe is not None:
-            return self.fixed_probe
-        return None if self.buffer is None else self.buffer.inputs()
+    def remember(self, batch: Any) -> None:
+        """Keep a training batch (inputs, or inputs, targets and sample weights) for the next measurement."""
+        self.observation.remember(batch)
 
     def measured(self, axis: str) -> Any:
         """Measure one axis, also in the middle of a running `fit`."""
         self.sync()
-        return self.probe.measure(self.measured_inputs(), [axis], self.limits())[axis]
-
-    @property
-    def probe(self) -> StructureProbe:
-        """What measures the running network."""
-        if self._probe is None:
-            self._probe = StructureProbe(self.network)
-        return self._probe
+        return self.observation.measure([axis], self.limits(), self.initial_widths)[axis]
 
     def _sample(self) -> Any:
-        inputs = self.measured_inputs()
+        inputs = self.observation.inputs()
         return None if inputs is None else keras.tree.map_structure(lambda x: x[:CHANGE_SAMPLES], inputs)
 
     def _outputs(self, sample: Any) -> list[np.ndarray]:
-        outputs = self.probe.outputs(sample)
+        outputs = self.observation.probe.outputs(sample)
         return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
 
     def sync(self) -> None:
         """Bring the values that a running `fit` holds back into the variables."""
         current().before_edit(self.model)
 
-    def check_probe(self) -> None:
-        """Raise unless the probe has enough samples for every axis that the strategy may grow.
+    # Strategy
+
+    def use_strategy(self, strategy: Any, probe: Any = None, targets: Any = None) -> None:
+        """Take a strategy, and what it is to measure on: arrays, a number of recent inputs, or what it needs.
 
         Raises:
-            ValueError: If it has too few.
+            ValueError: If it has nothing to act on, or the probe does not suffice for it.
         """
-        held = keras.tree.flatten(self.fixed_probe)[0].shape[0]
-        for axis in self.acting_axes():
+        self.strategy, self.policy_state = strategy, None
+        seen = self.observation
+        seen.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
+        if strategy is not None:
+            strategy.check(dict(self.graph.axes), dict(self.graph.locked))
+        if isinstance(probe, int):
+            seen.buffer = InputBuffer(probe)
+        elif probe is not None:
+            seen.fixed_inputs, seen.fixed_targets = probe, targets
+            self._check_probe()
+        elif strategy is not None and strategy.needs_inputs:
+            seen.buffer = InputBuffer(seen.probe.samples_needed(self.acting_axes(), self.strategy_limits()))
+        if seen.keeps_targets:
+            seen.check_loss()
+
+    def _check_probe(self) -> None:
+        """Raise unless the probe has enough samples for every axis that the strategy may grow."""
+        if self.strategy is None:
+            return
+        held = keras.tree.flatten(self.observation.fixed_inputs)[0].shape[0]
+        for axis in self.acting_axes() if self.strategy.needs_inputs else ():
             limit = self.strategy_limits().get(axis, self.graph.axes[axis])
-            if self.strategy.needs_inputs and held <= (needed := self.probe.rows_needed(axis, limit)):
+            if held <= (needed := self.observation.probe.rows_needed(axis, limit)):
                 raise ValueError(
                     f"The probe has {held} samples, too few to measure axis '{axis}' up to its limit of {limit} units: pass "
                     f"more than {needed}, or a smaller `max_units`."
                 )
 
-    # Strategy
-
     def structural_step(self, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
         """Let the strategy measure and edit once. Returns the events."""
-        self.remembers_batch = False
+        self.observation.remembers_batch = False
         since, self._asked = min(self._asked, self.step - 1), self.step
         if self.strategy is None or self._halted or not self.strategy.due(self.step, since):
             return []
@@ -226,18 +227,20 @@ class Evolution:
             self.policy_state = self.strategy.init(found)
 
     def _measure(self) -> Mapping[str, Any] | None:
-        inputs = self.measured_inputs()
-        full = self.fixed_probe is not None or (self.buffer is not None and self.buffer.full)
-        if self.strategy.needs_inputs and (inputs is None or not full):
+        seen = self.observation
+        if (self.strategy.needs_inputs and not seen.full) or (seen.keeps_targets and seen.gradient_batch is None):
             return None
-        return self.probe.measure(inputs, self.acting_axes(), self.strategy_limits())
+        limits = self.strategy_limits()
+        axes = [axis for axis in self.acting_axes() if self.graph.axes[axis] < limits.get(axis, 2**31)]
+        return seen.measure(axes, limits, self.initial_widths, self.strategy.residual)
 
     def strategy_limits(self) -> dict[str, int]:
         """Largest width of each axis under the strategy."""
         limits = {**self.strategy.limits(self.initial_widths), **self.limits()}
-        if self.buffer is None or not self.strategy.needs_inputs:
+        seen = self.observation
+        if seen.buffer is None or not self.strategy.needs_inputs:
             return limits
-        return {axis: min(limit, self.probe.widest(axis, self.buffer.samples)) for axis, limit in limits.items()}
+        return {axis: min(limit, seen.probe.widest(axis, seen.buffer.samples)) for axis, limit in limits.items()}
 
     def acting_axes(self) -> list[str]:
         """Axes that the strategy works on."""
@@ -293,7 +296,7 @@ class Evolution:
     def match_widths(self, widths: Mapping[str, int]) -> None:
         """Give every axis the width that weights from elsewhere have; their values are set by the caller."""
         log, self.log = self.log, StructureLog()
-        sampled, self.buffer, self.fixed_probe = (self.buffer, self.fixed_probe), None, None
+        observation, self.observation = self.observation, Observation(self.model, self.network)
         try:
             for axis, width in widths.items():
                 now = self.graph.axes.get(axis)
@@ -301,7 +304,7 @@ class Evolution:
                     self.apply(Resize(axis, tuple(i % now for i in range(width))), preserve=False)
         finally:
             self.log = log
-            self.buffer, self.fixed_probe = sampled
+            self.observation = observation
 
     def match_shapes(self, arrays: Sequence[Any]) -> None:
         """Give every axis the width that a list of weights has, in the order of `model.weights`."""
@@ -317,12 +320,9 @@ class Evolution:
         self.match_widths(self.graph.widths_from(extents))
 
     def prime(self, x: Any) -> None:
-        """Fill an empty buffer with the first samples of array data, so that the baseline is that of the start."""
-        if self.buffer is None or self.buffer.full or self.step:
-            return
-        if is_array_data(x):
-            self.buffer.samples = min(self.buffer.samples, len(keras.tree.flatten(x)[0]))
-            self.buffer.add(keras.tree.map_structure(lambda part: part[: self.buffer.samples], x))
+        """Fill an empty buffer with the first samples of array data before the first step."""
+        if not self.step:
+            self.observation.prime(x)
 
 
 def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:
@@ -333,8 +333,12 @@ def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) 
 
 def _follow(pending: Resize, done: Plan) -> Resize:
     """Fit the new weights of a pending edit to an edit of another axis that came in between."""
-    arrays = dict(pending.values)
+    return replace(pending, values=_followed(pending.values, done), shift=_followed(pending.shift, done))
+
+
+def _followed(values: Values, done: Plan) -> Values:
+    arrays = dict(values)
     for port, change in done.changes.items():
-        if port.key in arrays:
-            arrays[port.key] = remap(arrays[port.key], port.axis, change.source)
-    return replace(pending, values=Values(arrays))
+        for key in [key for key in arrays if key == port.key or key.startswith(f"{port.key}/")]:
+            arrays[key] = remap(arrays[key], port.axis, change.source)
+    return Values(arrays)

@@ -18,6 +18,7 @@ class StructuralStepping(keras.callbacks.Callback):
         super().__init__()
         self.evolution = evolution
         self._last = -1
+        self._total = 0.0
 
     def on_train_begin(self, logs=None):
         """Measure the baseline before the first gradient step."""
@@ -35,12 +36,21 @@ class StructuralStepping(keras.callbacks.Callback):
         if self.evolution.skipped:
             self._last = batch
             return
+        self._take_loss(logs, batch - self._last, batch + 1)
         self.evolution.step += batch - self._last
         self._last = batch
         events = self.evolution.structural_step(logs)
         for event in events:
             self.announce(event, logs)
         self.report(logs)
+
+    def _take_loss(self, logs: Any, steps: int, in_epoch: int) -> None:
+        """Keras logs the mean loss of an epoch so far: tell the loss of the last steps from it."""
+        if not logs or "loss" not in logs:
+            return
+        total = float(logs["loss"]) * in_epoch
+        before, self._total = (0.0 if steps == in_epoch else self._total), total
+        self.evolution.observation.loss = (total - before) / max(1, steps)
 
     def on_epoch_end(self, epoch, logs=None):
         """Put parameters and widths into the history."""

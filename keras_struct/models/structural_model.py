@@ -15,7 +15,6 @@ from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
 from keras_struct.models.evolution import Evolution
 from keras_struct.models.stepping import StructuralStepping
 from keras_struct.models.weights_file import state_array, state_from_array, structure_in
-from keras_struct.probes import InputBuffer
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
@@ -86,7 +85,9 @@ class StructuralModel(keras.Model):
         """Every edit so far, oldest first."""
         return self._structural.log
 
-    def grow(self, axis: str, count: int = 1, initializer: Any = None, seed: int | None = None) -> StructureEvent:
+    def grow(
+        self, axis: str, count: int = 1, initializer: Any = None, seed: int | None = None
+    ) -> StructureEvent | None:
         """Add units to an axis, without changing what the model computes unless the initializer means to.
 
         Args:
@@ -97,7 +98,7 @@ class StructuralModel(keras.Model):
             seed: Seed of the new weights; by default a new one for each edit.
 
         Returns:
-            What was logged.
+            What was logged; `None` if the initializer can make no unit, which it warns about.
 
         Raises:
             ValueError: If the axis is unknown or fixed, or would pass its limit.
@@ -105,10 +106,10 @@ class StructuralModel(keras.Model):
         check_axis(self.structure, axis)
         found = self._structural
         initializer = RandomFanIn() if initializer is None else initializer
-        edit = edits.grow(axis, self.structure.axes[axis], count)
-        measured = found.measured(axis)
+        edits.check_count(axis, count)
         rng = np.random.default_rng(len(found.log) if seed is None else seed)
-        return self.apply(edit, initializer(measured, count, rng))
+        edit = initializer.propose(found.measured(axis), int(count), rng)
+        return None if edit is None else self.apply(edit)
 
     def prune(
         self, axis: str, units: Sequence[int] | None = None, count: int | None = None, selector: Any = None
@@ -163,19 +164,30 @@ class StructuralModel(keras.Model):
             edit = edits.Resize(edit.axis, edit.source, edits.Values(values))
         return self._structural.apply(edit, preserve)
 
-    def structural_step(self, inputs: Any = None, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
+    def structural_step(
+        self,
+        inputs: Any = None,
+        logs: Mapping[str, Any] | None = None,
+        targets: Any = None,
+        sample_weight: Any = None,
+    ) -> list[StructureEvent]:
         """Let the strategy look and edit once: for `train_on_batch` and loops of your own, after each gradient step.
 
         Args:
             inputs: Inputs of the batch just trained on, to be kept for measuring.
-            logs: What the step returned; a `"loss"` of NaN stops structural edits.
+            logs: What the step returned; a `"loss"` of NaN stops structural edits, and triggers that watch the loss take
+                `"loss"` for that of this step.
+            targets: Targets of the batch, for strategies that look at gradients.
+            sample_weight: Weights of its samples, likewise.
 
         Returns:
             The events, none if nothing changed.
         """
-        if inputs is not None and not self._structural.remembers_batch:
-            self._structural.remember(inputs)
+        if inputs is not None and not self._structural.observation.remembers_batch:
+            self._structural.remember((inputs, targets, sample_weight) if targets is not None else (inputs,))
         self._structural.step += 1
+        if logs and "loss" in logs:
+            self._structural.observation.loss = float(logs["loss"])
         return self._structural.structural_step(logs)
 
     def to_plain(self) -> keras.Model:
@@ -193,6 +205,7 @@ class StructuralModel(keras.Model):
         *,
         strategy: Policy | None = None,
         probe: Any = None,
+        targets: Any = None,
         new_slots: NewSlots = "initial",
         jit_compile: bool | str | None = None,
         **kwargs: Any,
@@ -208,6 +221,8 @@ class StructuralModel(keras.Model):
                 convolutions a sample counts once for each position); when there are fewer training samples than that,
                 growth stops where an axis has as many units as rows to measure it on. With `steps_per_execution` above
                 1 only the last batch of each execution is kept.
+            targets: Targets of the `probe`, for strategies that look at gradients; by default these are computed on the
+                last training batch.
             new_slots: What optimizer slots hold for new units: `"initial"`, as freshly built, or `"mean"`, the mean
                 over the existing units. Adam gives a unit that is born late a first step of up to 3.2 times the
                 learning rate, since its fresh moments are not bias-corrected.
@@ -225,31 +240,15 @@ class StructuralModel(keras.Model):
         found = self._structural
         found.new_slots = new_slots
         found.follow_optimizer()
-        self._use_strategy(strategy, probe)
+        found.use_strategy(strategy, probe, targets)
         packed = None if strategy is None else pack(strategy)
         self._structure_config = {"strategy": packed, "new_slots": new_slots, "jit_compile": jit_compile}
-
-    def _use_strategy(self, strategy: Any, probe: Any) -> None:
-        found = self._structural
-        found.strategy, found.policy_state = strategy, None
-        found.buffer, found.fixed_probe = None, None
-        if strategy is not None:
-            strategy.check(dict(self.structure.axes), dict(self.structure.locked))
-        if probe is not None and not isinstance(probe, int):
-            found.fixed_probe = probe
-            if strategy is not None:
-                found.check_probe()
-        elif probe is not None or (strategy is not None and strategy.needs_inputs):
-            needed = (
-                found.probe.samples_needed(found.acting_axes(), found.strategy_limits()) if probe is None else probe
-            )
-            found.buffer = InputBuffer(needed)
 
     def get_compile_config(self):
         """Return what `compile_from_config` needs; an array given as `probe` is not saved."""
         config = super().get_compile_config()
         if config and getattr(self, "_structure_config", None):
-            buffer = self._structural.buffer
+            buffer = self._structural.observation.buffer
             config["structure"] = {**self._structure_config, "probe": None if buffer is None else buffer.samples}
             config["optimizer"] = keras.saving.serialize_keras_object(self.optimizer)  # with its loss scaling
         return config
@@ -288,7 +287,7 @@ class StructuralModel(keras.Model):
         """Make the train function; with a buffer of inputs, one that also hands them over."""
         if self.train_function is not None and not force:
             return self.train_function
-        if self._structural.buffer is None:
+        if not self._structural.observation.taps_batches:
             self.make_plain_train_function()
         else:
             self.train_function: Any = current().tapped_train_function(self)

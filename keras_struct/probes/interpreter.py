@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import keras
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.probes.responses import seen_before_activation
 from keras_struct.surgery.trace import Network
 
 
-def run(network: Network, inputs: Any, wanted: Iterable[int]) -> dict[int, Any]:
+def run(
+    network: Network,
+    inputs: Any,
+    wanted: Iterable[int],
+    without: Collection[tuple[Any, int]] = (),
+    see: Callable[[Any, Any], Any] | None = None,
+    seen: Collection[Any] = (),
+) -> dict[int, Any]:
     """Compute tensors of a network in inference mode.
 
     Args:
         network: The network.
         inputs: What the model takes: an array `(samples, ...)` or a structure of them.
         wanted: Numbers of the tensors to return.
+        without: Inputs of merging calls that are left out: pairs of a call and the place of the input.
+        see: Called with each call of `seen` and what enters its activation; returns what does instead.
+        seen: The calls that `see` is called with.
 
     Returns:
         The tensors by number.
@@ -27,7 +38,12 @@ def run(network: Network, inputs: Any, wanted: Iterable[int]) -> dict[int, Any]:
     for call in network.graph.calls:
         if missing <= values.keys():
             break
-        values.update(zip(call.outputs, _call(network, call, values), strict=True))
+        kept = [n for place, n in enumerate(call.inputs) if (call, place) not in without]
+        if len(kept) == 1 < len(call.inputs):
+            results = [values[kept[0]]]
+        else:
+            results = _call(network, call, values, see if call in seen else None)
+        values.update(zip(call.outputs, results, strict=True))
     return {number: values[number] for number in missing}
 
 
@@ -44,7 +60,7 @@ def _flat(network: Network, inputs: Any) -> list[Any]:
     ]
 
 
-def _call(network: Network, call: Any, values: Mapping[int, Any]) -> list[Any]:
+def _call(network: Network, call: Any, values: Mapping[int, Any], see: Callable | None) -> list[Any]:
     node = network.nodes[call]
     tensors, _ = internals.node_tensors(node)
     args, kwargs = internals.filled_arguments(
@@ -52,4 +68,6 @@ def _call(network: Network, call: Any, values: Mapping[int, Any]) -> list[Any]:
     )
     if internals.takes_training(node.operation):
         kwargs["training"] = False
+    if see is not None:
+        return [seen_before_activation(node.operation, args, kwargs, lambda sums: see(call, sums))]
     return keras.tree.flatten(node.operation(*args, **kwargs))

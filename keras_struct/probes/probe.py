@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, prod
 from typing import Any
 
@@ -11,10 +11,14 @@ import numpy as np
 
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
+from keras_struct.probes.gradient_sweep import AxisGradients, GradientSweep
 from keras_struct.probes.interpreter import run
-from keras_struct.probes.measurement import AxisMeasurement, FanIn
+from keras_struct.probes.measurement import AxisMeasurement, FanIn, FanOut
+from keras_struct.probes.paths import is_unitwise
+from keras_struct.probes.responses import activated, linear_response
 from keras_struct.probes.sweep import Sweep
-from keras_struct.structure.behaviours import Elementwise, Weighted
+from keras_struct.probes.virtual import Reader, readers_of
+from keras_struct.structure.behaviours import Weighted
 from keras_struct.structure.rules import AxisRule, Port
 from keras_struct.surgery.trace import Network
 
@@ -27,12 +31,15 @@ class StructureProbe:
 
     Args:
         network: The network.
+        outputs: Structure in which the model returns its outputs; `None` for a single tensor.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, outputs: Any = None) -> None:
         self.network = network
+        self._structure = outputs
         self._compiled: dict[Any, Any] = {}
         self._singles: dict[Any, Any] = {}
+        self._at_zero: dict[str, tuple[float, float]] = {}
 
     def outputs(self, inputs: Any) -> list[Any]:
         """Return the outputs of the network."""
@@ -41,16 +48,27 @@ class StructureProbe:
             ("outputs",), lambda x: [found[n] for found in [run(self.network, x, numbers)] for n in numbers], inputs
         )
 
-    def measure(self, inputs: Any, axes: Sequence[str], limits: Mapping[str, int]) -> dict[str, AxisMeasurement]:
+    def measure(
+        self,
+        inputs: Any,
+        axes: Sequence[str],
+        limits: Mapping[str, int],
+        gradients: Callable[[], GradientSweep] | None = None,
+        residual: bool = True,
+        **facts: Any,
+    ) -> dict[str, AxisMeasurement]:
         """Return a measurement of each axis; the network runs when a policy asks for more than weights.
 
         Args:
             inputs: Inputs to measure on, or `None` if only weights are needed.
             axes: Names of the axes.
             limits: Largest width of each axis.
+            gradients: Returns what measures gradients, or `None` if there is no batch with targets.
+            residual: Whether residual connections stay on while activations are measured.
+            **facts: Further fields of each measurement, such as `loss`.
         """
-        sweep = None if inputs is None else Sweep(self, inputs, tuple(axes))
-        return {axis: self._measurement(axis, sweep, limits.get(axis)) for axis in axes}
+        sweep = None if inputs is None else Sweep(self, inputs, tuple(axes), residual)
+        return {axis: self._measurement(axis, sweep, limits.get(axis), gradients, facts) for axis in axes}
 
     def samples_needed(self, axes: Sequence[str], limits: Mapping[str, int]) -> int:
         """How many inputs to keep so that every axis has more rows than it may have units."""
@@ -87,7 +105,11 @@ class StructureProbe:
         number = self.first_call(axis).outputs[0]
         while True:
             readers = [call for call in self.network.graph.calls if number in call.inputs]
-            if len(readers) != 1 or number in self.network.graph.output_numbers or not _unitwise(readers[0].behaviour):
+            if (
+                len(readers) != 1
+                or number in self.network.graph.output_numbers
+                or not is_unitwise(readers[0].behaviour)
+            ):
                 return chain
             chain.append(readers[0])
             number = readers[0].outputs[0]
@@ -100,20 +122,62 @@ class StructureProbe:
         found = graph.find_units(axis, labels.vector(place))
         return None if np.array_equal(found, np.arange(labels.shape[place] or 0)) else found
 
-    def prepare(self, axis: str) -> None:
-        """Make the one-unit copies of layers that `follow` needs, outside of any compiled function."""
-        for call in self.chain(axis):
-            if isinstance(call.behaviour, Weighted) and call not in self._singles:
-                self._singles[call] = _single(
-                    self.network.layers[call.layer], self.network.graph.tensors[call.inputs[0]]
-                )
-
     def follow(self, call: Any, outputs: Any) -> Any:
         """What one call of a chain makes of new units."""
         operation = self.network.nodes[call].operation
-        if call in self._singles:
-            return _unit_by_unit(self._singles[call], outputs, call.behaviour.axis % (len(outputs.shape) - 1) + 1)
+        if isinstance(call.behaviour, Weighted):
+            return _unit_by_unit(self._single(call), outputs, call.behaviour.axis % (len(outputs.shape) - 1) + 1)
         return operation(outputs, **({"training": False} if internals.takes_training(operation) else {}))
+
+    def _single(self, call: Any) -> Any:
+        """A one-unit copy of a layer; made outside of any compiled function."""
+        if call not in self._singles:
+            layer, labels = self.network.layers[call.layer], self.network.graph.tensors[call.inputs[0]]
+            self._singles[call] = current().outside(lambda: _single(layer, labels))
+        return self._singles[call]
+
+    def respond(self, axis: str, entering: Any, kernels: Any) -> Any:
+        """Post-activations of new units with these incoming weights and no bias, given what enters their layer."""
+        layer = self.network.layers[self.first_call(axis).layer]
+        fresh = activated(layer, linear_response(layer, entering, kernels))
+        for call in self.chain(axis):
+            fresh = self.follow(call, fresh)
+        return fresh
+
+    def at_zero(self, axis: str) -> tuple[float, float]:
+        """What a unit emits whose inputs sum to zero, and the derivative there, largest over the ways to its readers."""
+        if axis not in self._at_zero:
+            ways = [reader.path for reader in self._readers(axis)] or [tuple(self.chain(axis))]
+            ends = [self._end_at_zero(axis, way) for way in ways]
+            self._at_zero[axis] = (max((e[0] for e in ends), key=abs), max((e[1] for e in ends), key=abs))
+        return self._at_zero[axis]
+
+    def _readers(self, axis: str) -> list[Reader]:
+        try:
+            return readers_of(self, axis)
+        except ValueError:  # gradients will say why; the chain behind the first layer is known all the same
+            return []
+
+    def _end_at_zero(self, axis: str, way: tuple[Any, ...]) -> tuple[float, float]:
+        layer = self.network.layers[self.first_call(axis).layer]
+        labels = self.network.graph.tensors[self.first_call(axis).outputs[0]]
+        shape = [1 if varies else extent or 1 for extent, varies in zip(labels.shape, labels.varies, strict=True)]
+        zeros = keras.ops.zeros((1, *shape), layer.compute_dtype)
+
+        def emit(sums: Any) -> Any:
+            fresh = activated(layer, sums)
+            for call in way:
+                fresh = self.follow(call, fresh) if is_unitwise(call.behaviour) else fresh
+            return fresh
+
+        value = emit(zeros)
+        (slope,) = current().vjp(emit, [zeros], keras.ops.ones_like(value))
+        first, second = (float(keras.ops.convert_to_numpy(part).ravel()[0]) for part in (value, slope))
+        return first, second
+
+    def packed(self, outputs: Sequence[Any]) -> Any:
+        """Outputs of the network in the structure in which the model returns them."""
+        return outputs[0] if self._structure is None else keras.tree.pack_sequence_as(self._structure, list(outputs))
 
     def compute(self, key: Any, function: Any, *args: Any) -> Any:
         """Compile a function under a key when it is first asked for, and call it."""
@@ -121,7 +185,9 @@ class StructureProbe:
             self._compiled[key] = current().compiled(function)
         return self._compiled[key](*args)
 
-    def _measurement(self, axis: str, sweep: Sweep | None, limit: int | None) -> AxisMeasurement:
+    def _measurement(
+        self, axis: str, sweep: Sweep | None, limit: int | None, gradients: Any, facts: Mapping[str, Any]
+    ) -> AxisMeasurement:
         graph = self.network.graph
         ports = graph.ports(axis)
         fan_in = tuple(
@@ -133,6 +199,8 @@ class StructureProbe:
         made = [self._rank(port) for port, rule in ports.items() if rule.role == "produce"]
         kind = "conv" if max(made, default=0) > 2 else "dense"
         lazy = {} if sweep is None else sweep.measures(axis)
+        if gradients is not None:
+            lazy["gradients"] = AxisGradients(gradients, axis)
         return AxisMeasurement(
             axis,
             graph.units[axis].width,
@@ -140,8 +208,19 @@ class StructureProbe:
             kind,
             fan_in,
             lambda: tuple(self._fan_out(axis, port) for port in consumers),
+            bias=lambda: self._bias(axis),
+            slope=lambda: self.at_zero(axis)[1],
+            offset=lambda: self.at_zero(axis)[0],
             **lazy,
+            **{name: fact[axis] if isinstance(fact, Mapping) else fact for name, fact in facts.items()},
         )
+
+    def _bias(self, axis: str) -> np.ndarray | None:
+        """Biases of the units in the first layer that makes them."""
+        layer, _ = self.network.graph.units[axis].producers[0]
+        made = [p for p, rule in self.network.graph.ports(axis).items() if p.layer == layer and rule.role == "produce"]
+        port = next((port for port in made if self._rank(port) == 1), None)
+        return None if port is None else current().read(self._variable(port))[self.network.graph.places(port, axis)]
 
     def _variable(self, port: Port) -> Any:
         return internals.own_variables(self.network.layers[port.layer])[port.variable]
@@ -172,19 +251,19 @@ class StructureProbe:
             units_last = units_last.reshape(*units_last.shape[:-1], blocks, width)
         return FanIn(port.key, units_last, expand)
 
-    def _fan_out(self, axis: str, port: Port) -> np.ndarray:
+    def _fan_out(self, axis: str, port: Port) -> FanOut:
         units = self.network.graph.unit_along(port, axis)
         rows = np.moveaxis(current().read(self._variable(port)), port.axis, 0)
         rows = rows[np.argsort(units, kind="stable")][(units < 0).sum() :]
-        return rows.reshape(self.network.graph.units[axis].width, -1, *rows.shape[1:])
+        if rows.dtype.itemsize < 4:
+            rows = rows.astype(np.float32)
+        rows = rows.reshape(self.network.graph.units[axis].width, -1, *rows.shape[1:])
 
+        def expand(new: np.ndarray) -> np.ndarray:
+            flat = np.moveaxis(new, 1, 0).reshape(-1, *new.shape[2:])
+            return np.moveaxis(flat, 0, port.axis).astype(rows.dtype)
 
-def _unitwise(behaviour: Any) -> bool:
-    if isinstance(behaviour, Elementwise):
-        return behaviour.mixes is None
-    return (
-        isinstance(behaviour, Weighted) and behaviour.units is None and behaviour.mixes is None and behaviour.per_unit
-    )
+        return FanOut(f"{port.key}/{port.axis}", rows, expand)
 
 
 def _single(layer: Any, labels: Any) -> Any:

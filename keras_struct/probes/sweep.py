@@ -9,6 +9,9 @@ import numpy as np
 
 from keras_struct.backend import current
 from keras_struct.probes.interpreter import run
+from keras_struct.probes.paths import shortcuts
+from keras_struct.probes.responses import patches
+from keras_struct.statistics.orthogonality_gap import gap_of_gram
 from keras_struct.surgery.reading import channel_axis
 
 
@@ -19,10 +22,12 @@ class Sweep:
         probe: The `StructureProbe` that compiles and runs.
         inputs: Inputs to measure on.
         axes: Names of the axes.
+        residual: Whether residual connections stay on.
     """
 
-    def __init__(self, probe: Any, inputs: Any, axes: tuple[str, ...]) -> None:
+    def __init__(self, probe: Any, inputs: Any, axes: tuple[str, ...], residual: bool = True) -> None:
         self.probe, self.inputs, self.axes = probe, inputs, axes
+        self._without = frozenset() if residual else shortcuts(probe.network)
         self._grams: dict[str, tuple[np.ndarray, int]] | None = None
         self._rows: dict[str, np.ndarray] = {}
 
@@ -32,12 +37,15 @@ class Sweep:
             "gram": lambda: self.grams()[axis][0],
             "samples": lambda: self.grams()[axis][1],
             "candidates": lambda kernels: self.candidates(axis, kernels),
+            "candidate_gradients": lambda *args: self.candidate_gradients(axis, *args),
+            "input_gram": lambda: self.input_gram(axis),
+            "orthogonality_gap": lambda: self.orthogonality_gap(axis),
         }
 
     def grams(self) -> dict[str, tuple[np.ndarray, int]]:
         """Gram matrix and number of rows of every axis, from one forward pass."""
         if self._grams is None:
-            found = self.probe.compute(("grams", self.axes), self._grams_of, self.inputs)
+            found = self._compute(("grams", self.axes), self._grams_of, self.inputs)
             self._grams = {}
             for axis, (rows, gram) in found.items():
                 rows = keras.ops.convert_to_numpy(rows)
@@ -50,7 +58,7 @@ class Sweep:
 
     def _grams_of(self, inputs: Any) -> dict[str, tuple[Any, Any]]:
         numbers = {axis: self.probe.post_activation(axis) for axis in self.axes}
-        tensors = run(self.probe.network, inputs, set(numbers.values()))
+        tensors = self._run(inputs, set(numbers.values()))
         return {axis: self._gram(axis, tensors[number]) for axis, number in numbers.items()}
 
     def _gram(self, axis: str, activations: Any) -> tuple[Any, Any]:
@@ -72,11 +80,10 @@ class Sweep:
 
     def candidates(self, axis: str, kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Products of candidate units with the existing ones, and their mean squares."""
-        self.probe.prepare(axis)
         columns = self.probe.columns(axis)
         if kernels.ndim > self.probe.kernel_rank(axis):
             kernels = kernels[..., 0, :]
-        found = self.probe.compute(
+        found = self._compute(
             ("candidates", axis),
             lambda x, k: self._candidates(axis, x, k),
             self.inputs,
@@ -88,32 +95,90 @@ class Sweep:
         return (first if columns is None else first[columns]), second
 
     def _candidates(self, axis: str, inputs: Any, kernels: Any) -> tuple[Any, Any]:
-        first = self.probe.first_call(axis)
-        wanted = {first.inputs[0], self.probe.post_activation(axis)}
-        tensors = run(self.probe.network, inputs, wanted)
-        layer = self.probe.network.layers[first.layer]
-        fresh = _respond(layer, tensors[first.inputs[0]], kernels)
-        for call in self.probe.chain(axis):
-            fresh = self.probe.follow(call, fresh)
-        units = self._as_rows(axis, tensors[self.probe.post_activation(axis)])
-        fresh = self._as_rows(axis, fresh)
+        units, entering = self._around(axis, inputs)
+        fresh = self._as_rows(axis, self.probe.respond(axis, entering, kernels))
         if not current().DOUBLE:
             return units, fresh
         units, fresh = keras.ops.cast(units, "float64"), keras.ops.cast(fresh, "float64")
         count = keras.ops.cast(keras.ops.shape(units)[0], "float64")
         return keras.ops.transpose(units) @ fresh / count, keras.ops.mean(fresh**2, axis=0)
 
+    def candidate_gradients(self, axis: str, kernels: np.ndarray, existing: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Derivative, by candidates' incoming weights, of sums of their products with existing units and themselves.
 
-def _respond(layer: Any, inputs: Any, kernels: Any) -> Any:
-    """Post-activations of candidate units of a layer, without bias."""
-    inputs = keras.ops.cast(inputs, kernels.dtype)
-    if hasattr(layer, "convolution_op"):
-        outputs = layer.convolution_op(inputs, kernels)
-    elif isinstance(layer, keras.layers.Dense):
-        outputs = keras.ops.matmul(inputs, kernels)
-    else:
-        raise ValueError(
-            f"Cannot compute candidate units of layer '{layer.name}' ({type(layer).__name__}): expected a Dense or Conv "
-            "layer. Use an initializer without candidates, such as RandomFanIn()."
+        Args:
+            axis: Name of the axis.
+            kernels: Incoming weights `(..., K)`.
+            existing: Factors of the mean products with the existing units, `(M, K)`.
+            own: Factors of the mean squares, `(K,)`.
+
+        Returns:
+            Shape `(..., K)`: of `sum(existing * HᵀC / n) + sum(own * diag(CᵀC / n)) / 2` by the kernels.
+        """
+        if (columns := self.probe.columns(axis)) is not None:
+            width = self._around_width(axis)
+            spread = np.zeros((width, existing.shape[1]), existing.dtype)
+            spread[columns] = existing
+            existing = spread
+        arrays = [keras.ops.convert_to_tensor(np.asarray(a, kernels.dtype)) for a in (kernels, existing, own)]
+        found = self._compute(
+            ("candidate gradients", axis), lambda x, *rest: self._pull(axis, x, *rest), self.inputs, *arrays
         )
-    return outputs if layer.activation is None else layer.activation(outputs)
+        return keras.ops.convert_to_numpy(found)
+
+    def _around_width(self, axis: str) -> int:
+        labels = self.probe.network.graph.tensors[self.probe.post_activation(axis)]
+        return next(e for e, varies in zip(labels.shape, labels.varies, strict=True) if varies)
+
+    def _pull(self, axis: str, inputs: Any, kernels: Any, existing: Any, own: Any) -> Any:
+        units, entering = self._around(axis, inputs)
+        fresh = self._as_rows(axis, self.probe.respond(axis, entering, kernels))
+        count = keras.ops.cast(keras.ops.shape(units)[0], fresh.dtype)
+        cotangent = (keras.ops.cast(units, fresh.dtype) @ existing + fresh * own) / count
+        (found,) = current().vjp(
+            lambda k: self._as_rows(axis, self.probe.respond(axis, entering, k)), [kernels], cotangent
+        )
+        return found
+
+    def _around(self, axis: str, inputs: Any) -> tuple[Any, Any]:
+        """Post-activations of the units of an axis, as rows, and what enters their layer."""
+        entering, leaving = self.probe.first_call(axis).inputs[0], self.probe.post_activation(axis)
+        tensors = self._run(inputs, {entering, leaving})
+        return self._as_rows(axis, tensors[leaving]), tensors[entering]
+
+    def input_gram(self, axis: str) -> np.ndarray:
+        """Second moments of what enters a unit."""
+        found = self._compute(("inputs", axis), lambda x: self._input_gram(axis, x), self.inputs)
+        found = keras.ops.convert_to_numpy(found).astype(np.float64)
+        return found if current().DOUBLE else found.T @ found / len(found)
+
+    def _input_gram(self, axis: str, inputs: Any) -> Any:
+        first = self.probe.first_call(axis)
+        entering = self._run(inputs, {first.inputs[0]})[first.inputs[0]]
+        rows = self._as_rows(axis, patches(self.probe.network.layers[first.layer], entering))
+        if not current().DOUBLE:
+            return rows
+        rows = keras.ops.cast(rows, "float64")
+        return keras.ops.transpose(rows) @ rows / keras.ops.cast(keras.ops.shape(rows)[0], "float64")
+
+    def orthogonality_gap(self, axis: str) -> float:
+        """The measure of equation 29, in which a sample of a convolution has one entry a channel and position."""
+        number = self.probe.post_activation(axis)
+        if len(self.probe.network.graph.tensors[number].shape) == 1:
+            return gap_of_gram(*self.grams()[axis])
+        found = self._compute(("samples", axis), lambda x: self._sample_gram(number, x), self.inputs)
+        by_sample = keras.ops.convert_to_numpy(found).astype(np.float64)
+        return gap_of_gram(by_sample, len(by_sample))
+
+    def _sample_gram(self, number: int, inputs: Any) -> Any:
+        tensor = self._run(inputs, {number})[number]
+        rows = keras.ops.reshape(tensor, (keras.ops.shape(tensor)[0], -1))
+        if current().DOUBLE:
+            rows = keras.ops.cast(rows, "float64")
+        return rows @ keras.ops.transpose(rows)
+
+    def _run(self, inputs: Any, wanted: set[int]) -> dict[int, Any]:
+        return run(self.probe.network, inputs, wanted, self._without)
+
+    def _compute(self, key: tuple[Any, ...], function: Any, *args: Any) -> Any:
+        return self.probe.compute((*key, bool(self._without)), function, *args)

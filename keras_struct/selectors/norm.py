@@ -39,5 +39,5 @@ class SmallestNorm(Selector):
                 f"{measured.units - 1}, so that one is left."
             )
         incoming = sum(fan.norms**2 for fan in measured.fan_in)
-        outgoing = sum((np.asarray(w, np.float64).reshape(len(w), -1) ** 2).sum(axis=1) for w in measured.fan_out())
+        outgoing = sum(fan.norms**2 for fan in measured.fan_out())
         return np.argsort(incoming * outgoing, kind="stable")[:count].tolist()

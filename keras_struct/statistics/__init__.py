@@ -5,7 +5,7 @@
 from keras_struct.statistics.candidates import Border, CandidateScorer, border
 from keras_struct.statistics.effective_dimension import effective_dimension, gram, numerical_rank, rank_of_gram
 from keras_struct.statistics.flops import flops, flops_per_layer, parameters, parameters_per_layer, register_flops
-from keras_struct.statistics.orthogonality_gap import orthogonality_gap
+from keras_struct.statistics.orthogonality_gap import gap_of_gram, orthogonality_gap
 
 __all__ = [
     "Border",
@@ -14,6 +14,7 @@ __all__ = [
     "effective_dimension",
     "flops",
     "flops_per_layer",
+    "gap_of_gram",
     "gram",
     "numerical_rank",
     "orthogonality_gap",

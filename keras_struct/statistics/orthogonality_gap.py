@@ -40,12 +40,27 @@ def orthogonality_gap(activations: Any) -> float:
     0.5
     """
     samples = as_samples(activations)
-    count, units = samples.shape
-    if units == 0:
+    if samples.shape[1] == 0:
         raise ValueError(
             "Cannot measure the orthogonality of a layer without units. Give the layer a minimum width of 1 or more."
         )
-    squared_distance = _squared_distance_to_identity(gram(samples)) + 1.0 / units - 1.0 / count
+    return gap_of_gram(gram(samples), samples.shape[0])
+
+
+def gap_of_gram(gram: np.ndarray, samples: int) -> float:
+    """The measure of `orthogonality_gap` from the Gram matrix of the units, for callers that have it already.
+
+    Args:
+        gram: Shape `(units, units)`, up to a factor: `H^T H`.
+        samples: How many samples it was made of.
+
+    Returns:
+        A number from 0 (exclusive) to 1 (inclusive).
+
+    >>> round(gap_of_gram(np.eye(2), samples=4), 9)
+    0.5
+    """
+    squared_distance = _squared_distance_to_identity(gram) + 1.0 / len(gram) - 1.0 / samples
     return 1.0 - math.sqrt(max(squared_distance, 0.0))
 
 

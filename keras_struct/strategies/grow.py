@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.schedules import EveryNSteps, Schedule
-from keras_struct.structure.edits import Resize, grow
+from keras_struct.structure.edits import Resize
 from keras_struct.structure.policy import Policy
 from keras_struct.triggers import Trigger
 
@@ -31,6 +31,11 @@ class Grow(Policy):
         max_units: Largest width of each axis; by default 8 times its width at the start. `max_units` or `max_filters`
             of a layer goes before.
         axes: Names of the axes to grow; all editable ones by default.
+        max_parameters: Largest number of parameters of the whole model.
+        max_flops: Largest number of floating point operations of one sample's forward pass.
+        round_robin: Whether axes grow in turns, one at each look at the structure, instead of all at once.
+        residual: Whether residual connections stay on while activations are measured; the thesis switches them off to see
+            what each layer contributes.
         seed: Same seed and same measurements give the same edits, also after a resume.
 
     Raises:
@@ -42,6 +47,10 @@ class Grow(Policy):
     schedule: Schedule = EveryNSteps(1)  # noqa: RUF009
     max_units: int | None = None
     axes: tuple[str, ...] | None = None
+    max_parameters: int | None = None
+    max_flops: int | None = None
+    round_robin: bool = False
+    residual: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,8 +59,10 @@ class Grow(Policy):
                 "Grow needs to know how many units to add: pass a trigger such as EffectiveDimension(), or a schedule that "
                 f"says how many, such as Linear(units=64, steps=1000). Received: schedule={self.schedule}"
             )
-        if self.max_units is not None and self.max_units < 1:
-            raise ValueError(f"`max_units` must be a positive integer or None. Received: max_units={self.max_units}")
+        for name in ("max_units", "max_parameters", "max_flops"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                raise ValueError(f"`{name}` must be a positive integer or None. Received: {name}={limit}")
         if self.axes is not None:
             object.__setattr__(self, "axes", (self.axes,) if isinstance(self.axes, str) else tuple(self.axes))
 
@@ -59,6 +70,11 @@ class Grow(Policy):
     def needs_inputs(self) -> bool:
         """Whether inputs must be kept for measuring."""
         return self.initializer.needs_inputs or (self.trigger is not None and self.trigger.needs_inputs)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the last batch must be kept, with its targets, for gradients of the loss."""
+        return self.initializer.needs_gradients or (self.trigger is not None and self.trigger.needs_gradients)
 
     def check(self, axes: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there is something to grow.
@@ -92,8 +108,11 @@ class Grow(Policy):
         return bool(self._amount(step, since))
 
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
-        """State to start from: what the trigger remembers of each axis."""
-        return {axis: None if self.trigger is None else self.trigger.init(m) for axis, m in measurements.items()}
+        """State to start from: what the trigger remembers of each axis, and whose turn it is."""
+        for measured in measurements.values():
+            self.initializer.check(measured)
+        remembered = {axis: None if self.trigger is None else self.trigger.init(m) for axis, m in measurements.items()}
+        return {"axes": remembered, "turn": 0}
 
     def propose(
         self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
@@ -102,17 +121,31 @@ class Grow(Policy):
 
         Args:
             step: Gradient steps so far.
-            measurements: `AxisMeasurement` of each axis, all taken before any of the edits.
+            measurements: `AxisMeasurement` of each axis that has room, all taken before any of the edits.
             state: What `init` or the last `propose` returned.
             since: Step after which it was asked before; what the schedule says for the steps in between counts, too.
         """
-        rng, edits, new_state = np.random.default_rng((self.seed, step)), [], {}
-        amount = self._amount(step, since)
-        for axis, measured in measurements.items():
-            count, new_state[axis] = self._count(amount, measured, state.get(axis))
-            if (count := min(count, measured.room)) > 0:
-                edits.append(grow(axis, measured.units, count, self.initializer(measured, count, rng)))
-        return edits, new_state
+        rng, edits, remembered = np.random.default_rng((self.seed, step)), [], dict(state["axes"])
+        amount, growth = self._amount(step, since), dict[str, int]()
+        for axis in self._turn(list(measurements), state["turn"]):
+            measured = measurements[axis]
+            count, remembered[axis] = self._count(amount, measured, remembered.get(axis))
+            count = self._affordable(measured, min(count, measured.room), growth)
+            edit = self.initializer.propose(measured, count, rng) if count > 0 else None
+            if edit is not None:
+                growth[axis] = len(edit.source) - measured.units
+                edits.append(edit)
+        return edits, {"axes": remembered, "turn": state["turn"] + 1}
+
+    def _turn(self, axes: list[str], turn: int) -> list[str]:
+        """Axes that may grow now."""
+        return [axes[turn % len(axes)]] if self.round_robin and axes else axes
+
+    def _affordable(self, measured: Any, count: int, growth: Mapping[str, int]) -> int:
+        """How many of `count` units the budgets allow, beside what other axes are to grow by."""
+        if count < 1 or (self.max_parameters is None and self.max_flops is None):
+            return count
+        return measured.affordable(count, growth, self.max_parameters, self.max_flops)
 
     def _amount(self, step: int, since: int | None) -> bool | int:
         amounts = [self.schedule(s) for s in range(step if since is None else since + 1, step + 1)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keras_struct.initializers import Initializer, RandomFanIn, Select
+from keras_struct.initializers import Initializer, OrthogonalWeights, PreActivation, RandomFanIn, Select
 from keras_struct.strategies.grow import Grow
-from keras_struct.triggers import EffectiveDimension, Trigger
+from keras_struct.triggers import EffectiveDimension, Trigger, WeightEffectiveDimension
 
 
 @dataclass(frozen=True)
@@ -46,3 +46,42 @@ class NorthRandom(Grow):
 
     trigger: Trigger | None = EffectiveDimension()  # noqa: RUF009
     initializer: Initializer = RandomFanIn()  # noqa: RUF009
+
+
+@dataclass(frozen=True)
+class NorthPre(Grow):
+    """NORTH-Pre: grow while activations stay independent, by candidates with orthogonal pre-activations.
+
+    `Grow(EffectiveDimension(), PreActivation())`, with the published hyperparameters.
+
+    Args:
+        trigger: By default `EffectiveDimension(gamma=0.97, epsilon=0.01)`.
+        initializer: By default `PreActivation()`.
+        **others: As `Grow`.
+
+    References:
+        Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis, Table 7).
+    """
+
+    trigger: Trigger | None = EffectiveDimension()  # noqa: RUF009
+    initializer: Initializer = PreActivation()  # noqa: RUF009
+
+
+@dataclass(frozen=True)
+class NorthWeight(Grow):
+    """NORTH-Weight: grow while incoming weights stay independent, by weights orthogonal to them.
+
+    `Grow(WeightEffectiveDimension(), OrthogonalWeights())`, with the published hyperparameters. It needs no data, and a
+    layer never passes the number of its inputs.
+
+    Args:
+        trigger: By default `WeightEffectiveDimension(gamma=0.99, epsilon=0.01)`.
+        initializer: By default `OrthogonalWeights()`.
+        **others: As `Grow`.
+
+    References:
+        Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis, Table 7).
+    """
+
+    trigger: Trigger | None = WeightEffectiveDimension()  # noqa: RUF009
+    initializer: Initializer = OrthogonalWeights()  # noqa: RUF009

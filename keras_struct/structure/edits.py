@@ -57,16 +57,20 @@ class Resize:
         axis: Name of the unit axis, a key of `model.structure.axes`.
         source: For each unit after the edit its index before, or `NEW` (-1).
         values: Weights of the new units.
+        shift: What is added to weights of units that have an ancestor, so that copies can differ: arrays under the same
+            keys, of the shape of the whole variable after the edit.
     """
 
     axis: str
     source: tuple[int, ...]
     values: Values = field(default_factory=Values)
+    shift: Values = field(default_factory=Values)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", tuple(int(i) for i in self.source))
-        if not isinstance(self.values, Values):
-            object.__setattr__(self, "values", Values(self.values))
+        for name in ("values", "shift"):
+            if not isinstance(getattr(self, name), Values):
+                object.__setattr__(self, name, Values(getattr(self, name)))
 
     @property
     def new_units(self) -> tuple[int, ...]:
@@ -81,17 +85,22 @@ class Resize:
 
     def to_json(self) -> str:
         """Return the edit as JSON; `Resize.from_json` gives an equal edit."""
-        values = {
-            k: {"shape": v.shape, "dtype": str(v.dtype), "data": v.ravel().tolist()} for k, v in self.values.items()
-        }
-        return json.dumps({"edit": "Resize", "axis": self.axis, "source": self.source, "values": values})
+        arrays = {"values": _listed(self.values), "shift": _listed(self.shift)}
+        return json.dumps({"edit": "Resize", "axis": self.axis, "source": self.source, **arrays})
 
     @classmethod
     def from_json(cls, text: str) -> Resize:
         """Return the edit that `to_json` wrote."""
         data = json.loads(text)
-        values = {k: np.array(v["data"], v["dtype"]).reshape(v["shape"]) for k, v in data["values"].items()}
-        return cls(data["axis"], tuple(data["source"]), Values(values))
+        return cls(data["axis"], tuple(data["source"]), _unlisted(data["values"]), _unlisted(data["shift"]))
+
+
+def _listed(values: Values) -> dict[str, Any]:
+    return {k: {"shape": v.shape, "dtype": str(v.dtype), "data": v.ravel().tolist()} for k, v in values.items()}
+
+
+def _unlisted(data: Mapping[str, Any]) -> Values:
+    return Values({k: np.array(v["data"], v["dtype"]).reshape(v["shape"]) for k, v in data.items()})
 
 
 def grow(axis: str, width: int, count: int, values: Mapping[str, Any] | None = None) -> Resize:
@@ -100,9 +109,14 @@ def grow(axis: str, width: int, count: int, values: Mapping[str, Any] | None = N
     Raises:
         ValueError: If `count` is not a positive integer.
     """
+    check_count(axis, count)
+    return Resize(axis, (*range(width), *(NEW,) * int(count)), Values(values))
+
+
+def check_count(axis: str, count: int) -> None:
+    """Raise a ValueError unless `count` is a positive integer."""
     if count != int(count) or count < 1:
         raise ValueError(f"Cannot grow axis '{axis}' by {count} units: `count` must be a positive integer.")
-    return Resize(axis, (*range(width), *(NEW,) * int(count)), Values(values))
 
 
 def prune(axis: str, width: int, units: Sequence[int]) -> Resize:

@@ -172,6 +172,10 @@ class StructureGraph:
         order = np.argsort(roots, kind="stable")
         return order[np.searchsorted(roots[order], self._members(self.units[axis]))]
 
+    def holds(self, axis: str, ids: np.ndarray) -> bool:
+        """Whether units of `axis` are among a sequence of labels."""
+        return bool(np.isin(self._walk.units.find(ids), self._members(self.units[axis])).any())
+
     def widths_from(self, extents: Mapping[Port, int]) -> dict[str, int]:
         """Widths that give axes of variables these extents, as far as one axis of units alone lies along them."""
         widths: dict[str, int] = {}

@@ -80,6 +80,7 @@ def plan(
     for port, change in changes.items():
         by_variable[port.layer, port.variable][port.axis] = change
     _check_keys(edit.values, by_variable)
+    _check_keys(edit.shift, by_variable)
     writes: list[tuple[Any, np.ndarray, np.ndarray]] = []
     fresh: list[tuple[Port, Rearrangement, np.ndarray]] = []
     for (layer, name), axes in by_variable.items():
@@ -151,16 +152,25 @@ def _weight(old: np.ndarray, layer: str, name: str, axes: Mapping[int, Rearrange
         if change.rule.role == "consume" and change.divides:
             value = value / _along(change.copies, axis, value.ndim).astype(value.dtype)
     for axis, change in sorted(axes.items(), key=lambda item: item[1].rule.role == "consume"):
-        given = edit.values.get(f"{layer}/{name}/{axis}")
-        if given is None and (len(axes) == 1 or change.rule.role == "produce"):
-            given = edit.values.get(f"{layer}/{name}")
+        given = _given(edit.values, f"{layer}/{name}", axis, change, axes)
         if given is not None:
             place = (slice(None),) * axis + (change.new,)
             given = _fitted(given, old.shape, axis, axes)
             value[place] = _checked(given, value[place], f"{layer}/{name}")
         elif change.rule.role == "consume" and change.new.any():
             value[(slice(None),) * axis + (change.new,)] = 0
+        shift = _given(edit.shift, f"{layer}/{name}", axis, change, axes)
+        if shift is not None:
+            value = value + _checked(_fitted(shift, old.shape, axis, axes), value, f"{layer}/{name}")
     return value
+
+
+def _given(
+    values: Values, key: str, axis: int, change: Rearrangement, axes: Mapping[int, Rearrangement]
+) -> np.ndarray | None:
+    """What an edit brings for one axis of a variable; a key without axis means the axis that makes the units."""
+    given = values.get(f"{key}/{axis}")
+    return values.get(key) if given is None and (len(axes) == 1 or change.rule.role == "produce") else given
 
 
 def _new_entries(value: np.ndarray, axis: int, change: Rearrangement) -> float | np.ndarray:
@@ -183,7 +193,10 @@ def _checked(given: np.ndarray, place: np.ndarray, key: str) -> np.ndarray:
     if given.dtype.kind not in "fiu" and given.dtype.name != "bfloat16":
         raise ValueError(f"Values for '{key}' have dtype {given.dtype}: expected numbers.")
     if given.shape != place.shape:
-        raise ValueError(f"Values for '{key}' have shape {given.shape}: expected {place.shape}, the new entries only.")
+        raise ValueError(
+            f"Values for '{key}' have shape {given.shape}: expected {place.shape}; `values` hold the new entries only, "
+            "`shift` the whole variable."
+        )
     with np.errstate(over="ignore"):
         fitting = given.astype(place.dtype)
     if not np.isfinite(fitting.astype(np.float64)).all():

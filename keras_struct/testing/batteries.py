@@ -96,11 +96,12 @@ def check_initializer(initializer: Any, measured: Any, count: int = 2) -> None:
     Raises:
         AssertionError: With what does not hold.
     """
-    first, again = (initializer(measured, count, np.random.default_rng(0)) for _ in range(2))
-    assert first, "an initializer returns weights for at least one variable"
-    for key, array in first.items():
-        assert np.isfinite(array).all(), f"weights for {key} are not finite"
-        np.testing.assert_array_equal(array, again[key], "the same seed must give the same weights")
+    first, again = (initializer.propose(measured, count, np.random.default_rng(0)) for _ in range(2))
+    if first is not None:
+        assert measured.units < len(first.source) <= measured.units + count, "too many units, or none"
+        for key, array in (*first.values.items(), *first.shift.items()):
+            assert np.isfinite(array).all(), f"weights for {key} are not finite"
+    assert first == again, "the same seed must give the same weights"
     assert unpack(pack(initializer)) == initializer, "hyperparameters must survive saving"
 
 

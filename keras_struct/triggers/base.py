@@ -11,9 +11,15 @@ from keras_struct.structure.policy import Policy
 
 @dataclass(frozen=True)
 class Trigger(Policy):
-    """Says for one axis how many units to add. Subclasses are frozen dataclasses; memory is passed in and out."""
+    """Says for one axis how many units to add. Subclasses are frozen dataclasses; memory is passed in and out.
+
+    Attributes:
+        needs_inputs: Whether it looks at activations.
+        needs_gradients: Whether it looks at gradients of the loss.
+    """
 
     needs_inputs: ClassVar[bool] = False
+    needs_gradients: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, measured: Any) -> Any:

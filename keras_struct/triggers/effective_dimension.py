@@ -1,7 +1,8 @@
-"""Growth while the activations of a layer stay as independent as they were."""
+"""Growth while units stay as independent as they were."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,60 @@ _ROUNDING_SLACK = 1e-9
 
 
 @dataclass(frozen=True)
-class EffectiveDimension(Trigger):
+class Orthogonality(Trigger):
+    """Base of triggers that add units while a measure of orthogonality stays above γ times its baseline.
+
+    For a measure φ of M units, `T = max(0, ⌊M (φ − γ φ₀)⌋)`. Subclasses say what φ is.
+
+    Args:
+        gamma: Threshold factor γ, close to 1.
+        epsilon: Threshold ε of singular values, for measures that have one.
+        baseline: What φ₀ is: `"initial"`, the measure at the start; `"running_max"`, its maximum over earlier steps; or
+            `"auto"`. The maximum is updated after it was used.
+        rounding: `"floor"` as printed, or `"ceil"`, which adds more units.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    gamma: float = 0.97
+    epsilon: float = 0.01
+    baseline: Literal["auto", "initial", "running_max"] = "auto"
+    rounding: Literal["floor", "ceil"] = "floor"
+
+    def __post_init__(self) -> None:
+        if not self.gamma > 0 or not self.epsilon > 0:
+            raise ValueError(
+                f"`gamma` and `epsilon` must be positive. Received: gamma={self.gamma}, epsilon={self.epsilon}"
+            )
+        for name, value, allowed in (
+            ("baseline", self.baseline, ("auto", "initial", "running_max")),
+            ("rounding", self.rounding, ("floor", "ceil")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}")
+
+    @abstractmethod
+    def measure(self, measured: Any) -> float:
+        """Return φ."""
+
+    def init(self, measured: Any) -> float:
+        """Return the measure at the start."""
+        return self.measure(measured)
+
+    def __call__(self, measured: Any, state: float) -> tuple[int, float]:
+        """Return T, and the baseline for the next step."""
+        found = self.measure(measured)
+        missing = measured.units * (found - self.gamma * state)
+        rounded = floor(missing + _ROUNDING_SLACK) if self.rounding == "floor" else ceil(missing - _ROUNDING_SLACK)
+        return max(0, rounded), max(state, found) if self._keeps_maximum(measured.kind) else state
+
+    def _keeps_maximum(self, kind: str) -> bool:
+        return self.baseline == "running_max" or (self.baseline == "auto" and kind == "conv")
+
+
+@dataclass(frozen=True)
+class EffectiveDimension(Orthogonality):
     """Add units while the effective dimension of post-activations stays above γ times its baseline.
 
     With φ(f, l) = (1/M) · #{σ of H/√n above ε} (eq. 27), M units are joined by
@@ -30,7 +84,7 @@ class EffectiveDimension(Trigger):
         rounding: `"floor"` as printed, or `"ceil"`, which adds more units.
 
     Raises:
-        ValueError: If a value is out of range.
+        ValueError: If a value is out of range; in training, if there are no more rows of activations than units.
 
     References:
         Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis section 6.2.1, equations 27,
@@ -39,41 +93,71 @@ class EffectiveDimension(Trigger):
     Differs from the authors' code, which rounds up.
     """
 
-    gamma: float = 0.97
-    epsilon: float = 0.01
-    baseline: Literal["auto", "initial", "running_max"] = "auto"
-    rounding: Literal["floor", "ceil"] = "floor"
-
     needs_inputs: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        if not self.gamma > 0 or not self.epsilon > 0:
-            raise ValueError(
-                f"`gamma` and `epsilon` must be positive. Received: gamma={self.gamma}, epsilon={self.epsilon}"
-            )
-        for name, value, allowed in (
-            ("baseline", self.baseline, ("auto", "initial", "running_max")),
-            ("rounding", self.rounding, ("floor", "ceil")),
-        ):
-            if value not in allowed:
-                raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}")
-
-    def init(self, measured: Any) -> float:
-        """Return the effective dimension at the start."""
-        return rank_of_gram(measured.gram(), self.epsilon) / measured.units
-
-    def __call__(self, measured: Any, state: float) -> tuple[int, float]:
-        """Return T, and the baseline for the next step."""
+    def measure(self, measured: Any) -> float:
+        """Return the effective dimension φ of the post-activations."""
         if measured.samples() <= measured.units:
             raise ValueError(
                 f"Cannot measure the effective dimension of axis '{measured.axis}': it has {measured.units} units but only "
                 f"{measured.samples()} rows of activations, and needs more rows than units. Raise `probe` in compile, or "
                 "limit the width."
             )
-        rank = rank_of_gram(measured.gram(), self.epsilon)
-        missing = rank - self.gamma * state * measured.units
-        rounded = floor(missing + _ROUNDING_SLACK) if self.rounding == "floor" else ceil(missing - _ROUNDING_SLACK)
-        return max(0, rounded), max(state, rank / measured.units) if self._keeps_maximum(measured.kind) else state
+        return rank_of_gram(measured.gram(), self.epsilon) / measured.units
 
-    def _keeps_maximum(self, kind: str) -> bool:
-        return self.baseline == "running_max" or (self.baseline == "auto" and kind == "conv")
+
+@dataclass(frozen=True)
+class WeightEffectiveDimension(Orthogonality):
+    """Add units while the effective dimension of incoming weights stays above γ times its baseline.
+
+    As `EffectiveDimension`, of W_l/√n in place of H/√n (equations 30 and 31), with one row a unit and n columns; a kernel
+    is flattened. It needs no data. A layer cannot pass the number of its inputs: its rank cannot.
+
+    Args:
+        gamma: Threshold factor γ_w.
+        epsilon: Threshold ε of singular values.
+        baseline: `"initial"`, `"running_max"`, or `"auto"`: initial for dense, running maximum for convolutional layers.
+        rounding: `"floor"` as printed, or `"ceil"`.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    References:
+        Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis section 6.2.1, equations 30
+        and 31, in which `min` is a misprint for `max`). Biases are left out, as in the authors' code.
+    """
+
+    gamma: float = 0.99
+
+    def measure(self, measured: Any) -> float:
+        """Return the effective dimension φ of the incoming weights of the first layer that makes the units."""
+        weights = measured.fan_in[0].weights.reshape(-1, measured.units).astype("float64")
+        return rank_of_gram(weights.T @ weights / len(weights), self.epsilon) / measured.units
+
+
+@dataclass(frozen=True)
+class OrthogonalityGap(Orthogonality):
+    """Add units while the orthogonality gap measure of post-activations stays above γ times its baseline.
+
+    φ_OG (eq. 29) is 1 minus the distance of the normalised covariance of samples to the identity; it depends on the width
+    (see `keras_struct.statistics.orthogonality_gap`). For convolutions each sample has one entry a channel and position.
+
+    Args:
+        gamma: Threshold factor γ.
+        epsilon: Without effect.
+        baseline: `"initial"`, `"running_max"`, or `"auto"`: initial for dense, running maximum for convolutional layers.
+        rounding: `"floor"` as printed, or `"ceil"`.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    References:
+        Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis section 6.2.1, equation 29,
+        whose second term lacks the identity matrix).
+    """
+
+    needs_inputs: ClassVar[bool] = True
+
+    def measure(self, measured: Any) -> float:
+        """Return φ_OG of the post-activations."""
+        return measured.orthogonality_gap()

@@ -97,7 +97,11 @@ def test_a_fresh_optimizer_has_the_arguments_of_another():
         return 0.5
 
     wrapped = optimizers.LossScaleOptimizer(optimizers.SGD(rate, momentum=0.5), initial_scale=8.0)
-    for optimizer in (wrapped, optimizers.Adam(0.25, beta_1=0.5), optimizers.Lion(optimizers.schedules.CosineDecay(1, 2))):
+    for optimizer in (
+        wrapped,
+        optimizers.Adam(0.25, beta_1=0.5),
+        optimizers.Lion(optimizers.schedules.CosineDecay(1, 2)),
+    ):
         fresh = internals.optimizer_of_the_same_kind(optimizer)
         assert type(fresh) is type(optimizer)
         if optimizer is not wrapped:

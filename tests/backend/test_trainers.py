@@ -29,7 +29,7 @@ def test_a_step_of_tensorflow_can_return_more_than_logs():
     model = model_of(probe=16)
     logs = model.make_train_function()(iter([(X, Y)]))
     assert "loss" in logs
-    np.testing.assert_array_equal(model._structural.buffer.inputs(), X)
+    np.testing.assert_array_equal(model._structural.observation.buffer.inputs(), X)
 
 
 @only_on("tensorflow")
@@ -110,7 +110,7 @@ def test_pytorch_knows_the_parameters_behind_the_variables():
 def test_a_train_function_of_pytorch_takes_a_list_of_batches():
     model = model_of(probe=16)
     model.make_train_function()([(X, Y)])
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model._structural.buffer.inputs()), X)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model._structural.observation.buffer.inputs()), X)
 
 
 def test_a_train_function_can_leave_out_what_a_resumed_run_has_behind_it():

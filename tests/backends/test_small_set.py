@@ -88,7 +88,7 @@ def test_the_effective_dimension_is_the_same_on_every_backend():
     model = mlp()
     kernel = np.linspace(-1, 1, 24).reshape(6, 4).astype("float32")
     model.get_layer("h1").kernel.assign(kernel)
-    found = model._structural.probe.measure(X, ["h1"], {})["h1"]
+    found = model._structural.observation.probe.measure(X, ["h1"], {})["h1"]
     hidden = np.maximum(X @ kernel, 0).astype("float64")
     np.testing.assert_allclose(found.gram(), hidden.T @ hidden / 64, rtol=1e-5, atol=1e-7)
     assert found.gram().dtype == np.float64
@@ -127,7 +127,7 @@ def test_a_loop_of_single_batches_steps_by_hand():
         batch = slice(16 * (step % 4), 16 * (step % 4) + 16)
         logs = model.train_on_batch(X[batch], Y[batch], return_dict=True)
         model.structural_step(X[batch], logs)
-    held = np.unique(keras.ops.convert_to_numpy(model._structural.buffer.inputs()), axis=0)
+    held = np.unique(keras.ops.convert_to_numpy(model._structural.observation.buffer.inputs()), axis=0)
     assert len(held) == 32, "each batch is remembered once"
     assert model.structure_log
     check_widths(model)

@@ -79,7 +79,8 @@ def test_tflite_computes_the_same(model, tmp_path):
 
 
 @pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "tf2onnx")), reason="ONNX is not installed"
+    not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "tf2onnx")),
+    reason="ONNX is not installed",
 )
 def test_onnx_computes_the_same(model, tmp_path):
     import onnxruntime
@@ -128,7 +129,9 @@ def test_any_form_of_model_has_a_plain_copy(kind):
     else:
         inputs = keras.Input((6, 3), name="series")
         hidden = GrowableDense(4, name="h")(inputs)
-        model = StructuralModel({"series": inputs}, {"a": keras.layers.Dense(1)(hidden), "b": keras.layers.Dense(2)(hidden)})
+        model = StructuralModel(
+            {"series": inputs}, {"a": keras.layers.Dense(1)(hidden), "b": keras.layers.Dense(2)(hidden)}
+        )
         x = {"series": x}
     axis = next(iter(model.structure.axes))
     model.grow(axis, 2)

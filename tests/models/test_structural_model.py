@@ -205,7 +205,7 @@ def test_a_loaded_model_has_structure_log_and_strategy(tmp_path, edit):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert list(loaded.structure_log) == list(model.structure_log)
     assert loaded._structural.strategy == model._structural.strategy
-    assert loaded._structural.buffer.samples == 12
+    assert loaded._structural.observation.buffer.samples == 12
     assert loaded._structural.initial_widths == {"hidden": 6}
 
 

@@ -131,7 +131,7 @@ def test_the_buffer_keeps_the_last_batch_of_each_execution():
     model.compile("adam", "mse", strategy=strategy(), probe=1000, steps_per_execution=4)
     model._structural.step = 1  # so that the buffer is not filled beforehand
     model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False)
-    held = model._structural.buffer.inputs()
+    held = model._structural.observation.buffer.inputs()
     np.testing.assert_array_equal(held, np.concatenate([X[8 * i : 8 * i + 8] for i in (11, 7, 3)]))
 
 
@@ -188,7 +188,7 @@ def test_train_on_batch_takes_structural_steps_by_hand():
             logs = model.train_on_batch(x, y, return_dict=True)
             model.structural_step(x, logs)
     check_grown(model, 12)
-    assert len(np.unique(model._structural.buffer.inputs(), axis=0)) == 32, "each batch is remembered once"
+    assert len(np.unique(model._structural.observation.buffer.inputs(), axis=0)) == 32, "each batch is remembered once"
 
 
 def test_an_overridden_train_step_is_used():

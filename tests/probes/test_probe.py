@@ -34,7 +34,7 @@ def dense_model():
 
 def measure(model, x, axis):
     found = model._structural
-    return found.probe.measure(x, list(model.structure.axes), {})[axis]
+    return found.observation.probe.measure(x, list(model.structure.axes), {})[axis]
 
 
 def test_the_gram_matrix_is_that_of_the_post_activations():
@@ -120,7 +120,7 @@ def test_weights_are_seen_by_unit():
     kernel = model.get_layer("h1").kernel.numpy()
     np.testing.assert_array_equal(measured.fan_in[0].weights, kernel)
     np.testing.assert_allclose(measured.fan_in[0].norms, np.linalg.norm(kernel, axis=0), rtol=1e-6)
-    np.testing.assert_array_equal(measured.fan_out()[0].reshape(4, 3), model.get_layer("h2").kernel.numpy())
+    np.testing.assert_array_equal(measured.fan_out()[0].weights.reshape(4, 3), model.get_layer("h2").kernel.numpy())
     with pytest.raises(ValueError, match="no inputs to measure on"):
         measured.gram()
 

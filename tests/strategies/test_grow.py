@@ -26,6 +26,9 @@ class AlwaysTwo(Trigger):
         return 2, state + 1
 
 
+START = {"axes": {}, "turn": 0}
+
+
 def measured(units, room=100, axis="h"):
     fan_in = (FanIn(f"{axis}/kernel", np.ones((3, units)), lambda new: new),)
     return SimpleNamespace(axis=axis, units=units, kind="dense", room=room, fan_in=fan_in)
@@ -37,32 +40,34 @@ def test_any_trigger_goes_with_any_initializer_and_state_is_passed_in_and_out():
     (edit,), state = strategy.propose(7, {"h": measured(4)}, state)
     assert edit.source == (0, 1, 2, 3, -1, -1)
     assert edit.values["h/kernel"].shape == (3, 2)
-    assert state == {"h": 1}
+    assert state == {"axes": {"h": 1}, "turn": 1}
 
 
 def test_no_edit_passes_the_room_that_is_left():
     strategy = Grow(AlwaysTwo())
-    (edit,), _ = strategy.propose(1, {"h": measured(4, room=1)}, {"h": 0})
+    (edit,), _ = strategy.propose(1, {"h": measured(4, room=1)}, START)
     assert edit.source == (0, 1, 2, 3, -1)
-    assert strategy.propose(1, {"h": measured(4, room=0)}, {"h": 0})[0] == []
+    assert strategy.propose(1, {"h": measured(4, room=0)}, START)[0] == []
 
 
 def test_a_schedule_alone_says_how_many():
     strategy = Grow(schedule=Linear(units=10, steps=5))
     assert strategy.due(1)
     assert not strategy.due(6)
-    assert len(strategy.propose(1, {"h": measured(4)}, {})[0][0].source) == 6
+    assert len(strategy.propose(1, {"h": measured(4)}, START)[0][0].source) == 6
 
 
 def test_an_amount_of_the_schedule_bounds_the_trigger():
     strategy = Grow(AlwaysTwo(), schedule=Batched(units=4, steps=4, stages=4))
-    assert len(strategy.propose(1, {"h": measured(4)}, {"h": 0})[0][0].source) == 5
+    assert len(strategy.propose(1, {"h": measured(4)}, START)[0][0].source) == 5
 
 
 def test_the_same_seed_and_step_give_the_same_edit_also_after_a_resume():
-    first, again = (Grow(AlwaysTwo(), seed=3).propose(9, {"h": measured(4)}, {"h": 5})[0] for _ in range(2))
+    first, again = (
+        Grow(AlwaysTwo(), seed=3).propose(9, {"h": measured(4)}, {"axes": {"h": 5}, "turn": 0})[0] for _ in range(2)
+    )
     assert first == again
-    assert first != Grow(AlwaysTwo(), seed=4).propose(9, {"h": measured(4)}, {"h": 5})[0]
+    assert first != Grow(AlwaysTwo(), seed=4).propose(9, {"h": measured(4)}, {"axes": {"h": 5}, "turn": 0})[0]
 
 
 def test_north_presets_have_the_published_hyperparameters():

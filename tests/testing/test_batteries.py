@@ -24,7 +24,7 @@ def mlp():
 
 
 def measured():
-    return StructuralModel.from_model(mlp())._structural.probe.measure(X, ["hidden"], {})["hidden"]
+    return StructuralModel.from_model(mlp())._structural.observation.probe.measure(X, ["hidden"], {})["hidden"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""Incoming weights orthogonal to those that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from keras_struct.initializers.base import Initializer, others_random, random_fan_in, to_mean_norm
+
+
+@dataclass(frozen=True)
+class OrthogonalWeights(Initializer):
+    """Random incoming weights, projected on the kernel of the existing ones and orthogonal to each other; fan-out zero.
+
+    For existing incoming weights W (one row a unit), a new unit gets `w = proj_{ker W}(w_i)` (eq. 34) with a random `w_i`,
+    scaled to the mean norm of the existing units; the new ones are made orthogonal among themselves, which the equation
+    leaves open. There are no more of them than the kernel has dimensions: beyond that fewer units are added, with one
+    warning. The function does not change.
+
+    References:
+        Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis section 6.2.2, equation 34).
+
+    Differs from the authors' code, which for most layers leaves the projection out. Biases are left out of W.
+    """
+
+    limited_by: ClassVar[str] = (
+        "no more directions of its incoming weights are free of the existing units. Widen the layer before, or use "
+        "RandomFanIn() or Select()."
+    )
+
+    def capacity(self, measured: Any) -> int | None:
+        """Return the dimension of the kernel of the existing incoming weights of the first layer."""
+        return _kernel(measured.fan_in[0].weights).shape[1]
+
+    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+        """Project for the first layer that makes the units, and draw plain random weights for the others."""
+        first = measured.fan_in[0]
+        basis = _kernel(first.weights)
+        drawn = random_fan_in(first.weights, count, rng).reshape(-1, count)
+        orthogonal, _ = np.linalg.qr(basis.T @ drawn)
+        new = to_mean_norm((basis @ orthogonal).reshape(*first.weights.shape[:-1], count), first.weights)
+        return {first.key: first.expand(new), **others_random(measured, count, rng)}
+
+
+def _kernel(weights: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of what is orthogonal to the incoming weights `(..., units)` of every unit."""
+    columns = weights.reshape(-1, weights.shape[-1]).astype(np.float64)
+    left, sigma, _ = np.linalg.svd(columns, full_matrices=True)
+    rank = int((sigma > sigma.max(initial=0.0) * 1e-6).sum())
+    return left[:, rank:]

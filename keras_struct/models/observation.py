@@ -1,0 +1,165 @@
+"""What a strategy gets to see of a model in training: recent inputs, the last batch, its loss, and measurements of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+import keras
+
+from keras_struct.backend import keras_internals as internals
+from keras_struct.models.budget import Budget
+from keras_struct.models.epoch_shuffle import is_array_data
+from keras_struct.probes import InputBuffer, StructureProbe
+from keras_struct.probes.gradient_sweep import GradientSweep
+from keras_struct.surgery.trace import Network
+
+
+class Observation:
+    """What is measured of one model, and on what.
+
+    Attributes:
+        buffer: Inputs of recent training batches, or `None` when they are not kept.
+        fixed_inputs: Inputs that were given to measure on.
+        fixed_targets: Their targets, for strategies that look at gradients.
+        batch: Inputs, targets and sample weights of the last training batch, when they are kept.
+        loss: Training loss of the last step.
+        remembers_batch: Whether the last batch was handed over by the train function.
+
+    Args:
+        model: The model.
+        network: Its graph and layers.
+    """
+
+    def __init__(self, model: Any, network: Network) -> None:
+        self.model, self.network = model, network
+        self.buffer: InputBuffer | None = None
+        self.fixed_inputs: Any = None
+        self.fixed_targets: Any = None
+        self.batch: tuple[Any, Any, Any] | None = None
+        self.keeps_targets = False
+        self.loss: float | None = None
+        self.remembers_batch = False
+        self._warned: set[str] = set()
+        self._probe: StructureProbe | None = None
+
+    def reset(self, keeps_targets: bool = False) -> None:
+        """Forget what was given or kept to measure on."""
+        self.buffer = self.fixed_inputs = self.fixed_targets = self.batch = self.loss = None
+        self.keeps_targets = keeps_targets
+        self._warned = set()
+
+    @property
+    def probe(self) -> StructureProbe:
+        """What measures the running network."""
+        if self._probe is None:
+            outputs = internals.structured_ends(self.model)[1]
+            self._probe = StructureProbe(self.network, outputs if keras.tree.is_nested(outputs) else None)
+        return self._probe
+
+    def forget_compiled(self) -> None:
+        """Compile measurements anew when they are next asked for."""
+        self._probe = None
+
+    # What is kept
+
+    @property
+    def taps_batches(self) -> bool:
+        """Whether the train function has to hand over its batches."""
+        return self.buffer is not None or (self.keeps_targets and self.fixed_targets is None)
+
+    def remember(self, batch: Any) -> None:
+        """Keep a training batch: inputs, or inputs, targets and sample weights."""
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        self.remembers_batch = self.taps_batches
+        if self.buffer is not None:
+            self.buffer.add(inputs)
+        if self.keeps_targets and targets is not None:
+            self.batch = (inputs, targets, weights)
+
+    def prime(self, x: Any) -> None:
+        """Fill an empty buffer with the first samples of array data, so that the baseline is that of the start."""
+        if self.buffer is not None and not self.buffer.full and is_array_data(x):
+            self.buffer.samples = min(self.buffer.samples, len(keras.tree.flatten(x)[0]))
+            self.buffer.add(keras.tree.map_structure(lambda part: part[: self.buffer.samples], x))
+
+    def inputs(self) -> Any:
+        """Inputs on which the structure is measured, or `None` while there are none."""
+        if self.fixed_inputs is not None:
+            return self.fixed_inputs
+        if self.buffer is not None:
+            return self.buffer.inputs()
+        return None if self.batch is None else self.batch[0]
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many inputs as are wanted."""
+        return self.fixed_inputs is not None or (self.buffer is not None and self.buffer.full)
+
+    # Measuring
+
+    def measure(
+        self, axes: Sequence[str], limits: Mapping[str, int], initial: Mapping[str, int], residual: bool = True
+    ) -> dict[str, Any]:
+        """Return a measurement of each axis, computed as far as a policy asks."""
+        budget = cache(lambda: Budget(self.model, self.network))
+        return self.probe.measure(
+            self.inputs(),
+            axes,
+            limits,
+            self._gradients(axes),
+            residual,
+            initial_units=initial,
+            loss=self.loss,
+            affordable={axis: partial(_affordable, budget, axis) for axis in axes},
+            warn=self.warn,
+        )
+
+    def _gradients(self, axes: Sequence[str]) -> Callable[[], GradientSweep] | None:
+        """What measures gradients, when it is asked; `None` if there is no batch with targets."""
+        batch = self.gradient_batch
+        return None if batch is None else cache(lambda: self._sweep(batch, axes))
+
+    @property
+    def gradient_batch(self) -> tuple[Any, Any, Any] | None:
+        """Inputs, targets and sample weights that gradients are computed on, or `None`."""
+        if self.fixed_targets is not None:
+            return self.fixed_inputs, self.fixed_targets, None
+        return self.batch
+
+    def _sweep(self, batch: tuple[Any, Any, Any], axes: Sequence[str]) -> GradientSweep:
+        self.check_loss()
+        return GradientSweep(self.probe, internals.loss_function(self.model), batch, axes)
+
+    def check_loss(self) -> None:
+        """Raise unless gradients of the model's loss can be computed.
+
+        Raises:
+            ValueError: If the model is not compiled with a loss, or computes in float16.
+        """
+        if internals.loss_function(self.model) is None:
+            raise ValueError(
+                "A strategy that looks at gradients needs a loss, and the model has none. Pass `loss` to compile, or use a "
+                "strategy that looks at activations or weights."
+            )
+        if narrow := next((name for name, held in self.network.layers.items() if _computes_in_float16(held)), None):
+            raise ValueError(
+                "A strategy that looks at gradients cannot work in float16, in which they vanish unless the loss is scaled: "
+                f"layer '{narrow}' computes in it. Use the dtype policy 'mixed_bfloat16' or 'float32'."
+            )
+
+    def warn(self, key: str, text: str) -> None:
+        """Warn, once for each key."""
+        if key not in self._warned:
+            self._warned.add(key)
+            warnings.warn(text, stacklevel=4)
+
+
+def _affordable(budget: Callable[[], Budget], axis: str, *wanted: Any) -> int:
+    return budget().affordable(axis, *wanted)
+
+
+def _computes_in_float16(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.Layer) and layer.compute_dtype == "float16"

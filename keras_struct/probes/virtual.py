@@ -1,0 +1,134 @@
+"""Units that do not exist: what they would add to the layers that read them, and how the loss would change with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_struct.backend import current
+from keras_struct.probes.paths import path
+from keras_struct.probes.responses import activated, is_linear, linear_response
+from keras_struct.structure.behaviours import Concatenate, Flatten, Merge, Positions
+from keras_struct.structure.rules import Port
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One call of a layer that reads the units of an axis.
+
+    Attributes:
+        call: The call.
+        port: The axis of its kernel along which it reads them.
+        path: Calls between the first layer that makes the units and this one.
+        shape: Shape of one unit's outgoing weights, `(positions, ...)`.
+    """
+
+    call: Any
+    port: Port
+    path: tuple[Any, ...]
+    shape: tuple[int, ...]
+
+
+def readers_of(probe: Any, axis: str) -> list[Reader]:
+    """Return the calls that read an axis, in the order of the measurement's `fan_out`; of a shared layer the first call.
+
+    Raises:
+        ValueError: If nothing reads the units, or a layer that does is neither dense nor a convolution, or cannot be
+            reached unit by unit.
+    """
+    graph, found = probe.network.graph, []
+    for port, rule in graph.ports(axis).items():
+        if rule.role != "consume":
+            continue
+        layer = probe.network.layers[port.layer]
+        if not is_linear(layer):
+            raise ValueError(
+                f"Cannot compute gradients for axis '{axis}': layer '{port.layer}' ({type(layer).__name__}), which reads "
+                "its units, is neither a Dense nor a Conv layer. Leave the axis out of `axes`."
+            )
+        call = next(call for call in graph.calls if call.layer == port.layer)
+        positions = int((graph.unit_along(port, axis) == 0).sum())
+        shape = (positions, *(extent for i, extent in enumerate(layer.kernel.shape) if i != port.axis))
+        found.append(Reader(call, port, tuple(path(probe.network, axis, call)), shape))
+    if not found:
+        raise ValueError(
+            f"Cannot compute gradients for axis '{axis}': no layer with weights reads its units, so new ones would have "
+            "no outgoing weights. Put a Dense or Conv layer behind it, or leave the axis out of `axes`."
+        )
+    return found
+
+
+class VirtualUnits:
+    """K units added to an axis in thought, with the values that normalisation gives to new units.
+
+    Args:
+        probe: The `StructureProbe`.
+        axis: Name of the axis.
+        readers: The calls that read it.
+        linear: Leave out normalisation and activation.
+    """
+
+    def __init__(self, probe: Any, axis: str, readers: Sequence[Reader], linear: bool = False) -> None:
+        self.probe, self.axis, self.readers, self.linear = probe, axis, list(readers), linear
+        self.layer = probe.network.layers[probe.first_call(axis).layer]
+        self.last = getattr(self.layer, "data_format", None) != "channels_first"
+
+    def contributions(self, entering: Any, fan_in: Any, bias: Any, fan_out: Sequence[Any]) -> list[Any]:
+        """What the units add before the activation of each reader."""
+        sums = linear_response(self.layer, entering, fan_in)
+        sums = sums + (bias if self.last else keras.ops.reshape(bias, (-1, *(1,) * (len(sums.shape) - 2))))
+        units = sums if self.linear else activated(self.layer, sums)
+        return [self._read(reader, units, out) for reader, out in zip(self.readers, fan_out, strict=True)]
+
+    def _read(self, reader: Reader, units: Any, fan_out: Any) -> Any:
+        flat = False
+        for call in reader.path:
+            behaviour = call.behaviour
+            if isinstance(behaviour, Flatten):
+                flat = True
+            elif isinstance(behaviour, Positions):
+                units = self.probe.network.nodes[call].operation(units)
+            elif not isinstance(behaviour, Merge | Concatenate) and not self.linear:
+                units = self.probe.follow(call, units)
+        layer = self.probe.network.layers[reader.call.layer]
+        if flat:
+            return self._read_flat(units, fan_out)
+        weights = keras.ops.take(fan_out, 0, axis=1)
+        return linear_response(layer, units, keras.ops.moveaxis(weights, 0, reader.port.axis))
+
+    def _read_flat(self, units: Any, fan_out: Any) -> Any:
+        """Units at several positions, each with weights of its own."""
+        if not self.last:
+            units = keras.ops.moveaxis(units, 1, -1)
+        outputs = keras.ops.shape(fan_out)[-1]
+        rows = keras.ops.reshape(units, (keras.ops.shape(units)[0], -1))
+        kernel = keras.ops.reshape(keras.ops.moveaxis(fan_out, 0, 1), (-1, outputs))
+        return keras.ops.matmul(keras.ops.cast(rows, kernel.dtype), kernel)
+
+    def gradients(self, entering: Any, *arrays: Any) -> list[Any]:
+        """Gradients of the loss by incoming weights and by each reader's outgoing weights.
+
+        Args:
+            entering: What enters the layer that makes the units.
+            *arrays: Gradients of the loss before the activation of each reader; then incoming weights, biases, and
+                outgoing weights for each reader.
+        """
+        number = len(self.readers)
+        arriving, (fan_in, bias), fan_out = arrays[:number], arrays[number : number + 2], arrays[number + 2 :]
+
+        def added(fan_in: Any, *fan_out: Any) -> Any:
+            parts = self.contributions(entering, fan_in, bias, fan_out)
+            products = [keras.ops.sum(p * keras.ops.cast(g, p.dtype)) for p, g in zip(parts, arriving, strict=True)]
+            return sum(products[1:], products[0])
+
+        return current().vjp(added, [fan_in, *fan_out], keras.ops.ones((), fan_in.dtype))
+
+    def fan_in_gradients(self, entering: Any, arriving: Sequence[Any], fan_out: Sequence[Any]) -> Any:
+        """Gradients of the loss by the incoming weights of units that have none yet."""
+        one = keras.ops.zeros_like(keras.ops.stop_gradient(self.layer.kernel)[..., :1])
+        fan_in = keras.ops.repeat(one, keras.ops.shape(fan_out[0])[0], axis=-1)
+        bias = keras.ops.zeros(keras.ops.shape(fan_out[0])[:1], fan_in.dtype)
+        return self.gradients(entering, *arriving, fan_in, bias, *fan_out)[0]

@@ -1,0 +1,291 @@
+"""What defines each way of making new units, on dense, convolutional, pooled and residual networks."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from keras_struct import StructuralModel, grow, initializers, strategies
+from keras_struct.initializers.base import outgoing
+from keras_struct.probes import AxisMeasurement
+from keras_struct.structure.remap import NEW
+from keras_struct.testing import check_edit, check_initializer
+from keras_struct.testing.preservation import outputs, relative_change
+
+ALL = [
+    initializers.RandomFanIn(),
+    initializers.RandomFanOut(),
+    initializers.Select(candidates=20),
+    initializers.PreActivation(candidates=20),
+    initializers.OptimizedActivation(candidates=4, steps=3),
+    initializers.OrthogonalWeights(),
+    initializers.LargestGradient(),
+    initializers.OptimizedGradient(steps=5),
+    initializers.OptimizedGradient(ascends="fan_in", steps=3),
+    initializers.Bridge(candidates=5),
+    initializers.DivideOrAdd(candidates=10),
+    initializers.DivideOrAdd(keeps="loss_decrease", candidates=10, epsilon=1e-3, steps=2),
+    initializers.CopyAndPerturb(),
+]
+CHANGE = (initializers.Bridge, initializers.DivideOrAdd, initializers.CopyAndPerturb)
+
+
+@pytest.fixture
+def case(small_network):
+    model, x, y, axis = small_network
+    model.compile("sgd", "mse", strategy=strategies.GradMax(max_units=50), probe=x, targets=y)
+    return model, x, y, axis, model._structural.measured(axis)
+
+
+def loss(model, x, y):
+    return float(((model(x).numpy() - y).astype(np.float64) ** 2).mean())
+
+
+def propose(initializer, measured, count, seed=0):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*units that axis .* is to get")
+        return initializer.propose(measured, count, np.random.default_rng(seed))
+
+
+def grown(model, edit):
+    copy = StructuralModel.from_model(model)
+    copy.apply(edit, preserve=True)
+    return copy
+
+
+@pytest.mark.parametrize(
+    "initializer", ALL, ids=lambda i: f"{type(i).__name__}-{getattr(i, 'ascends', '')}{getattr(i, 'keeps', '')}"
+)
+def test_every_initializer_grows_every_network_and_keeps_the_function_where_it_says_so(case, initializer):
+    model, x, y, axis, measured = case
+    edit = propose(initializer, measured, 2)
+    if edit is None:
+        assert getattr(initializer, "keeps", "") == "loss_decrease"
+        return
+    bigger = grown(model, edit)
+    assert measured.units < bigger.structure.axes[axis] <= measured.units + 2
+    change = relative_change(outputs(model, x), outputs(bigger, x))
+    if isinstance(initializer, CHANGE):
+        assert change > 0
+    else:
+        assert change <= 1e-5
+    bigger.compile("adam", "mse")
+    before = [w.copy() for w in bigger.get_weights()]
+    bigger.train_on_batch(x, y)
+    assert any((old != new).any() for old, new in zip(before, bigger.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "initializer", ALL, ids=lambda i: f"{type(i).__name__}-{getattr(i, 'ascends', '')}{getattr(i, 'keeps', '')}"
+)
+def test_every_initializer_passes_the_battery(case, initializer):
+    if not isinstance(initializer, initializers.CopyAndPerturb):
+        check_initializer(initializer, case[-1], 1)
+
+
+def rows(measured, x, model):
+    """Inputs of the layer, one row for each sample and position, against second moments."""
+    return np.linalg.cholesky(measured.input_gram() + 1e-12 * np.eye(len(measured.input_gram()))).T
+
+
+def test_pre_activations_are_orthogonal_to_existing_ones(case):
+    model, x, y, axis, measured = case
+    edit = propose(initializers.PreActivation(candidates=10), measured, 1)
+    new = edit.values[measured.fan_in[0].key]
+    weights = measured.fan_in[0].weights
+    fan_in = int(np.prod(weights.shape[:-1]))
+    moments = measured.input_gram()
+    old, fresh = weights.reshape(fan_in, -1).astype(float), np.asarray(new).reshape(fan_in, -1).astype(float)
+    products = old.T @ moments @ fresh
+    sizes = np.sqrt(np.outer(np.diag(old.T @ moments @ old), np.diag(fresh.T @ moments @ fresh)))
+    assert np.abs(products / sizes).max() < 1e-4
+
+
+def test_second_moments_of_inputs_are_those_of_patches(case):
+    model, x, y, axis, measured = case
+    weights = measured.fan_in[0].weights
+    layer = model.get_layer(axis)
+    sums = layer.convolution_op(x, layer.kernel) if hasattr(layer, "convolution_op") else x @ layer.kernel
+    z = np.asarray(sums).reshape(-1, measured.units)
+    flat = weights.reshape(-1, measured.units)
+    np.testing.assert_allclose(flat.T @ measured.input_gram() @ flat, z.T @ z / len(z), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_are_orthogonal_to_existing_ones_and_to_each_other(case):
+    *_, measured = case
+    edit = propose(initializers.OrthogonalWeights(), measured, 1 if measured.axis == "h" else 3)
+    flat = measured.fan_in[0].weights.reshape(-1, measured.units).astype(float)
+    fresh = np.asarray(edit.values[measured.fan_in[0].key]).reshape(len(flat), -1).astype(float)
+    fresh /= np.linalg.norm(fresh, axis=0)
+    assert np.abs((flat / np.linalg.norm(flat, axis=0)).T @ fresh).max() < 1e-5
+    np.testing.assert_allclose(fresh.T @ fresh, np.eye(fresh.shape[1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("initializer", [initializers.PreActivation(candidates=5), initializers.OrthogonalWeights()])
+def test_too_few_free_directions_add_fewer_units_with_one_warning(initializer):
+    keras.utils.set_random_seed(0)
+    model = StructuralModel(
+        [keras.Input((5,)), keras.layers.Dense(3, activation="relu", name="h"), keras.layers.Dense(1)]
+    )
+    x = np.random.default_rng(0).standard_normal((40, 5)).astype("float32")
+    model.compile("sgd", "mse", strategy=strategies.NorthPre(max_units=20), probe=x)
+    with pytest.warns(UserWarning, match="makes 2 of the 4 units that axis 'h' is to get"):
+        event = model.grow("h", 4, initializer)
+    assert event.after == 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.grow("h", 4, initializer) is None
+    assert model.structure.axes["h"] == 5
+
+
+def gradient_of_new_fan_in(model, measured, edit, x, y):
+    """Squared norm of the gradient of the incoming weights of new units in the first layer, once they are there."""
+    import tensorflow as tf
+
+    bigger = grown(model, edit)
+    kernel = bigger.get_layer(measured.axis).kernel
+    with tf.GradientTape() as tape:
+        value = tf.reduce_mean((bigger(x, training=False) - y) ** 2)
+    gradient = np.asarray(tape.gradient(value, kernel))[..., measured.units :]
+    return float((gradient.astype(float) ** 2).sum())
+
+
+def test_gradmax_attains_the_sum_of_the_largest_squared_singular_values_and_no_random_draw_exceeds_it(case):
+    model, x, y, axis, measured = case
+    scale = 0.7
+    norm = np.sqrt(sum(fan.norms**2 for fan in measured.fan_out())).mean()
+    sigma = np.linalg.svd(measured.gradients.auxiliary(linear=False), compute_uv=False)
+    for count in (1, 2):
+        edit = propose(initializers.LargestGradient(scale=scale), measured, count)
+        attained = gradient_of_new_fan_in(model, measured, edit, x, y)
+        assert attained == pytest.approx((sigma[:count] ** 2).sum() * (scale * norm) ** 2, rel=1e-4)
+        for seed in range(5):
+            size = sum(int(np.prod(fan.weights.shape[1:])) for fan in measured.fan_out())
+            draw = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, count)))[0].T
+            random = grow(axis, measured.units, count, outgoing(measured, draw, scale))
+            assert gradient_of_new_fan_in(model, measured, random, x, y) <= attained * (1 + 1e-4)
+
+
+def test_ascending_the_gradient_comes_close_to_the_closed_form(case):
+    model, x, y, axis, measured = case
+    best = gradient_of_new_fan_in(model, measured, propose(initializers.LargestGradient(), measured, 1), x, y)
+    found = gradient_of_new_fan_in(
+        model, measured, propose(initializers.OptimizedGradient(steps=200), measured, 1), x, y
+    )
+    assert 0.98 * best <= found <= best * (1 + 1e-4)
+
+
+def test_the_inverse_variant_raises_the_gradient_of_outgoing_weights(case):
+    *_, measured = case
+
+    def gradient(edit):
+        weights = np.asarray(edit.values[measured.fan_in[0].key])
+        none = [np.zeros((weights.shape[-1], *fan.weights.shape[1:])) for fan in measured.fan_out()]
+        return sum((part.astype(float) ** 2).sum() for part in measured.gradients.virtual(weights, none)[1])
+
+    ascended = gradient(propose(initializers.OptimizedGradient(ascends="fan_in", steps=40), measured, 1))
+    assert ascended > max(gradient(propose(initializers.RandomFanIn(), measured, 1, seed)) for seed in range(3))
+
+
+def test_firefly_in_its_original_form_predicts_the_change_of_the_loss(case):
+    from keras_struct.initializers.firefly import _Divided, _edit, _New
+
+    model, x, y, axis, measured = case
+    rng, epsilon = np.random.default_rng(0), 3e-2
+    divided, new = _Divided(measured, 10 * epsilon, rng), _New(measured, epsilon, 12, rng)
+    start, checked = loss(model, x, y), 0
+    for scores, members in ((new.predicted_changes(), "new"), (divided.predicted_changes(), "divided")):
+        for i in np.argsort(-np.abs(scores))[:2]:
+            chosen = ([int(i)], []) if members == "divided" else ([], [int(i)])
+            edit = _edit(divided, new, *(np.asarray(part, int) for part in chosen))
+            really = loss(grown(model, edit), x, y) - start
+            if abs(scores[i]) > 1e-3 * start and members == "new":
+                assert really == pytest.approx(scores[i], rel=0.05, abs=3e-4 * start)
+                checked += 1
+    assert checked
+
+
+def test_firefly_keeps_what_lowers_the_loss_or_what_has_the_largest_gradient(case):
+    model, x, y, axis, measured = case
+    original = initializers.DivideOrAdd(keeps="loss_decrease", candidates=30, epsilon=1e-2)
+    edit = propose(original, measured, 2)
+    assert loss(grown(model, edit), x, y) < loss(model, x, y)
+    from keras_struct.initializers.firefly import _Divided, _New
+
+    rng = np.random.default_rng(0)
+    divided, new = _Divided(measured, 1e-4, rng), _New(measured, 1e-4, 30 + 2, rng)
+    norms = np.concatenate([divided.gradient_norms(), new.gradient_norms()])
+    thesis = propose(initializers.DivideOrAdd(candidates=30), measured, 2)
+    best = np.argsort(-norms, kind="stable")[:2]
+    assert thesis.source[measured.units :] == tuple(int(i) if i < measured.units else NEW for i in sorted(best))
+
+
+def test_nest_lowers_the_loss_on_average_over_its_signs(case):
+    model, x, y, axis, measured = case
+    start = loss(model, x, y)
+    small = initializers.Bridge(candidates=20, scale=0.3)
+    draws = 100 if measured.kind == "dense" else 5
+    changes = [loss(grown(model, propose(small, measured, 1, seed)), x, y) - start for seed in range(draws)]
+    assert np.mean(changes) < 0
+
+
+def test_copies_share_outgoing_weights_and_differ_by_the_noise(case):
+    model, x, y, axis, measured = case
+    edit = propose(initializers.CopyAndPerturb(noise=0.05), measured, 2)
+    exact = propose(initializers.CopyAndPerturb(noise=0.0), measured, 2)
+    assert edit.source[: measured.units] == tuple(range(measured.units))
+    assert min(edit.source) >= 0
+    assert relative_change(outputs(model, x), outputs(grown(model, exact), x)) < 1e-5
+    kernel = grown(model, edit).get_layer(axis).kernel.numpy()
+    original, copy = kernel[..., edit.source[measured.units]], kernel[..., measured.units]
+    spread = (copy - original).std() / measured.fan_in[0].weights.std()
+    assert 0.02 < spread < 0.12
+
+
+def test_projected_ascent_raises_the_nuclear_norm(case):
+    from keras_struct.initializers.select import _nuclear_gradient
+    from keras_struct.statistics import CandidateScorer
+
+    *_, measured = case
+    start = initializers.base.random_fan_in(measured.fan_in[0].weights, 3, np.random.default_rng(0))
+    scorer = CandidateScorer(measured.gram())
+
+    def norms(kernels):
+        return scorer.nuclear_norms(*measured.candidates(kernels.astype("float32")))
+
+    gradient = _nuclear_gradient(measured, start)
+    step = 1e-2 / np.abs(gradient).max()
+    rise = norms(start + step * gradient) - norms(start - step * gradient)
+    expected = 2 * step * (gradient.astype(float) ** 2).sum(axis=tuple(range(gradient.ndim - 1)))
+    np.testing.assert_allclose(rise, expected, rtol=0.1)
+
+
+@pytest.mark.parametrize(("activation", "message"), [("relu", "derivative 0 at 0"), ("sigmoid", "is 0.5 at 0")])
+def test_zero_fan_in_needs_an_activation_through_the_origin_with_a_slope(activation, message):
+    model = StructuralModel(
+        [keras.Input((5,)), keras.layers.Dense(3, activation=activation, name="h"), keras.layers.Dense(1)]
+    )
+    for initializer in (initializers.RandomFanOut(), initializers.LargestGradient(), initializers.OptimizedGradient()):
+        with pytest.raises(ValueError, match=message):
+            model.grow("h", 1, initializer)
+    assert model.structure.axes["h"] == 3
+
+
+def test_the_edit_contract_holds_for_divided_and_shifted_units():
+    def build():
+        keras.utils.set_random_seed(0)
+        return keras.Sequential(
+            [keras.Input((5,)), keras.layers.Dense(4, activation="tanh", name="h"), keras.layers.Dense(2)]
+        )
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((8, 5)).astype("float32"), rng.standard_normal((8, 2)).astype("float32")
+    check_edit(build, lambda model: model.grow("h", 2, initializers.CopyAndPerturb(0.1)), x, y, preserves=False)
+
+
+def test_a_measurement_without_a_batch_says_what_is_missing():
+    measured = AxisMeasurement("h", 3, None, "dense", ())
+    with pytest.raises(ValueError, match="no batch with targets"):
+        measured.gradients.norms()
+    assert measured.slope() == 1.0
