@@ -161,7 +161,7 @@ def compiled(function: Callable) -> Callable:
 
     def call(inputs: Any, *others: Any) -> Any:
         tensors = tf.nest.map_structure(tf.convert_to_tensor, (inputs, *others))
-        key = str([(t.dtype, t.shape.rank) for t in tf.nest.flatten(tensors)])
+        key = tuple((t.dtype.as_datatype_enum, t.shape.rank) for t in tf.nest.flatten(tensors))
         if key not in traced:
             first = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors[0])
             rest = tf.nest.map_structure(lambda t: tf.TensorSpec([None] * t.shape.rank, t.dtype), tensors[1:])

@@ -124,10 +124,13 @@ def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
 
 def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
     """Product of `cotangent` with the Jacobian of a function of some tensors."""
+    outer = torch.is_grad_enabled()  # the product itself is differentiated
     with torch.enable_grad():
         fresh = [primal.detach().requires_grad_() for primal in primals]
         result = function(*fresh)
-    found = torch.autograd.grad(result, fresh, cotangent, allow_unused=True, materialize_grads=True)
+        found = torch.autograd.grad(
+            result, fresh, cotangent, allow_unused=True, materialize_grads=True, create_graph=outer
+        )
     return list(found)
 
 

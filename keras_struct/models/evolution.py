@@ -105,7 +105,7 @@ class Evolution:
             raise TypeError(f"Expected an edit such as keras_struct.grow(axis, width, count). Received: {edit!r}")
         backend = current()
         backend.before_edit(self.model)
-        sample = self._sample()
+        sample = self.observation.sample(CHANGE_SAMPLES)
         outputs = None if sample is None else self._outputs(sample)
         start = time.perf_counter()
         before = self.graph.axes.get(edit.axis, 0)
@@ -155,10 +155,6 @@ class Evolution:
         """Measure one axis, also in the middle of a running `fit`."""
         self.sync()
         return self.observation.measure([axis], self.limits(), self.initial_widths)[axis]
-
-    def _sample(self) -> Any:
-        inputs = self.observation.inputs()
-        return None if inputs is None else keras.tree.map_structure(lambda x: x[:CHANGE_SAMPLES], inputs)
 
     def _outputs(self, sample: Any) -> list[np.ndarray]:
         outputs = self.observation.probe.outputs(sample)

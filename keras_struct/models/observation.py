@@ -13,6 +13,7 @@ from keras_struct.backend import keras_internals as internals
 from keras_struct.models.budget import Budget
 from keras_struct.models.epoch_shuffle import is_array_data
 from keras_struct.probes import InputBuffer, StructureProbe
+from keras_struct.probes.buffer import Pieces, first_samples
 from keras_struct.probes.gradient_sweep import GradientSweep
 from keras_struct.surgery.trace import Network
 
@@ -93,6 +94,15 @@ class Observation:
             return self.buffer.inputs()
         return None if self.batch is None else self.batch[0]
 
+    def _pieces(self) -> Any:
+        return self.buffer.pieces() if self.fixed_inputs is None and self.buffer is not None else self.inputs()
+
+    def sample(self, count: int) -> Any:
+        """A few of the inputs, or `None` while there are none."""
+        inputs = self._pieces()
+        inputs = inputs[0] if isinstance(inputs, Pieces) else inputs
+        return None if inputs is None else first_samples(inputs, count)
+
     @property
     def full(self) -> bool:
         """Whether there are as many inputs as are wanted."""
@@ -106,7 +116,7 @@ class Observation:
         """Return a measurement of each axis, computed as far as a policy asks."""
         budget = cache(lambda: Budget(self.model, self.network))
         return self.probe.measure(
-            self.inputs(),
+            self._pieces(),
             axes,
             limits,
             self._gradients(axes),
@@ -117,10 +127,10 @@ class Observation:
             warn=self.warn,
         )
 
-    def _gradients(self, axes: Sequence[str]) -> Callable[[], GradientSweep] | None:
+    def _gradients(self, axes: Sequence[str]) -> Callable[..., GradientSweep] | None:
         """What measures gradients, when it is asked; `None` if there is no batch with targets."""
         batch = self.gradient_batch
-        return None if batch is None else cache(lambda: self._sweep(batch, axes))
+        return None if batch is None else cache(lambda samples: self._sweep(batch, axes, samples))
 
     @property
     def gradient_batch(self) -> tuple[Any, Any, Any] | None:
@@ -129,8 +139,11 @@ class Observation:
             return self.fixed_inputs, self.fixed_targets, None
         return self.batch
 
-    def _sweep(self, batch: tuple[Any, Any, Any], axes: Sequence[str]) -> GradientSweep:
+    def _sweep(self, batch: tuple[Any, Any, Any], axes: Sequence[str], samples: int | None) -> GradientSweep:
         self.check_loss()
+        if samples is not None:
+            inputs, targets, weights = (None if part is None else first_samples(part, samples) for part in batch)
+            batch = (inputs, targets, weights)
         return GradientSweep(self.probe, internals.loss_function(self.model), batch, axes)
 
     def check_loss(self) -> None:

@@ -8,6 +8,16 @@ from typing import Any
 import keras
 
 
+class Pieces(tuple[Any, ...]):
+    """Inputs in several parts, each as one call of the model takes them."""
+
+    __slots__ = ()
+
+    def joined(self) -> Any:
+        """All of them as one."""
+        return self[0] if len(self) == 1 else keras.tree.map_structure(lambda *parts: _join(parts), *self)
+
+
 class InputBuffer:
     """First-in, first-out store of the inputs of recent training batches.
 
@@ -49,10 +59,19 @@ class InputBuffer:
         """Return the newest samples, newest batch first, at most `samples`; `None` when empty."""
         if not self._batches:
             return None
-        self._trim()
-        joined = keras.tree.map_structure(lambda *parts: _join(parts)[: self.samples], *self._batches)
+        joined = Pieces(self.pieces() or ()).joined()
         self._batches = deque([joined])
         return joined
+
+    def pieces(self) -> Pieces | None:
+        """Return the newest samples as they are kept, newest batch first, at most `samples` together; `None` when empty."""
+        self._trim()
+        kept, left = [], self.samples
+        for batch in self._batches:
+            size = min(_size(batch), left)
+            kept.append(first_samples(batch, size))
+            left -= size
+        return Pieces(kept) if kept else None
 
     def _trim(self) -> None:
         """Forget batches that are older than the newest `samples` samples."""
@@ -63,6 +82,11 @@ class InputBuffer:
                 self._batches = deque(list(self._batches)[: place + 1])
                 break
         self._batches_to_keep = max(self._batches_to_keep, len(self._batches) + 1)
+
+
+def first_samples(inputs: Any, count: int) -> Any:
+    """The first samples of a structure of arrays."""
+    return inputs if _size(inputs) <= count else keras.tree.map_structure(lambda part: part[:count], inputs)
 
 
 def _size(inputs: Any) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from math import pi, prod, sqrt
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, lru_cache
+from math import prod, sqrt
 from typing import Any
 
 import keras
@@ -14,9 +14,12 @@ from keras_struct.backend import current
 from keras_struct.probes.interpreter import run
 from keras_struct.probes.responses import linear_response
 from keras_struct.probes.virtual import Reader, VirtualUnits, readers_of
+from keras_struct.statistics.threads import threads_for
 
-SKETCHES = 16
-"""Random combinations of columns that bound a matrix's largest singular value, wrongly once in 2 ** 16 times."""
+SKETCHES = 32
+"""Random combinations of columns that bound a matrix's largest singular value."""
+LEAST_NORM = 2.96
+"""Norm below which a vector of 32 normal numbers is once in 65536 times."""
 COLUMNS = 256
 """How many virtual units are differentiated at a time."""
 
@@ -45,52 +48,72 @@ class GradientSweep:
         return {axis: readers_of(self.probe, axis) for axis in self.axes}
 
     @cached_property
-    def base(self) -> dict[str, Any]:
-        """Tensors around each axis: inputs of its first layer, gradients at its readers, squared norms, sketches."""
+    def summary(self) -> dict[str, Any]:
+        """Squared gradient norms and sketches of each axis."""
+        return self._pass(tensors=False)
+
+    @cached_property
+    def around(self) -> dict[str, Any]:
+        """Tensors around each axis, large ones: inputs of its first layer, and gradients at its readers."""
+        return self._pass(tensors=True)
+
+    def _pass(self, tensors: bool) -> dict[str, Any]:
         sketches = [sketch for axis in self.axes for sketch in self._sketches(axis)]
-        key = ("gradients", self.axes, len(self.wanted))
-        return self.probe.compute(key, self._base, self.inputs, *keras.tree.flatten(self.wanted), *sketches)
+        key = ("gradients", self.axes, len(self.wanted), tensors)
+        look = self._around if tensors else self._summary
+        return self.probe.compute(key, look, self.inputs, *keras.tree.flatten(self.wanted), *sketches)
 
     def _sketches(self, axis: str) -> list[Any]:
         """Random outgoing weights (normal), one array for each reader."""
-        rng = np.random.default_rng(0)
-        drawn = [rng.standard_normal((SKETCHES, *reader.shape)).astype("float32") for reader in self.readers[axis]]
-        return [keras.ops.convert_to_tensor(part) for part in drawn]
+        return [_sketch(i, reader.shape) for i, reader in enumerate(self.readers[axis])]
 
-    def _base(self, inputs: Any, *flat: Any) -> dict[str, Any]:
+    def _differentiated(self, inputs: Any, *flat: Any) -> tuple[dict[Any, Any], dict[int, Any]]:
+        """Gradients of the loss before the activation of each call around an axis, and the tensors that enter it."""
         targets, weights = self._unflattened(list(flat))
-        graph = self.probe.network.graph
-        firsts = {axis: self.probe.first_call(axis) for axis in self.axes}
-        reading = {axis: [reader.call for reader in self.readers[axis]] for axis in self.axes}
-        seen = {call: str(i) for i, call in enumerate({*firsts.values(), *(c for r in reading.values() for c in r)})}
-        entering = {call.inputs[0] for call in seen}
+        graph, calls = self.probe.network.graph, self._calls()
+        entering = {call.inputs[0] for call in calls}
 
         def loss(watch: Callable, inputs: Any) -> tuple[Any, Any]:
             wanted = {*graph.output_numbers, *entering}
-            see = lambda call, sums: watch(seen[call], sums)  # noqa: E731
-            found = run(self.probe.network, inputs, wanted, see=see, seen=seen)
+            see = lambda call, sums: watch(calls.index(call), sums)  # noqa: E731
+            found = run(self.probe.network, inputs, wanted, see=see, seen=calls)
             value = self.loss(inputs, targets, self.probe.packed([found[n] for n in graph.output_numbers]), weights)
             return value, {n: found[n] for n in entering}
 
         gradients, tensors = current().gradients(loss, inputs)
+        return {call: gradients[i] for i, call in enumerate(calls)}, tensors
+
+    def _calls(self) -> list[Any]:
+        """Calls that make or read units of an axis, each once."""
+        firsts = [self.probe.first_call(axis) for axis in self.axes]
+        return list(dict.fromkeys([*firsts, *(reader.call for found in self.readers.values() for reader in found)]))
+
+    def _around(self, inputs: Any, *flat: Any) -> dict[str, Any]:
+        gradients, tensors = self._differentiated(inputs, *flat)
         result: dict[str, Any] = {}
-        sketches = iter(flat[len(flat) - sum(map(len, self.readers.values())) :])
-        for axis, first in firsts.items():
-            result[f"{axis}/entering"] = tensors[first.inputs[0]]
-            own = self._kernel_squares(first.layer, tensors[first.inputs[0]], gradients[seen[first]], -1)
-            result[f"{axis}/in"] = own
+        for axis in self.axes:
+            result[f"{axis}/entering"] = tensors[self.probe.first_call(axis).inputs[0]]
             for i, reader in enumerate(self.readers[axis]):
-                arriving = gradients[seen[reader.call]]
-                result[f"{axis}/arriving/{i}"] = arriving
-                result[f"{axis}/out/{i}"] = self._kernel_squares(
-                    reader.call.layer, tensors[reader.call.inputs[0]], arriving, reader.port.axis
-                )
-            units = VirtualUnits(self.probe, axis, self.readers[axis], linear=True)
-            entering_here = tensors[first.inputs[0]]
-            outgoing = [next(sketches) for _ in self.readers[axis]]
-            arriving_here = [result[f"{axis}/arriving/{i}"] for i in range(len(outgoing))]
-            found = units.fan_in_gradients(entering_here, arriving_here, outgoing)
-            result[f"{axis}/sketch"] = keras.ops.sum(keras.ops.square(keras.ops.reshape(found, (-1, SKETCHES))), axis=0)
+                result[f"{axis}/arriving/{i}"] = gradients[reader.call]
+        return result
+
+    def _summary(self, inputs: Any, *flat: Any) -> dict[str, Any]:
+        gradients, tensors = self._differentiated(inputs, *flat)
+        sketches = iter(flat[len(flat) - sum(map(len, self.readers.values())) :])
+        result: dict[str, Any] = {}
+        for axis in self.axes:
+            first, readers = self.probe.first_call(axis), self.readers[axis]
+            entering = tensors[first.inputs[0]]
+            result[f"{axis}/in"] = self._kernel_squares(first.layer, entering, gradients[first], -1)
+            for i, reader in enumerate(readers):
+                read, arriving = tensors[reader.call.inputs[0]], gradients[reader.call]
+                squares = self._kernel_squares(reader.call.layer, read, arriving, reader.port.axis)
+                result[f"{axis}/out/{i}"] = squares
+            units = VirtualUnits(self.probe, axis, readers, linear=True)
+            arriving = [gradients[reader.call] for reader in readers]
+            found = units.fan_in_gradients(entering, arriving, [next(sketches) for _ in readers])
+            sketch = keras.ops.reshape(found, (-1, SKETCHES))
+            result[f"{axis}/sketch"] = keras.ops.transpose(sketch) @ sketch
         return result
 
     def _unflattened(self, flat: list[Any]) -> tuple[Any, Any]:
@@ -120,22 +143,43 @@ class GradientSweep:
         return np.sqrt(incoming), np.sqrt(outgoing)
 
     def bound(self, axis: str) -> float:
-        """Upper bound of the largest singular value of the auxiliary gradient, wrong once in 2 ** 16 times at most."""
-        return 2 * sqrt(2 / pi) * sqrt(float(self._number(f"{axis}/sketch").max()))
+        """Upper bound of the largest singular value of the auxiliary gradient, wrong once in 65536 times at most.
+
+        For normal Ω, the product of the first left singular vector with BΩ has the norm σ₁‖ω‖, so `σ₁ ≤ ‖BΩ‖ / ‖ω‖`.
+        """
+        with threads_for(SKETCHES):
+            largest = float(np.linalg.eigvalsh(self._number(f"{axis}/sketch"))[-1])
+        return sqrt(max(largest, 0.0)) / LEAST_NORM
 
     def auxiliary(self, axis: str, linear: bool = True) -> np.ndarray:
         """The auxiliary gradient, `(fan_in, fan_out)` float64; see `AxisGradients.auxiliary`."""
         if (axis, linear) not in self._auxiliary:
             shapes = [reader.shape for reader in self.readers[axis]]
-            total = sum(prod(shape) for shape in shapes)
-            blocks = []
-            for start in range(0, total, COLUMNS):
-                basis = np.zeros((min(COLUMNS, total - start), total), np.float32)
-                basis[np.arange(len(basis)), start + np.arange(len(basis))] = 1.0
-                incoming, _ = self.virtual(axis, None, unflattened(basis, shapes), linear=linear)
-                blocks.append(incoming.reshape(-1, len(basis)).astype(np.float64))
-            self._auxiliary[axis, linear] = np.concatenate(blocks, axis=1)
+            fan_in = self.probe.network.layers[self.probe.first_call(axis).layer].kernel.shape[:-1]
+            total, rows = sum(prod(shape) for shape in shapes), prod(fan_in)
+            if rows < total:
+                blocks = [self._rows(axis, b.T.reshape(*fan_in, -1), linear) for b in _basis(rows)]
+                self._auxiliary[axis, linear] = np.concatenate(blocks, axis=0)
+            else:
+                parts = (self.virtual(axis, None, unflattened(b, shapes), linear=linear)[0] for b in _basis(total))
+                blocks = [part.reshape(rows, -1).astype(np.float64) for part in parts]
+                self._auxiliary[axis, linear] = np.concatenate(blocks, axis=1)
         return self._auxiliary[axis, linear]
+
+    def _rows(self, axis: str, directions: np.ndarray, linear: bool) -> np.ndarray:
+        """Combinations of rows of the auxiliary gradient."""
+        units = VirtualUnits(self.probe, axis, self.readers[axis], linear)
+        arriving = [self.around[f"{axis}/arriving/{i}"] for i in range(len(self.readers[axis]))]
+        found = self.probe.compute(
+            ("transposed", axis, linear),
+            lambda x, entering, directions, *arriving: units.transposed(entering, arriving, directions),
+            self.inputs,
+            self.around[f"{axis}/entering"],
+            keras.ops.convert_to_tensor(directions),
+            *arriving,
+        )
+        parts = [keras.ops.convert_to_numpy(part).astype(np.float64) for part in found]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
     def virtual(
         self,
@@ -152,12 +196,12 @@ class GradientSweep:
         fan_in = np.zeros((*kernel.shape[:-1], count), "float32") if fan_in is None else fan_in
         bias = np.zeros(count, "float32") if bias is None else bias
         arrays = [keras.ops.convert_to_tensor(np.asarray(a, "float32")) for a in (fan_in, bias, *fan_out)]
-        arriving = [self.base[f"{axis}/arriving/{i}"] for i in range(len(fan_out))]
+        arriving = [self.around[f"{axis}/arriving/{i}"] for i in range(len(fan_out))]
         found = self.probe.compute(
             ("virtual", axis, linear),
             lambda x, *rest: units.gradients(*rest),
             self.inputs,
-            self.base[f"{axis}/entering"],
+            self.around[f"{axis}/entering"],
             *arriving,
             *arrays,
         )
@@ -192,67 +236,21 @@ class GradientSweep:
         return self.loss(inputs, targets, self.probe.packed([found[n] for n in graph.output_numbers]), weights)
 
     def _number(self, key: str) -> np.ndarray:
-        return keras.ops.convert_to_numpy(self.base[key]).astype(np.float64)
+        return keras.ops.convert_to_numpy(self.summary[key]).astype(np.float64)
 
 
-class AxisGradients:
-    """Gradients of the loss around one axis, on the last training batch and in inference mode.
+@lru_cache(maxsize=64)
+def _sketch(number: int, shape: tuple[int, ...]) -> Any:
+    drawn = np.random.default_rng(number).standard_normal((SKETCHES, *shape))
+    return keras.ops.convert_to_tensor(drawn.astype("float32"))
 
-    Args:
-        sweep: Returns the `GradientSweep`.
-        axis: Name of the axis.
 
-    Raises:
-        ValueError: When asked, if the loss, the batch or a layer around the axis does not allow it.
-    """
-
-    def __init__(self, sweep: Callable[[], GradientSweep], axis: str) -> None:
-        self._sweep, self._axis = sweep, axis
-
-    def norms(self) -> tuple[np.ndarray, np.ndarray]:
-        """Euclidean norms of the gradient of each unit's incoming (first layer) and outgoing weights, `(M,)` each."""
-        return self._sweep().norms(self._axis)
-
-    def bound(self) -> float:
-        """Upper bound of the largest singular value of the auxiliary gradient, wrong once in 65536 times at most."""
-        return self._sweep().bound(self._axis)
-
-    def auxiliary(self, linear: bool = True) -> np.ndarray:
-        """The auxiliary (bridging) gradient, shape `(fan_in, fan_out)`, float64.
-
-        Args:
-            linear: Leave out normalisation and activation of the units, as the equations do; otherwise these enter with
-                their derivative at 0, so that it is the gradient that the units will have.
-
-        Entry `(i, j)` is the derivative, by incoming weight `i`, of the loss with a linear unit whose only outgoing weight
-        is a 1 at place `j`: the gradient of a zero layer that bridges the axis. Exact at borders, through pooling,
-        strides and dilation, as it is differentiated and not composed.
-        """
-        return self._sweep().auxiliary(self._axis, linear)
-
-    def virtual(
-        self,
-        fan_in: np.ndarray | None,
-        fan_out: Sequence[np.ndarray],
-        bias: np.ndarray | None = None,
-        linear: bool = False,
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Gradients of the loss by the weights of K units that do not exist, to first order in what they add.
-
-        Args:
-            fan_in: Incoming weights `(..., K)`; `None` for zeros.
-            fan_out: Outgoing weights `(K, positions, ...)` for each layer that reads the axis, as in `FanOut.weights`.
-            bias: Their biases, `(K,)`; zeros by default.
-            linear: Leave out normalisation and activation.
-
-        Returns:
-            The gradients, of the shapes of `fan_in` and `fan_out`.
-        """
-        return self._sweep().virtual(self._axis, fan_in, fan_out, bias, linear)
-
-    def losses(self, fan_in: np.ndarray, fan_out: Sequence[np.ndarray]) -> np.ndarray:
-        """Loss of the batch with each of K units, given as for `virtual`, added by itself; shape `(K,)`, float64."""
-        return self._sweep().losses(self._axis, fan_in, fan_out)
+def _basis(size: int) -> Iterator[np.ndarray]:
+    """Rows of the identity matrix, some at a time."""
+    for start in range(0, size, COLUMNS):
+        rows = np.zeros((min(COLUMNS, size - start), size), np.float32)
+        rows[np.arange(len(rows)), start + np.arange(len(rows))] = 1.0
+        yield rows
 
 
 def unflattened(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:

@@ -5,24 +5,34 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 
-@dataclass(frozen=True)
 class FanIn:
     """Incoming weights of the units of an axis in one layer that makes them.
 
-    Attributes:
+    Args:
         key: `"layer/variable"`.
-        weights: Shape `(..., units)`: whatever comes in, units last.
+        weights: Shape `(..., units)`: whatever comes in, units last; or a function that reads them when they are needed.
         expand: Takes new incoming weights `(..., count)` and returns the array that an edit expects under `key`.
     """
 
-    key: str
-    weights: np.ndarray
-    expand: Callable[[np.ndarray], np.ndarray]
+    def __init__(
+        self,
+        key: str,
+        weights: np.ndarray | Callable[[], np.ndarray],
+        expand: Callable[[np.ndarray], np.ndarray],
+    ) -> None:
+        self.key, self.expand = key, expand
+        self._weights = weights
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """The weights, `(..., units)`."""
+        return self._weights() if callable(self._weights) else self._weights
 
     @property
     def norms(self) -> np.ndarray:

@@ -11,7 +11,8 @@ import numpy as np
 
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
-from keras_struct.probes.gradient_sweep import AxisGradients, GradientSweep
+from keras_struct.probes.axis_gradients import AxisGradients
+from keras_struct.probes.gradient_sweep import GradientSweep
 from keras_struct.probes.interpreter import run
 from keras_struct.probes.measurement import AxisMeasurement, FanIn, FanOut
 from keras_struct.probes.paths import is_unitwise
@@ -233,30 +234,26 @@ class StructureProbe:
         return next(self._rank(p) for p, r in self.network.graph.ports(axis).items() if r.role == "produce")
 
     def _fan_in(self, axis: str, port: Port, rule: AxisRule) -> FanIn:
-        graph = self.network.graph
-        weights, places = current().read(self._variable(port)), graph.places(port, axis)
-        if len(places) < weights.shape[port.axis]:
-            weights = np.take(weights, places, axis=port.axis)
-        if weights.dtype.itemsize < 4:  # NumPy computes little in half precision, and nothing in bfloat16
-            weights = weights.astype(np.float32)
-        units_last = np.moveaxis(weights, port.axis, -1)
-        width = graph.units[axis].width
-        blocks = units_last.shape[-1] // width
+        def read() -> np.ndarray:
+            graph, weights = self.network.graph, _wide(current().read(self._variable(port)))
+            places, width = graph.places(port, axis), graph.units[axis].width
+            if len(places) < weights.shape[port.axis]:
+                weights = np.take(weights, places, axis=port.axis)
+            units_last = np.moveaxis(weights, port.axis, -1)
+            blocks = units_last.shape[-1] // width
+            return units_last if blocks == 1 else units_last.reshape(*units_last.shape[:-1], blocks, width)
 
         def expand(new: np.ndarray) -> np.ndarray:
-            flat = new if blocks == 1 else new.reshape(*new.shape[:-2], -1)
-            return np.moveaxis(flat, -1, port.axis).astype(weights.dtype)
+            flat = new if new.ndim == self._rank(port) else new.reshape(*new.shape[:-2], -1)
+            return np.moveaxis(flat, -1, port.axis).astype(fan.weights.dtype)
 
-        if blocks > 1:
-            units_last = units_last.reshape(*units_last.shape[:-1], blocks, width)
-        return FanIn(port.key, units_last, expand)
+        fan = FanIn(port.key, read, expand)
+        return fan
 
     def _fan_out(self, axis: str, port: Port) -> FanOut:
         units = self.network.graph.unit_along(port, axis)
         rows = np.moveaxis(current().read(self._variable(port)), port.axis, 0)
-        rows = rows[np.argsort(units, kind="stable")][(units < 0).sum() :]
-        if rows.dtype.itemsize < 4:
-            rows = rows.astype(np.float32)
+        rows = _wide(rows[np.argsort(units, kind="stable")][(units < 0).sum() :])
         rows = rows.reshape(self.network.graph.units[axis].width, -1, *rows.shape[1:])
 
         def expand(new: np.ndarray) -> np.ndarray:
@@ -264,6 +261,11 @@ class StructureProbe:
             return np.moveaxis(flat, 0, port.axis).astype(rows.dtype)
 
         return FanOut(f"{port.key}/{port.axis}", rows, expand)
+
+
+def _wide(weights: np.ndarray) -> np.ndarray:
+    """Weights in float32 at least: NumPy computes little in half precision, and nothing in bfloat16."""
+    return weights.astype(np.float32) if weights.dtype.itemsize < 4 else weights
 
 
 def _single(layer: Any, labels: Any) -> Any:

@@ -31,6 +31,11 @@ class Reader:
     path: tuple[Any, ...]
     shape: tuple[int, ...]
 
+    def open_shape(self, probe: Any) -> tuple[Any, ...]:
+        """The same shape as the present kernel has it, also in a compiled function."""
+        kernel = keras.ops.shape(keras.ops.stop_gradient(probe.network.layers[self.call.layer].kernel))
+        return (self.shape[0], *(extent for i, extent in enumerate(kernel) if i != self.port.axis))
+
 
 def readers_of(probe: Any, axis: str) -> list[Reader]:
     """Return the calls that read an axis, in the order of the measurement's `fan_out`; of a shared layer the first call.
@@ -119,16 +124,31 @@ class VirtualUnits:
         number = len(self.readers)
         arriving, (fan_in, bias), fan_out = arrays[:number], arrays[number : number + 2], arrays[number + 2 :]
 
-        def added(fan_in: Any, *fan_out: Any) -> Any:
-            parts = self.contributions(entering, fan_in, bias, fan_out)
-            products = [keras.ops.sum(p * keras.ops.cast(g, p.dtype)) for p, g in zip(parts, arriving, strict=True)]
-            return sum(products[1:], products[0])
+        def change(fan_in: Any, *fan_out: Any) -> Any:
+            return self._change(entering, arriving, fan_in, bias, fan_out)
 
-        return current().vjp(added, [fan_in, *fan_out], keras.ops.ones((), fan_in.dtype))
+        return current().vjp(change, [fan_in, *fan_out], keras.ops.ones((), fan_in.dtype))
+
+    def _change(self, entering: Any, arriving: Sequence[Any], fan_in: Any, bias: Any, fan_out: Sequence[Any]) -> Any:
+        """Change of the loss by the units, to first order in what they add."""
+        parts = self.contributions(entering, fan_in, bias, fan_out)
+        products = [keras.ops.sum(p * keras.ops.cast(g, p.dtype)) for p, g in zip(parts, arriving, strict=True)]
+        return sum(products[1:], products[0])
 
     def fan_in_gradients(self, entering: Any, arriving: Sequence[Any], fan_out: Sequence[Any]) -> Any:
-        """Gradients of the loss by the incoming weights of units that have none yet."""
+        """Gradients of the loss by the incoming weights, `(..., K)`, of units that have none yet."""
         one = keras.ops.zeros_like(keras.ops.stop_gradient(self.layer.kernel)[..., :1])
         fan_in = keras.ops.repeat(one, keras.ops.shape(fan_out[0])[0], axis=-1)
         bias = keras.ops.zeros(keras.ops.shape(fan_out[0])[:1], fan_in.dtype)
-        return self.gradients(entering, *arriving, fan_in, bias, *fan_out)[0]
+        (found,) = current().vjp(
+            lambda weights: self._change(entering, arriving, weights, bias, fan_out),
+            [fan_in],
+            keras.ops.ones((), fan_in.dtype),
+        )
+        return found
+
+    def transposed(self, entering: Any, arriving: Sequence[Any], directions: Any) -> list[Any]:
+        """The transpose of `fan_in_gradients`, which is linear in the outgoing weights, applied to `directions`."""
+        count = keras.ops.shape(directions)[-1]
+        zeros = [keras.ops.zeros((count, *reader.open_shape(self.probe)), directions.dtype) for reader in self.readers]
+        return current().vjp(lambda *out: self.fan_in_gradients(entering, arriving, out), zeros, directions)

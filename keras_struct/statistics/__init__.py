@@ -3,7 +3,13 @@
 # Imported here and not on first use: some functions carry the name of their module, which a later import of that module
 # would put in their place. None of these modules imports Keras or a backend before it has a model to look at.
 from keras_struct.statistics.candidates import Border, CandidateScorer, border
-from keras_struct.statistics.effective_dimension import effective_dimension, gram, numerical_rank, rank_of_gram
+from keras_struct.statistics.effective_dimension import (
+    effective_dimension,
+    gram,
+    numerical_rank,
+    rank_of_gram,
+    rank_of_weights,
+)
 from keras_struct.statistics.flops import flops, flops_per_layer, parameters, parameters_per_layer, register_flops
 from keras_struct.statistics.orthogonality_gap import gap_of_gram, orthogonality_gap
 
@@ -21,5 +27,6 @@ __all__ = [
     "parameters",
     "parameters_per_layer",
     "rank_of_gram",
+    "rank_of_weights",
     "register_flops",
 ]

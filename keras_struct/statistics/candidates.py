@@ -16,6 +16,7 @@ from keras_struct.statistics.effective_dimension import (
     require_more_samples_than_units,
     squared_threshold,
 )
+from keras_struct.statistics.threads import threads_for
 
 Ranking = Literal["lexicographic", "count_plus_nuclear"]
 
@@ -113,7 +114,8 @@ class CandidateScorer:
     def __init__(self, gram: np.ndarray, epsilon: float = 0.01):
         self.epsilon = epsilon
         self._threshold = squared_threshold(epsilon)
-        eigenvalues, self._vectors = np.linalg.eigh(checked_gram(gram))
+        with threads_for(len(gram)):
+            eigenvalues, self._vectors = np.linalg.eigh(checked_gram(gram))
         self._eigenvalues = np.maximum(eigenvalues, 0.0)
         self._energies = np.diagonal(np.asarray(gram, np.float64))
         self.count = int(np.count_nonzero(self._eigenvalues > self._threshold))

@@ -16,7 +16,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy.linalg import blas, lapack
 
+from keras_struct.statistics.threads import threads_for
+
+_SINGLE_ERRORS = 8 * float(np.finfo(np.float32).eps)
 _BLOCK_ENTRIES = 2**22
 """Entries that are converted to float64 at a time (32 MiB), whatever the number of samples."""
 
@@ -96,8 +100,53 @@ def rank_of_gram(gram: np.ndarray, epsilon: float = 0.01) -> int:
     >>> rank_of_gram(np.diag([1., 0.25, 0.04]), epsilon=0.5)
     1
     """
-    threshold = squared_threshold(epsilon)
-    return int(np.count_nonzero(np.linalg.eigvalsh(checked_gram(gram)) > threshold))
+    moments = checked_gram(gram).copy()
+    moments.ravel()[:: len(moments) + 1] -= squared_threshold(epsilon)
+    return _positive_inertia(moments)
+
+
+def _positive_inertia(matrix: np.ndarray) -> int:
+    """Number of positive eigenvalues of a symmetric matrix, by Sylvester's law from its factorization LDLᵀ.
+
+    That is several times faster than the eigenvalues. A block of two pivots has one positive eigenvalue.
+    """
+    if not len(matrix):
+        return 0
+    factorize = lapack.ssytrf if matrix.dtype == np.float32 else lapack.dsytrf
+    with threads_for(len(matrix)):
+        factors, pivots, _ = factorize(matrix, lower=1, overwrite_a=1)
+    single = pivots > 0
+    return int(np.count_nonzero(np.diagonal(factors)[single] > 0)) + int(np.count_nonzero(~single)) // 2
+
+
+def rank_of_weights(weights: np.ndarray, epsilon: float = 0.01) -> int:
+    """Number of singular values of `W / sqrt(n)` above `epsilon`, for units with `n` incoming weights each.
+
+    Computed in float32 where its rounding errors are far below the threshold, else in float64.
+
+    Args:
+        weights: Shape `(n, units)`: the incoming weights of a unit are a column.
+        epsilon: Positive threshold.
+
+    Returns:
+        An integer from 0 to `units`.
+
+    Raises:
+        ValueError: If weights are not finite, or `epsilon` is not positive.
+
+    >>> rank_of_weights(np.array([[1., 2.], [1., 2.]]))    # the second unit is twice the first
+    1
+    """
+    count = len(weights)
+    small = weights if count >= weights.shape[1] else weights.T  # the singular values are the same
+    if small.dtype == np.float32:
+        with threads_for(small.shape[1]):
+            moments = blas.ssyrk(1.0 / count, small, trans=1, lower=1)
+        largest = 2 * float(np.abs(moments).sum(axis=1).max(initial=0.0))  # at least the largest eigenvalue
+        if _SINGLE_ERRORS * largest < 1e-3 * squared_threshold(epsilon):
+            moments.ravel(order="K")[:: len(moments) + 1] -= squared_threshold(epsilon)
+            return _positive_inertia(moments)
+    return rank_of_gram(gram(small) * (len(small) / count), epsilon)
 
 
 def gram(activations: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any, ClassVar, Literal
 
-from keras_struct.statistics.effective_dimension import rank_of_gram
+from keras_struct.statistics.effective_dimension import rank_of_gram, rank_of_weights
 from keras_struct.triggers.base import Trigger
 
 _ROUNDING_SLACK = 1e-9
@@ -131,8 +131,8 @@ class WeightEffectiveDimension(Orthogonality):
 
     def measure(self, measured: Any) -> float:
         """Return the effective dimension φ of the incoming weights of the first layer that makes the units."""
-        weights = measured.fan_in[0].weights.reshape(-1, measured.units).astype("float64")
-        return rank_of_gram(weights.T @ weights / len(weights), self.epsilon) / measured.units
+        weights = measured.fan_in[0].weights.reshape(-1, measured.units)
+        return rank_of_weights(weights, self.epsilon) / measured.units
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from keras_struct.statistics.effective_dimension import rank_of_gram
 from keras_struct.triggers.base import Trigger
 
 
@@ -23,9 +24,10 @@ class AuxiliaryGradient(Trigger):
 
     Args:
         threshold_factor: The factor c: 1 in the paper.
+        samples: How many samples of the batch to look at, on both sides of the comparison; all by default, as in the paper.
 
     Raises:
-        ValueError: If the factor is not positive; in training, if there is no loss, or a layer around an axis is neither
+        ValueError: If a value is not positive; in training, if there is no loss, or a layer around an axis is neither
             dense nor a convolution.
 
     References:
@@ -35,12 +37,15 @@ class AuxiliaryGradient(Trigger):
     """
 
     threshold_factor: float = 1.0
+    samples: int | None = None
 
     needs_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.threshold_factor > 0:
             raise ValueError(f"`threshold_factor` must be positive. Received: threshold_factor={self.threshold_factor}")
+        if self.samples is not None and self.samples < 1:
+            raise ValueError(f"`samples` must be a positive integer or None. Received: samples={self.samples}")
 
     def init(self, measured: Any) -> None:
         """There is nothing to remember."""
@@ -48,10 +53,10 @@ class AuxiliaryGradient(Trigger):
 
     def __call__(self, measured: Any, state: None) -> tuple[int, None]:
         """Return T."""
-        incoming, outgoing = measured.gradients.norms()
+        incoming, outgoing = measured.gradients.norms(self.samples)
         threshold = self.threshold_factor * float(incoming.sum() + outgoing.sum())
-        if not np.isfinite(threshold) or measured.gradients.bound() <= threshold:
+        if not np.isfinite(threshold) or measured.gradients.bound(self.samples) <= threshold:
             return 0, None
-        matrix = measured.gradients.auxiliary()
+        matrix = measured.gradients.auxiliary(samples=self.samples)
         gram = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
-        return int((np.linalg.eigvalsh(gram) > threshold**2).sum()), None
+        return (rank_of_gram(gram, threshold) if threshold > 0 else 0), None
