@@ -173,7 +173,7 @@ def loss_function(model: Any) -> Any:
     config = getattr(getattr(model, "_compile_config", None), "config", None)
     if not config or config.get("loss") is None:
         return None
-    combined = CompileLoss(config["loss"], config.get("loss_weights"), output_names=model.output_names)
+    combined = CompileLoss(config["loss"], config.get("loss_weights"), output_names=functional_of(model).output_names)
     return lambda x, y, outputs, weights: combined(y, outputs, weights)
 
 

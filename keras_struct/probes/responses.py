@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_struct.backend import keras_internals as internals
 
@@ -35,16 +37,15 @@ def activated(layer: Any, outputs: Any) -> Any:
     return outputs if getattr(layer, "activation", None) is None else layer.activation(outputs)
 
 
-def patches(layer: Any, inputs: Any) -> Any:
-    """What enters one unit of a layer: `(samples, ..., fan_in)`, in the order of the flattened incoming weights."""
-    if not hasattr(layer, "convolution_op"):
-        return inputs
+def takes_patches(layer: Any) -> bool:
+    """Whether what enters a unit of a layer is a patch of its input."""
+    return hasattr(layer, "convolution_op")
+
+
+def patch_kernel(layer: Any) -> np.ndarray:
+    """Incoming weights with which the units of a convolution copy its patches, in the order of flattened weights."""
     shape = tuple(int(extent) for extent in layer.kernel.shape[:-1])
-    fan_in = 1
-    for extent in shape:
-        fan_in *= extent
-    identity = keras.ops.reshape(keras.ops.eye(fan_in, dtype=layer.kernel.dtype), (*shape, fan_in))
-    return linear_response(layer, inputs, identity)
+    return np.eye(prod(shape), dtype=np.float32).reshape(*shape, -1)
 
 
 def seen_before_activation(operation: Any, args: list[Any], kwargs: dict[str, Any], see: Callable) -> Any:

@@ -12,7 +12,7 @@ from keras_struct.backend import current
 from keras_struct.probes.buffer import Pieces
 from keras_struct.probes.interpreter import run
 from keras_struct.probes.paths import shortcuts
-from keras_struct.probes.responses import patches
+from keras_struct.probes.responses import linear_response, patch_kernel, takes_patches
 from keras_struct.statistics.orthogonality_gap import gap_of_gram
 from keras_struct.surgery.reading import channel_axis
 
@@ -167,14 +167,18 @@ class Sweep:
 
     def input_gram(self, axis: str) -> np.ndarray:
         """Second moments of what enters a unit."""
-        found = self._compute(("inputs", axis), lambda x: self._input_gram(axis, x), self.inputs)
+        layer = self.probe.network.layers[self.probe.first_call(axis).layer]
+        kernel = [keras.ops.convert_to_tensor(patch_kernel(layer))] if takes_patches(layer) else []
+        found = self._compute(("inputs", axis), lambda x, *k: self._input_gram(axis, x, *k), self.inputs, *kernel)
         found = keras.ops.convert_to_numpy(found).astype(np.float64)
         return found if current().DOUBLE else found.T @ found / len(found)
 
-    def _input_gram(self, axis: str, inputs: Any) -> Any:
+    def _input_gram(self, axis: str, inputs: Any, *kernel: Any) -> Any:
         first = self.probe.first_call(axis)
         entering = self._run(inputs, {first.inputs[0]})[first.inputs[0]]
-        rows = self._as_rows(axis, patches(self.probe.network.layers[first.layer], entering))
+        for patch in kernel:
+            entering = linear_response(self.probe.network.layers[first.layer], entering, patch)
+        rows = self._as_rows(axis, entering)
         if not current().DOUBLE:
             return rows
         rows = keras.ops.cast(rows, "float64")
