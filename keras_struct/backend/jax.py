@@ -131,3 +131,15 @@ def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
 def outside(function: Callable) -> Any:
     """Run a function; nothing is traced around it."""
     return function()
+
+
+def squared_gradient(model: Any, loss: Callable, x: Any, y: Any) -> float:
+    """Squared norm of the gradient of a loss by all trainable weights, in inference mode."""
+    fixed = [variable.value for variable in model.non_trainable_variables]
+
+    def value(weights: list[Any]) -> Any:
+        outputs, _ = model.stateless_call(weights, fixed, x, training=False)
+        return loss(x, y, outputs, None)
+
+    found = jax.grad(value)([variable.value for variable in model.trainable_variables])
+    return float(sum((part.astype("float32") ** 2).sum() for part in found))

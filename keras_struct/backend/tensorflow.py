@@ -55,13 +55,21 @@ def write(variable: Any, value: np.ndarray) -> bool:
         Whether a compiled step that uses the variable must be traced anew.
     """
     holder = variable._value
-    fits = holder.shape.is_compatible_with(value.shape)
+    fits = _fits(holder.shape, value.shape)
     if fits:
-        tf.raw_ops.AssignVariableOp(resource=holder.handle, value=tf.constant(value, dtype=holder.dtype))
+        array = np.ascontiguousarray(value, dtype=holder.dtype.as_numpy_dtype)
+        tf.raw_ops.AssignVariableOp(resource=holder.handle, value=array)
     else:
         variable._value = _holder(variable, tf.convert_to_tensor(value, dtype=holder.dtype), value.shape)
     internals.set_shape(variable, value.shape)
     return not fits
+
+
+def _fits(static: tf.TensorShape, shape: tuple[int, ...]) -> bool:
+    """Whether a static shape, unknown along unit axes, allows for a shape."""
+    return static.rank == len(shape) and all(
+        wanted is None or wanted == extent for wanted, extent in zip(static, shape, strict=True)
+    )
 
 
 def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
@@ -208,3 +216,12 @@ def outside(function: Callable) -> Any:
     """Run a function outside of the one that is being traced."""
     with tf.init_scope():
         return function()
+
+
+def squared_gradient(model: Any, loss: Callable, x: Any, y: Any) -> float:
+    """Squared norm of the gradient of a loss by all trainable weights, in inference mode."""
+    held = [variable.value for variable in model.trainable_variables]
+    with tf.GradientTape() as tape:
+        value = loss(x, y, model(x, training=False), None)
+    found = tape.gradient(value, held, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return float(sum(tf.reduce_sum(tf.square(tf.cast(part, tf.float64))) for part in found))

@@ -137,3 +137,12 @@ def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
 def outside(function: Callable) -> Any:
     """Run a function; nothing is traced around it."""
     return function()
+
+
+def squared_gradient(model: Any, loss: Callable, x: Any, y: Any) -> float:
+    """Squared norm of the gradient of a loss by all trainable weights, in inference mode."""
+    held = [variable.value for variable in model.trainable_variables]
+    with torch.enable_grad():
+        value = loss(x, keras.ops.convert_to_tensor(y), model(x, training=False), None)
+    found = torch.autograd.grad(value, held, allow_unused=True, materialize_grads=True)
+    return float(sum((part.double() ** 2).sum() for part in found))

@@ -74,18 +74,19 @@ def random_fan_in(weights: np.ndarray, count: int, rng: np.random.Generator) -> 
         rng: Source of randomness.
 
     Returns:
-        Shape `(..., count)`, float64.
+        Shape `(..., count)`, in the dtype of the weights, float32 at least.
     """
     shape = weights.shape[:-1]
     fan_in, fan_out = int(np.prod(shape)), weights.shape[-1] + count
     limit = np.sqrt(6.0 / (fan_in + fan_out))
-    return to_mean_norm(rng.uniform(-limit, limit, (*shape, count)), weights)
+    dtype = np.float32 if weights.dtype.itemsize <= 4 else np.float64
+    return to_mean_norm((2 * rng.random((*shape, count), dtype) - 1) * dtype(limit), weights)
 
 
 def to_mean_norm(new: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Scale each new unit's weights `(..., count)` to the mean Euclidean norm of the existing units' `(..., units)`."""
     mean = _norms(weights).mean()
-    return new * (mean / np.maximum(_norms(new), 1e-30)) if mean > 0 else new
+    return new * (mean / np.maximum(_norms(new), 1e-30)).astype(new.dtype) if mean > 0 else new
 
 
 def _norms(weights: np.ndarray) -> np.ndarray:

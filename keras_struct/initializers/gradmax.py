@@ -17,6 +17,7 @@ from keras_struct.initializers.base import (
     random_fan_in,
     to_mean_norm,
 )
+from keras_struct.statistics.threads import threads_for
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,27 @@ class LargestGradient(Initializer):
 
     def capacity(self, measured: Any) -> int | None:
         """Return the rank of the auxiliary gradient."""
-        values = _strongest(measured.gradients.auxiliary(linear=False))[0]
+        values = self._strongest(measured)[0]
         return int((values > values.max(initial=0.0) * 1e-12).sum()) if values.max(initial=0.0) > 0 else 0
 
     def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
         """Return the strongest directions as outgoing weights."""
-        _, directions = _strongest(measured.gradients.auxiliary(linear=False))
+        _, directions = self._strongest(measured)
         signs = rng.choice([-1.0, 1.0], size=(count, 1))  # either sign of a singular vector will do
         return outgoing(measured, directions[:count] * signs, self.scale)
+
+    def _strongest(self, measured: Any) -> tuple[np.ndarray, np.ndarray]:
+        return measured.once(self, lambda: _strongest(measured.gradients.auxiliary(linear=False)))
 
 
 def _strongest(auxiliary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Squared singular values, largest first, and the singular vectors over outgoing weights, one a row."""
     if auxiliary.shape[0] >= auxiliary.shape[1]:
-        values, vectors = np.linalg.eigh(auxiliary.T @ auxiliary)
+        with threads_for(auxiliary.shape[1]):
+            values, vectors = np.linalg.eigh(auxiliary.T @ auxiliary)
         return np.maximum(values[::-1], 0.0), vectors[:, ::-1].T
-    values, vectors = np.linalg.eigh(auxiliary @ auxiliary.T)
+    with threads_for(auxiliary.shape[0]):
+        values, vectors = np.linalg.eigh(auxiliary @ auxiliary.T)
     directions = vectors[:, ::-1].T @ auxiliary
     return np.maximum(values[::-1], 0.0), directions / np.maximum(np.linalg.norm(directions, axis=1)[:, None], 1e-30)
 

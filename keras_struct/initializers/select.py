@@ -12,6 +12,7 @@ import numpy as np
 from keras_struct.initializers.adam import ascend
 from keras_struct.initializers.base import Initializer, others_random, random_fan_in, to_mean_norm
 from keras_struct.statistics.candidates import CandidateScorer
+from keras_struct.statistics.threads import threads_for
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Select(Initializer):
         drawn = self._candidates(measured, self._number(measured.kind) + count, rng).astype(first.weights.dtype)
         cross, energy = measured.candidates(drawn)
         scorer = CandidateScorer(measured.gram(), self.epsilon)
-        best = scorer.rank(cross, energy, normalized=self.normalized)[:count]
+        with threads_for(measured.units):
+            best = scorer.rank(cross, energy, normalized=self.normalized)[:count]
         return {first.key: first.expand(drawn[..., best]), **others_random(measured, count, rng)}
 
     def _candidates(self, measured: Any, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -92,24 +94,32 @@ class PreActivation(Select):
         moments = measured.input_gram()
         if measured.samples() <= max(measured.units, len(moments)):
             return 0
-        return _complement(moments, measured.fan_in[0].weights)[1].shape[1]
+        _, span = self._whitened(measured)
+        return len(span) - span.shape[1]
+
+    def _whitened(self, measured: Any) -> tuple[np.ndarray, np.ndarray]:
+        return measured.once(self, lambda: _whitened(measured.input_gram(), measured.fan_in[0].weights))
 
     def _candidates(self, measured: Any, count: int, rng: np.random.Generator) -> np.ndarray:
         weights = measured.fan_in[0].weights
-        unwhiten, basis = _complement(measured.input_gram(), weights)
-        drawn = unwhiten @ (basis @ rng.standard_normal((basis.shape[1], count)))
+        unwhiten, span = self._whitened(measured)
+        drawn = rng.standard_normal((len(span), count))
+        for _ in range(2):  # once more, against rounding errors where little is left
+            drawn -= span @ (span.T @ drawn)
+            drawn /= np.linalg.norm(drawn, axis=0)
+        drawn = unwhiten @ drawn
         return to_mean_norm(drawn.reshape(*weights.shape[:-1], count), weights)
 
 
-def _complement(moments: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Map from whitened inputs to weights, and an orthonormal basis of the whitened directions that are free."""
-    values, vectors = np.linalg.eigh(moments)
-    kept = values > values.max(initial=0.0) * 1e-10
-    roots = np.sqrt(values[kept])
-    whitened = roots[:, None] * (vectors[:, kept].T @ weights.reshape(-1, weights.shape[-1]).astype(np.float64))
-    left, sigma, _ = np.linalg.svd(whitened, full_matrices=True)
-    rank = int((sigma > sigma.max(initial=0.0) * 1e-6).sum())
-    return vectors[:, kept] / roots, left[:, rank:]
+def _whitened(moments: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Map from whitened inputs to weights, and an orthonormal basis of the directions that existing units look along."""
+    with threads_for(len(moments)):
+        values, vectors = np.linalg.eigh(moments)
+        kept = values > values.max(initial=0.0) * 1e-10
+        roots = np.sqrt(values[kept])
+        whitened = roots[:, None] * (vectors[:, kept].T @ weights.reshape(-1, weights.shape[-1]).astype(np.float64))
+        left, sigma, _ = np.linalg.svd(whitened, full_matrices=False)
+    return vectors[:, kept] / roots, left[:, sigma > sigma.max(initial=0.0) * 1e-6]
 
 
 @dataclass(frozen=True)

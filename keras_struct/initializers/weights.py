@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keras_struct.initializers.base import Initializer, others_random, random_fan_in, to_mean_norm
+from keras_struct.statistics.threads import threads_for
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,23 @@ class OrthogonalWeights(Initializer):
 
     def capacity(self, measured: Any) -> int | None:
         """Return the dimension of the kernel of the existing incoming weights of the first layer."""
-        return _kernel(measured.fan_in[0].weights).shape[1]
+        span = _span(measured.fan_in[0].weights)
+        return len(span) - span.shape[1]
 
     def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
         """Project for the first layer that makes the units, and draw plain random weights for the others."""
         first = measured.fan_in[0]
-        basis = _kernel(first.weights)
+        span = _span(first.weights)
         drawn = random_fan_in(first.weights, count, rng).reshape(-1, count)
-        orthogonal, _ = np.linalg.qr(basis.T @ drawn)
-        new = to_mean_norm((basis @ orthogonal).reshape(*first.weights.shape[:-1], count), first.weights)
+        for _ in range(2):  # once more, against rounding errors where little is left
+            drawn, _ = np.linalg.qr(drawn - span @ (span.T @ drawn))
+        new = to_mean_norm(drawn.reshape(*first.weights.shape[:-1], count), first.weights)
         return {first.key: first.expand(new), **others_random(measured, count, rng)}
 
 
-def _kernel(weights: np.ndarray) -> np.ndarray:
-    """Orthonormal basis of what is orthogonal to the incoming weights `(..., units)` of every unit."""
+def _span(weights: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of the incoming weights `(..., units)` of all units."""
     columns = weights.reshape(-1, weights.shape[-1]).astype(np.float64)
-    left, sigma, _ = np.linalg.svd(columns, full_matrices=True)
-    rank = int((sigma > sigma.max(initial=0.0) * 1e-6).sum())
-    return left[:, rank:]
+    with threads_for(min(columns.shape)):
+        left, sigma, _ = np.linalg.svd(columns, full_matrices=False)
+    return left[:, sigma > sigma.max(initial=0.0) * 1e-6]

@@ -121,7 +121,7 @@ class Evolution:
             self.retraces += 1
         seconds = time.perf_counter() - start
         change = None if outputs is None else _relative_change(outputs, self._outputs(sample))
-        self.parameters = self.model.count_params()
+        self.parameters += planned.added_parameters
         self.log.append(
             StructureEvent(
                 self.step,

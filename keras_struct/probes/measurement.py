@@ -116,7 +116,14 @@ class AxisMeasurement:
     offset: Callable[[], float] = lambda: 0.0
     gradients: Any = field(default_factory=lambda: NoGradients())
     affordable: Callable[..., int] = lambda count, *limits: count
+    _memory: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     warn: Callable[[str, str], None] = field(default=lambda key, text: warnings.warn(text, stacklevel=3))
+
+    def once(self, key: Any, compute: Callable[[], Any]) -> Any:
+        """Compute something when it is first asked for under a key."""
+        if key not in self._memory:
+            self._memory[key] = compute()
+        return self._memory[key]
 
     @property
     def room(self) -> int:

@@ -84,7 +84,7 @@ class Sweep:
             return rows, None
         count = keras.ops.shape(rows)[0]
         if len(activations.shape) > 2:
-            return count, _product_by_blocks(rows, count)
+            return count, _product_by_blocks(rows, rows, count)
         rows = keras.ops.cast(rows, "float64")
         return count, keras.ops.transpose(rows) @ rows
 
@@ -118,9 +118,9 @@ class Sweep:
         fresh = self._as_rows(axis, self.probe.respond(axis, entering, kernels))
         if not current().DOUBLE:
             return units, fresh
-        units, fresh = keras.ops.cast(units, "float64"), keras.ops.cast(fresh, "float64")
-        count = keras.ops.cast(keras.ops.shape(units)[0], "float64")
-        return keras.ops.transpose(units) @ fresh / count, keras.ops.mean(fresh**2, axis=0)
+        count = keras.ops.shape(units)[0]
+        rows = keras.ops.cast(count, "float64")
+        return _product_by_blocks(units, fresh, count) / rows, _squares_by_blocks(fresh, count) / rows
 
     def candidate_gradients(self, axis: str, kernels: np.ndarray, existing: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Derivative, by candidates' incoming weights, of sums of their products with existing units and themselves.
@@ -215,14 +215,25 @@ def _summed(parts: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     return [(sum(counts[1:], counts[0]), sum(products[1:], products[0]))]
 
 
-def _product_by_blocks(rows: Any, count: Any) -> Any:
-    """HᵀH of many rows: sums of 512 in float32, those in float64.
+def _product_by_blocks(left: Any, right: Any, count: Any) -> Any:
+    """LᵀR of many rows: sums of 512 in float32, those in float64.
 
-    Its error is about 1e-8 of the largest eigenvalue; to convert the activations of a convolution would take longer than
+    Its error is about 1e-8 of the largest eigenvalue of such a product; to convert all activations would take longer than
     to compute them.
     """
+    (left, left_rest), (right, right_rest) = (_blocks(rows, count) for rows in (left, right))
+    products = keras.ops.matmul(keras.ops.transpose(left, (0, 2, 1)), right)
+    rest = keras.ops.transpose(keras.ops.cast(left_rest, "float64")) @ keras.ops.cast(right_rest, "float64")
+    return keras.ops.sum(keras.ops.cast(products, "float64"), axis=0) + rest
+
+
+def _squares_by_blocks(rows: Any, count: Any) -> Any:
+    """Sums of the squares of many rows, likewise."""
+    parts = [keras.ops.sum(keras.ops.square(part), axis=-2) for part in _blocks(rows, count)]
+    return keras.ops.sum(keras.ops.cast(parts[0], "float64"), axis=0) + keras.ops.cast(parts[1], "float64")
+
+
+def _blocks(rows: Any, count: Any) -> tuple[Any, Any]:
+    """Rows in blocks `(blocks, 512, columns)`, and what is left over."""
     whole = count // BLOCK
-    blocks = keras.ops.reshape(rows[: whole * BLOCK], (whole, BLOCK, keras.ops.shape(rows)[1]))
-    products = keras.ops.matmul(keras.ops.transpose(blocks, (0, 2, 1)), blocks)
-    rest = keras.ops.cast(rows[whole * BLOCK :], "float64")
-    return keras.ops.sum(keras.ops.cast(products, "float64"), axis=0) + keras.ops.transpose(rest) @ rest
+    return keras.ops.reshape(rows[: whole * BLOCK], (whole, BLOCK, keras.ops.shape(rows)[1])), rows[whole * BLOCK :]

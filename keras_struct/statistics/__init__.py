@@ -11,17 +11,28 @@ from keras_struct.statistics.effective_dimension import (
     rank_of_weights,
 )
 from keras_struct.statistics.flops import flops, flops_per_layer, parameters, parameters_per_layer, register_flops
+from keras_struct.statistics.gradients import (
+    auxiliary_gradient,
+    convolutional_auxiliary_gradient,
+    fisher_trace,
+    nuclear_norm,
+    unit_gradient_norms,
+)
 from keras_struct.statistics.orthogonality_gap import gap_of_gram, orthogonality_gap
 
 __all__ = [
     "Border",
     "CandidateScorer",
+    "auxiliary_gradient",
     "border",
+    "convolutional_auxiliary_gradient",
     "effective_dimension",
+    "fisher_trace",
     "flops",
     "flops_per_layer",
     "gap_of_gram",
     "gram",
+    "nuclear_norm",
     "numerical_rank",
     "orthogonality_gap",
     "parameters",
@@ -29,4 +40,5 @@ __all__ = [
     "rank_of_gram",
     "rank_of_weights",
     "register_flops",
+    "unit_gradient_norms",
 ]

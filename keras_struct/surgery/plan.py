@@ -32,6 +32,7 @@ class Plan:
         writes: Each variable with its value before and afterwards.
         sizes: Layers and their attribute that holds the number of units, with its new value.
         changes: What happens along each axis of a variable.
+        added_parameters: By how much the number of the model's parameters grows.
     """
 
     edit: Resize
@@ -39,6 +40,7 @@ class Plan:
     writes: list[tuple[Any, np.ndarray, np.ndarray]]
     sizes: list[tuple[Any, str, int]]
     changes: Mapping[Port, Rearrangement]
+    added_parameters: int
 
 
 def plan(
@@ -82,12 +84,14 @@ def plan(
     _check_keys(edit.values, by_variable)
     _check_keys(edit.shift, by_variable)
     writes: list[tuple[Any, np.ndarray, np.ndarray]] = []
+    added = 0
     fresh: list[tuple[Port, Rearrangement, np.ndarray]] = []
     for (layer, name), axes in by_variable.items():
         variable = internals.own_variables(network.layers[layer])[name]
         old = current().read(variable)
         value = _weight(old, layer, name, axes, edit)
         writes.append((variable, old, value))
+        added += value.size - old.size
         fresh += [
             (Port(layer, name, a), change, value)
             for a, change in axes.items()
@@ -97,7 +101,7 @@ def plan(
             held = current().read(slot.variable)
             writes.append((slot.variable, held, _slot(slot, held, axes, value, new_slots)))
     _check_not_dead(edit, graph, fresh)
-    return Plan(edit, graph, writes, _sizes(network, graph, changes), changes)
+    return Plan(edit, graph, writes, _sizes(network, graph, changes), changes, added)
 
 
 def check_axis(graph: StructureGraph, name: str) -> None:

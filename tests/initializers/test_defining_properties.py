@@ -184,8 +184,10 @@ def test_the_inverse_variant_raises_the_gradient_of_outgoing_weights(case):
         none = [np.zeros((weights.shape[-1], *fan.weights.shape[1:])) for fan in measured.fan_out()]
         return sum((part.astype(float) ** 2).sum() for part in measured.gradients.virtual(weights, none)[1])
 
-    ascended = gradient(propose(initializers.OptimizedGradient(ascends="fan_in", steps=40), measured, 1))
-    assert ascended > max(gradient(propose(initializers.RandomFanIn(), measured, 1, seed)) for seed in range(3))
+    start, end = (
+        gradient(propose(initializers.OptimizedGradient(ascends="fan_in", steps=steps), measured, 1)) for steps in (0, 40)
+    )
+    assert end > 1.05 * start
 
 
 def test_firefly_in_its_original_form_predicts_the_change_of_the_loss(case):

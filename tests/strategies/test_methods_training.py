@@ -237,7 +237,7 @@ def test_a_unit_axis_that_nothing_reads_is_explained():
     assert "h" in model.structure.locked or "h" in model.structure.axes
     if "h" in model.structure.axes:
         model.compile("sgd", "mse", strategy=strategies.GradMax(axes="h"))
-        with pytest.raises(ValueError, match="neither a Dense nor a Conv|Cannot follow"):
+        with pytest.raises(ValueError, match=r"neither a Dense nor a Conv|Cannot follow"):
             model.fit(np.zeros((4, 5)), np.zeros((4, 1)), verbose=0)
 
 
