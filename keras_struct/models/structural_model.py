@@ -15,6 +15,7 @@ from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
 from keras_struct.models.evolution import Evolution
 from keras_struct.models.stepping import StructuralStepping
 from keras_struct.models.weights_file import state_array, state_from_array, structure_in
+from keras_struct.probes import AxisMeasurement
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
@@ -84,6 +85,18 @@ class StructuralModel(keras.Model):
     def structure_log(self) -> StructureLog:
         """Every edit so far, oldest first."""
         return self._structural.log
+
+    def measure(self, axis: str) -> AxisMeasurement:
+        """Return what a trigger, an initializer or a selector gets to see of an axis.
+
+        Args:
+            axis: A key of `model.structure.axes`.
+
+        Raises:
+            ValueError: If the axis is unknown or fixed; when a part is asked for, if there are no inputs or targets for it.
+        """
+        check_axis(self.structure, axis)
+        return self._structural.measured(axis)
 
     def grow(
         self, axis: str, count: int = 1, initializer: Any = None, seed: int | None = None

@@ -4,13 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import StructuralModel, StructuralTraining
+from keras_struct import StructuralModel, StructuralTraining, initializers
+from keras_struct.activations import relu1
 from keras_struct.layers import GrowableConv2D, GrowableDense
 from keras_struct.schedules import EveryNSteps
-from keras_struct.strategies import NorthRandom, NorthSelect
+from keras_struct.statistics import fisher_trace
+from keras_struct.strategies import GradMax, Grow, NorthRandom, NorthSelect
 from keras_struct.testing import check_edit
 from keras_struct.testing.preservation import outputs, relative_change
-from keras_struct.triggers import EffectiveDimension
+from keras_struct.triggers import AuxiliaryGradient, EffectiveDimension
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((64, 6)).astype("float32")
@@ -168,3 +170,61 @@ def test_a_converted_model_does_not_share_anything_with_its_source():
     model.prune("stem", [0])
     model.train_on_batch(IMAGES, Y[:8])
     assert source.get_layer("stem").kernel.shape == (3, 3, 2, 4)
+
+
+LOOKS = Grow(AuxiliaryGradient(threshold_factor=1e9))
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        initializers.RandomFanOut(),
+        initializers.PreActivation(candidates=5),
+        initializers.OptimizedActivation(candidates=3, steps=2),
+        initializers.OrthogonalWeights(),
+        initializers.LargestGradient(),
+        initializers.OptimizedGradient(ascends="fan_in", steps=2),
+        initializers.Bridge(candidates=3),
+        initializers.DivideOrAdd(keeps="loss_decrease", epsilon=1e-2, candidates=20),
+        initializers.CopyAndPerturb(0.0),
+    ],
+    ids=lambda initializer: type(initializer).__name__,
+)
+@pytest.mark.parametrize("build", [mlp, residual])
+def test_every_initializer_works_on_every_backend(build, initializer):
+    model = StructuralModel.from_model(build())
+    x, y = (X, Y) if build is mlp else (IMAGES, Y[:8])
+    narrow = isinstance(initializer, initializers.PreActivation | initializers.OrthogonalWeights)  # need free directions
+    axis = ("h1" if narrow else "h2") if build is mlp else "stem"
+    if build is residual and isinstance(initializer, initializers.RandomFanOut | initializers.LargestGradient):
+        pytest.skip("behind this network's plain ReLU new units without incoming weights would never learn")
+    model.compile("sgd", "mse", strategy=LOOKS, probe=x, targets=y)
+    before, start = outputs(model, x), model.evaluate(x, y, verbose=0)
+    event = model.grow(axis, 1, initializer)
+    assert event.after == event.before + 1
+    if isinstance(initializer, initializers.DivideOrAdd):
+        assert model.evaluate(x, y, verbose=0) < start
+    elif not isinstance(initializer, initializers.Bridge):
+        assert relative_change(before, outputs(model, x)) < 1e-5
+    model.fit(x, y, verbose=0)
+
+
+def test_gradients_are_finite_differences_on_every_backend():
+    model = mlp()
+    model.compile("sgd", "mse", strategy=LOOKS, probe=X, targets=Y)
+    gradients = model.measure("h1").gradients
+    incoming, outgoing = RNG.standard_normal((6, 1)), [RNG.standard_normal((1, 1, 4))]
+    _, (found,) = gradients.virtual(incoming, [0 * outgoing[0]])
+    step = 1e-2
+    ends = [gradients.losses(incoming, [sign * step * outgoing[0]])[0] for sign in (1, -1)]
+    assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(float((found * outgoing[0]).sum()), rel=1e-2)
+    assert np.linalg.svd(gradients.auxiliary(), compute_uv=False)[0] <= gradients.bound()
+    assert fisher_trace(model, X[:3], Y[:3]) > 0
+
+
+def test_a_gradient_strategy_grows_on_every_backend():
+    model = StructuralModel([keras.Input((6,)), GrowableDense(4, activation=relu1, name="h1"), keras.layers.Dense(1)])
+    strategy = GradMax(AuxiliaryGradient(threshold_factor=0.05), schedule=EveryNSteps(2), max_units=7)
+    model.compile("adam", "mse", strategy=strategy)
+    model.fit(X, Y, batch_size=16, epochs=3, verbose=0)
+    assert 4 < model.structure.axes["h1"] <= 7

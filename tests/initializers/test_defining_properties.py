@@ -185,7 +185,8 @@ def test_the_inverse_variant_raises_the_gradient_of_outgoing_weights(case):
         return sum((part.astype(float) ** 2).sum() for part in measured.gradients.virtual(weights, none)[1])
 
     start, end = (
-        gradient(propose(initializers.OptimizedGradient(ascends="fan_in", steps=steps), measured, 1)) for steps in (0, 40)
+        gradient(propose(initializers.OptimizedGradient(ascends="fan_in", steps=steps), measured, 1))
+        for steps in (0, 40)
     )
     assert end > 1.05 * start
 
