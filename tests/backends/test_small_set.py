@@ -194,7 +194,9 @@ LOOKS = Grow(AuxiliaryGradient(threshold_factor=1e9))
 def test_every_initializer_works_on_every_backend(build, initializer):
     model = StructuralModel.from_model(build())
     x, y = (X, Y) if build is mlp else (IMAGES, Y[:8])
-    narrow = isinstance(initializer, initializers.PreActivation | initializers.OrthogonalWeights)  # need free directions
+    narrow = isinstance(
+        initializer, initializers.PreActivation | initializers.OrthogonalWeights
+    )  # need free directions
     axis = ("h1" if narrow else "h2") if build is mlp else "stem"
     if build is residual and isinstance(initializer, initializers.RandomFanOut | initializers.LargestGradient):
         pytest.skip("behind this network's plain ReLU new units without incoming weights would never learn")
