@@ -57,33 +57,31 @@ class Sweep:
         """Gram matrix and number of rows of every axis, from one forward pass."""
         if self._grams is None:
             found = self._compute(("grams", self.axes), self._grams_of, tuple(self.pieces))
-            self._grams = {axis: self._mean(axis, parts) for axis, parts in found.items()}
+            self._grams = {axis: self._mean(axis, *parts) for axis, parts in found.items()}
         return self._grams
 
-    def _mean(self, axis: str, parts: list[tuple[Any, Any]]) -> tuple[np.ndarray, int]:
-        """Gram matrix and number of rows, from those of each piece."""
-        total, rows = 0.0, 0
-        for count, product in parts:
-            if product is None:
-                matrix = keras.ops.convert_to_numpy(count).astype(np.float64)
-                count, product = len(matrix), matrix.T @ matrix
-            total, rows = total + keras.ops.convert_to_numpy(product), rows + int(count)
-        columns, gram = self.probe.columns(axis), np.asarray(total) / rows
+    def _mean(self, axis: str, count: Any, product: Any) -> tuple[np.ndarray, int]:
+        """Gram matrix and number of rows."""
+        if product is None:
+            matrix = keras.ops.convert_to_numpy(count).astype(np.float64)
+            count, product = len(matrix), matrix.T @ matrix
+        columns, rows = self.probe.columns(axis), int(count)
+        gram = keras.ops.convert_to_numpy(product) / rows
         return (gram if columns is None else gram[np.ix_(columns, columns)]), rows
 
-    def _grams_of(self, pieces: tuple[Any, ...]) -> dict[str, list[tuple[Any, Any]]]:
+    def _grams_of(self, pieces: tuple[Any, ...]) -> dict[str, tuple[Any, Any]]:
         numbers = {axis: self.probe.post_activation(axis) for axis in self.axes}
         tensors = [self._run(inputs, set(numbers.values())) for inputs in pieces]
-        found = {axis: [self._product(axis, part[number]) for part in tensors] for axis, number in numbers.items()}
-        return {axis: _summed(parts) for axis, parts in found.items()}
+        found = {axis: [self._as_rows(axis, part[number]) for part in tensors] for axis, number in numbers.items()}
+        spatial = {axis: len(tensors[0][number].shape) > 2 for axis, number in numbers.items()}
+        return {axis: self._product(keras.ops.concatenate(parts), spatial[axis]) for axis, parts in found.items()}
 
-    def _product(self, axis: str, activations: Any) -> tuple[Any, Any]:
+    def _product(self, rows: Any, spatial: bool) -> tuple[Any, Any]:
         """Number of rows and HᵀH, or the rows themselves where the backend has no float64."""
-        rows = self._as_rows(axis, activations)
         if not current().DOUBLE:
             return rows, None
         count = keras.ops.shape(rows)[0]
-        if len(activations.shape) > 2:
+        if spatial:
             return count, _product_by_blocks(rows, rows, count)
         rows = keras.ops.cast(rows, "float64")
         return count, keras.ops.transpose(rows) @ rows
@@ -205,14 +203,6 @@ class Sweep:
 
     def _compute(self, key: tuple[Any, ...], function: Any, *args: Any) -> Any:
         return self.probe.compute((*key, bool(self._without)), function, *args)
-
-
-def _summed(parts: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Counts and products of several pieces as one, where there are products."""
-    if parts[0][1] is None:
-        return parts
-    counts, products = zip(*parts, strict=True)
-    return [(sum(counts[1:], counts[0]), sum(products[1:], products[0]))]
 
 
 def _product_by_blocks(left: Any, right: Any, count: Any) -> Any:
