@@ -1,5 +1,6 @@
 """What defines each way of making new units, on dense, convolutional, pooled and residual networks."""
 
+import dataclasses
 import warnings
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 from keras_struct import StructuralModel, grow, initializers, strategies
 from keras_struct.initializers.base import outgoing
 from keras_struct.probes import AxisMeasurement
+from keras_struct.probes.interpreter import run
 from keras_struct.structure.remap import NEW
 from keras_struct.testing import check_edit, check_initializer
 from keras_struct.testing.preservation import outputs, relative_change
@@ -244,6 +246,29 @@ def test_copies_share_outgoing_weights_and_differ_by_the_noise(case):
     original, copy = kernel[..., edit.source[measured.units]], kernel[..., measured.units]
     spread = (copy - original).std() / measured.fan_in[0].weights.std()
     assert 0.02 < spread < 0.12
+
+
+def test_select_takes_the_highest_count_and_among_ties_the_nuclear_norm_by_brute_force(case):
+    model, x, y, axis, measured = case
+    drawn = []
+
+    def recorded(kernels):
+        drawn.append(kernels)
+        return measured.candidates(kernels)
+
+    edit = propose(initializers.Select(candidates=8), dataclasses.replace(measured, candidates=recorded), 2)
+    chosen = np.asarray(edit.values[measured.fan_in[0].key])
+    scores = []
+    for k in range(drawn[0].shape[-1]):
+        values = {measured.fan_in[0].key: measured.fan_in[0].expand(drawn[0][..., [k]])}
+        bigger = grown(model, grow(axis, measured.units, 1, values))
+        probe = bigger._structural.observation.probe
+        number = probe.post_activation(axis)
+        hidden = np.asarray(run(probe.network, x, [number])[number]).reshape(-1, measured.units + 1)
+        sigma = np.linalg.svd(hidden.astype(float) / np.sqrt(len(hidden)), compute_uv=False)
+        scores.append(((sigma > 0.01).sum(), sigma.sum()))
+    best = sorted(range(len(scores)), key=lambda k: scores[k], reverse=True)[:2]
+    np.testing.assert_array_equal(chosen, drawn[0][..., best])
 
 
 def test_projected_ascent_raises_the_nuclear_norm(case):
