@@ -55,10 +55,11 @@ def main():
         runner.step()
     seen = model._structural.observation
     seen.keeps_targets = True
-    batch_to_look_at = (x[:batch], y[:batch], None)
+    inputs = keras.ops.convert_to_tensor(x[:buffer])
+    batch_to_look_at = (keras.ops.convert_to_tensor(x[:batch]), keras.ops.convert_to_tensor(y[:batch]), None)
     for name, initializer in KINDS.items():
         looks = name != "RandomFanIn"
-        seen.fixed_inputs, seen.batch = (x[:buffer], batch_to_look_at) if looks else (None, None)
+        seen.fixed_inputs, seen.batch = (inputs, batch_to_look_at) if looks else (None, None)
         seconds, steps = {axis: [] for axis in axes}, []
         for i in range(options.repeats + 3):
             for axis in axes:

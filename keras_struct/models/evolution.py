@@ -180,7 +180,7 @@ class Evolution:
         if isinstance(probe, int):
             seen.buffer = InputBuffer(probe)
         elif probe is not None:
-            seen.fixed_inputs, seen.fixed_targets = probe, targets
+            seen.fixed_inputs, seen.fixed_targets = _as_tensors(probe), _as_tensors(targets)
             self._check_probe()
         elif strategy is not None and strategy.needs_inputs:
             seen.buffer = InputBuffer(seen.probe.samples_needed(self.acting_axes(), self.strategy_limits()))
@@ -319,6 +319,11 @@ class Evolution:
         """Fill an empty buffer with the first samples of array data before the first step."""
         if not self.step:
             self.observation.prime(x)
+
+
+def _as_tensors(arrays: Any) -> Any:
+    """Arrays where they are computed on, converted once; `None` stays."""
+    return None if arrays is None else keras.tree.map_structure(keras.ops.convert_to_tensor, arrays)
 
 
 def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:

@@ -41,6 +41,7 @@ class StructureProbe:
         self._compiled: dict[Any, Any] = {}
         self._singles: dict[Any, Any] = {}
         self._at_zero: dict[str, tuple[float, float]] = {}
+        self._columns: tuple[Any, dict[str, np.ndarray | None]] = (None, {})
 
     def outputs(self, inputs: Any) -> list[Any]:
         """Return the outputs of the network."""
@@ -117,6 +118,14 @@ class StructureProbe:
 
     def columns(self, axis: str) -> np.ndarray | None:
         """Places of an axis's units among the channels of its post-activation; `None` when they are all of them."""
+        if self._columns[0] is not self.network.graph:
+            self._columns = (self.network.graph, {})
+        found = self._columns[1]
+        if axis not in found:
+            found[axis] = self._find_columns(axis)
+        return found[axis]
+
+    def _find_columns(self, axis: str) -> np.ndarray | None:
         number, graph = self.post_activation(axis), self.network.graph
         labels = graph.tensors[number]
         place = next((i for i, varies in enumerate(labels.varies) if varies), len(labels.shape) - 1)
