@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from math import prod, sqrt
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -58,14 +58,34 @@ class GradientSweep:
         return self._pass(tensors=True)
 
     def _pass(self, tensors: bool) -> dict[str, Any]:
-        sketches = [sketch for axis in self.axes for sketch in self._sketches(axis)]
-        key = ("gradients", self.axes, len(self.wanted), tensors)
+        sketches = [] if tensors else [sketch for axis in self.axes for sketch in self._sketches(axis)]
+        key = ("gradients", self.axes, len(self.wanted), tensors, tuple(self.narrow.values()))
         look = self._around if tensors else self._summary
         return self.probe.compute(key, look, self.inputs, *keras.tree.flatten(self.wanted), *sketches)
 
+    @cached_property
+    def narrow(self) -> dict[str, Literal["rows", "columns"] | None]:
+        """Which side of the auxiliary gradient of each axis is so short that a sketch would be no smaller."""
+        return {axis: self._narrow(axis) for axis in self.axes}
+
+    def _narrow(self, axis: str) -> Literal["rows", "columns"] | None:
+        if sum(prod(reader.shape) for reader in self.readers[axis]) <= SKETCHES:
+            return "columns"
+        return "rows" if prod(self._fan_in(axis)) <= SKETCHES else None
+
+    def _fan_in(self, axis: str) -> tuple[int, ...]:
+        """Shape of the incoming weights of a unit in the first layer that makes it."""
+        return tuple(self.probe.network.layers[self.probe.first_call(axis).layer].kernel.shape[:-1])
+
     def _sketches(self, axis: str) -> list[Any]:
-        """Random outgoing weights (normal), one array for each reader."""
-        return [_sketch(i, reader.shape) for i, reader in enumerate(self.readers[axis])]
+        """Outgoing weights, one array for each reader, random ones (normal) if need be; or incoming ones."""
+        readers, narrow, fan_in = self.readers[axis], self.narrow[axis], self._fan_in(axis)
+        if narrow == "rows":
+            return [np.eye(prod(fan_in), dtype="float32").reshape(*fan_in, -1)]
+        if narrow == "columns":
+            shapes = [reader.shape for reader in readers]
+            return unflattened(np.eye(sum(map(prod, shapes)), dtype="float32"), shapes)
+        return [_sketch(i, reader.shape) for i, reader in enumerate(readers)]
 
     def _differentiated(self, inputs: Any, *flat: Any) -> tuple[dict[Any, Any], dict[int, Any]]:
         """Gradients of the loss before the activation of each call around an axis, and the tensors that enter it."""
@@ -99,7 +119,7 @@ class GradientSweep:
 
     def _summary(self, inputs: Any, *flat: Any) -> dict[str, Any]:
         gradients, tensors = self._differentiated(inputs, *flat)
-        sketches = iter(flat[len(flat) - sum(map(len, self.readers.values())) :])
+        sketches = iter(flat[len(keras.tree.flatten(self.wanted)) :])
         result: dict[str, Any] = {}
         for axis in self.axes:
             first, readers = self.probe.first_call(axis), self.readers[axis]
@@ -111,8 +131,15 @@ class GradientSweep:
                 result[f"{axis}/out/{i}"] = squares
             units = VirtualUnits(self.probe, axis, readers, linear=True)
             arriving = [gradients[reader.call] for reader in readers]
-            found = units.fan_in_gradients(entering, arriving, [next(sketches) for _ in readers])
-            sketch = keras.ops.reshape(found, (-1, SKETCHES))
+            if self.narrow[axis] == "rows":
+                directions = next(sketches)
+                count = keras.ops.shape(directions)[-1]
+                found = units.transposed(entering, arriving, directions)
+                found = keras.ops.concatenate([keras.ops.reshape(part, (count, -1)) for part in found], axis=1)
+                sketch = keras.ops.transpose(found)
+            else:
+                found = units.fan_in_gradients(entering, arriving, [next(sketches) for _ in readers])
+                sketch = keras.ops.reshape(found, (-1, keras.ops.shape(found)[-1]))
             result[f"{axis}/sketch"] = keras.ops.transpose(sketch) @ sketch
         return result
 
@@ -145,17 +172,18 @@ class GradientSweep:
     def bound(self, axis: str) -> float:
         """Upper bound of the largest singular value of the auxiliary gradient, wrong once in 65536 times at most.
 
-        For normal Ω, the product of the first left singular vector with BΩ has the norm σ₁‖ω‖, so `σ₁ ≤ ‖BΩ‖ / ‖ω‖`.
+        For normal Ω, the product of the first left singular vector with BΩ has the norm σ₁‖ω‖, so `σ₁ ≤ ‖BΩ‖ / ‖ω‖`. With
+        no more rows or columns than Ω would have, it is the value itself.
         """
         with threads_for(SKETCHES):
             largest = float(np.linalg.eigvalsh(self._number(f"{axis}/sketch"))[-1])
-        return sqrt(max(largest, 0.0)) / LEAST_NORM
+        return sqrt(max(largest, 0.0)) / (LEAST_NORM if self.narrow[axis] is None else 1.0)
 
     def auxiliary(self, axis: str, linear: bool = True) -> np.ndarray:
         """The auxiliary gradient, `(fan_in, fan_out)` float64; see `AxisGradients.auxiliary`."""
         if (axis, linear) not in self._auxiliary:
             shapes = [reader.shape for reader in self.readers[axis]]
-            fan_in = self.probe.network.layers[self.probe.first_call(axis).layer].kernel.shape[:-1]
+            fan_in = self._fan_in(axis)
             total, rows = sum(prod(shape) for shape in shapes), prod(fan_in)
             if rows < total:
                 blocks = [self._rows(axis, b.T.reshape(*fan_in, -1), linear) for b in _basis(rows)]
@@ -192,8 +220,7 @@ class GradientSweep:
         """Gradients of the loss by the incoming and outgoing weights of units that do not exist."""
         units = VirtualUnits(self.probe, axis, self.readers[axis], linear)
         count = len(fan_out[0])
-        kernel = self.probe.network.layers[self.probe.first_call(axis).layer].kernel
-        fan_in = np.zeros((*kernel.shape[:-1], count), "float32") if fan_in is None else fan_in
+        fan_in = np.zeros((*self._fan_in(axis), count), "float32") if fan_in is None else fan_in
         bias = np.zeros(count, "float32") if bias is None else bias
         arrays = [keras.ops.convert_to_tensor(np.asarray(a, "float32")) for a in (fan_in, bias, *fan_out)]
         arriving = [self.around[f"{axis}/arriving/{i}"] for i in range(len(fan_out))]

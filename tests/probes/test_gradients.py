@@ -123,7 +123,7 @@ def test_gradient_norms_are_those_of_each_units_weights(case):
 def test_the_bound_holds_and_is_not_far_off(case):
     measured = case[-1]
     sigma = np.linalg.svd(measured.gradients.auxiliary(), compute_uv=False)
-    assert sigma[0] <= measured.gradients.bound() <= 4 * np.sqrt((sigma**2).sum())
+    assert sigma[0] * (1 - 1e-5) <= measured.gradients.bound() <= 4 * np.sqrt((sigma**2).sum())
     assert chi2(SKETCHES).cdf(LEAST_NORM**2) < 1 / 65536
 
 
