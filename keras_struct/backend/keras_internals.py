@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras.src.trainers.compile_utils import CompileLoss
+
+SCALED_SUM, LAYER_SCALE, STOCHASTIC_DEPTH = CustomScaleLayer, LayerScale, StochasticDepth
+"""Layers that only `keras.applications` has."""
 
 
 def functional_of(model: Any) -> Any:
@@ -64,19 +70,58 @@ def build_shapes(layer: Any) -> dict[str, Any] | None:
     return getattr(layer, "_build_shapes_dict", None)
 
 
-def set_build_shape(layer: Any, shape: Any) -> None:
-    """Replace the recorded build shape of a layer with a single build argument."""
-    shapes = build_shapes(layer)
-    if shapes and len(shapes) == 1:
-        layer._build_shapes_dict = {next(iter(shapes)): shape}
+def set_build_shapes(layer: Any, shapes: dict[str, Any]) -> None:
+    """Replace recorded build shapes of a layer, by the name of the argument of `build`."""
+    layer._build_shapes_dict = shapes
 
 
 def own_variables(layer: Any) -> dict[str, Any]:
-    """Variables that a layer holds itself, not those of layers inside it, by name; none for a bare operation."""
+    """Variables of a layer by name; those of layers inside it behind their names. None for a bare operation."""
     if not isinstance(layer, keras.layers.Layer):
         return {}
-    held = [*layer._trainable_variables, *layer._non_trainable_variables]
-    return {variable.name: variable for variable in held}
+    found = {variable.name: variable for variable in (*layer._trainable_variables, *layer._non_trainable_variables)}
+    for inner in layer._layers:
+        found.update({f"{inner.name}/{name}": variable for name, variable in own_variables(inner).items()})
+    return found
+
+
+def inner_layers(layer: Any) -> list[Any]:
+    """Layers inside a layer, at any depth."""
+    if not isinstance(layer, keras.layers.Layer):
+        return []
+    return [found for inner in layer._layers for found in (inner, *inner_layers(inner))]
+
+
+def inner_layer(layer: Any, names: Sequence[str]) -> Any:
+    """A layer inside a layer, by the names on the way to it."""
+    for name in names:
+        layer = next(inner for inner in layer._layers if inner.name == name)
+    return layer
+
+
+def loosen_spec(layer: Any) -> None:
+    """Let a layer accept inputs of any extents."""
+    spec = getattr(layer, "input_spec", None)
+    if isinstance(spec, keras.layers.InputSpec) and spec.axes:
+        layer.input_spec = keras.layers.InputSpec(ndim=spec.ndim, min_ndim=spec.min_ndim, dtype=spec.dtype)
+
+
+def argument_names(node: Any) -> list[str]:
+    """For each symbolic tensor that enters a call, the parameter that it is passed for."""
+    parameters = list(inspect.signature(node.operation.call).parameters)
+    args, kwargs = node.arguments.args, dict(node.arguments.kwargs)
+    names = [keras.tree.map_structure(lambda _, n=n: n, part) for n, part in zip(parameters, args, strict=False)]
+    named = {key: keras.tree.map_structure(lambda _, key=key: key, part) for key, part in kwargs.items()}
+    pairs = zip(keras.tree.flatten((names, named)), keras.tree.flatten((list(args), kwargs)), strict=True)
+    return [name for name, value in pairs if isinstance(value, keras.KerasTensor)]
+
+
+def set_operation_argument(operation: Any, name: str, value: Any) -> None:
+    """Give an operation of `keras.ops` another argument, also in what it will save."""
+    object.__setattr__(operation, name, value)
+    config = getattr(getattr(operation, "_auto_config", None), "config", None)
+    if config is not None and name in config:
+        config[name] = keras.saving.serialize_keras_object(value)
 
 
 def set_shape(variable: Any, shape: tuple[int, ...]) -> None:

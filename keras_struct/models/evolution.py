@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -17,12 +16,11 @@ from keras_struct.backend.optimizer_slots import Slot, needs_static_shapes, rebu
 from keras_struct.models.elasticity import make_elastic
 from keras_struct.models.observation import Observation
 from keras_struct.probes import InputBuffer
-from keras_struct.structure.edits import Resize, Values
+from keras_struct.structure.edits import Resize
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
-from keras_struct.structure.remap import remap
 from keras_struct.surgery.commit import commit
-from keras_struct.surgery.plan import NewSlots, Plan, plan
+from keras_struct.surgery.plan import NewSlots, plan
 from keras_struct.surgery.trace import Network, trace
 
 CHANGE_SAMPLES = 32
@@ -96,20 +94,19 @@ class Evolution:
                     found[name] = min(limit, found.get(name, limit))
         return found
 
-    def apply(self, edit: Resize, preserve: bool = True, reason: str = "asked for") -> StructureEvent:
-        """Plan and carry out one edit, all or nothing, and log it."""
-        return self._apply(edit, preserve, reason)[0]
-
-    def _apply(self, edit: Resize, preserve: bool, reason: str) -> tuple[StructureEvent, Plan]:
-        if not isinstance(edit, Resize):
-            raise TypeError(f"Expected an edit such as keras_struct.grow(axis, width, count). Received: {edit!r}")
+    def apply(self, edits: Sequence[Resize], preserve: bool = True, reason: str = "asked for") -> list[StructureEvent]:
+        """Plan and carry out edits of different axes at once, all or nothing, and log them."""
+        if wrong := [edit for edit in edits if not isinstance(edit, Resize)]:
+            raise TypeError(f"Expected an edit such as keras_struct.grow(axis, width, count). Received: {wrong[0]!r}")
+        if not edits:
+            return []
         backend = current()
         backend.before_edit(self.model)
         sample = self.observation.sample(CHANGE_SAMPLES)
         outputs = None if sample is None else self._outputs(sample)
         start = time.perf_counter()
-        before = self.graph.axes.get(edit.axis, 0)
-        planned = plan(self.network, edit, self._live_slots(), preserve, self.new_slots, self.limits())
+        before = dict(self.graph.axes)
+        planned = plan(self.network, edits, self._live_slots(), preserve, self.new_slots, self.limits())
         try:
             stale = commit(self.network, planned)
         except BaseException:
@@ -122,21 +119,10 @@ class Evolution:
         seconds = time.perf_counter() - start
         change = None if outputs is None else _relative_change(outputs, self._outputs(sample))
         self.parameters += planned.added_parameters
-        self.log.append(
-            StructureEvent(
-                self.step,
-                edit.axis,
-                before,
-                len(edit.source),
-                reason,
-                self.parameters,
-                seconds,
-                change,
-                stale,
-                edit.source,
-            )
-        )
-        return self.log[-1], planned
+        facts = (reason, self.parameters, seconds / max(1, len(edits)), change, stale)
+        events = [StructureEvent(self.step, e.axis, before[e.axis], len(e.source), *facts, e.source) for e in edits]
+        self.log.extend(events)
+        return events
 
     def _live_slots(self) -> Sequence[Slot]:
         """Slots of the optimizer as it is now: it may have been built or replaced since `compile`."""
@@ -215,7 +201,7 @@ class Evolution:
         if self.policy_state is None:
             self.policy_state = self.strategy.init(measurements)
         edits, self.policy_state = self.strategy.propose(self.step, measurements, self.policy_state, since)
-        return self._apply_all(list(edits))
+        return self.apply(edits, reason=type(self.strategy).__name__) if edits else []
 
     def begin(self) -> None:
         """Measure the baseline, if inputs are there, before the first gradient step."""
@@ -242,15 +228,6 @@ class Evolution:
         """Axes that the strategy works on."""
         wanted = self.strategy.axes
         return [name for name in self.graph.axes if wanted is None or name in wanted]
-
-    def _apply_all(self, edits: list[Resize]) -> list[StructureEvent]:
-        events = []
-        while edits:
-            edit = edits.pop(0)
-            event, planned = self._apply(edit, True, type(self.strategy).__name__)
-            events.append(event)
-            edits = [_follow(pending, planned) for pending in edits]
-        return events
 
     def _loss_is_broken(self, logs: Mapping[str, Any] | None) -> bool:
         loss = (logs or {}).get("loss")
@@ -294,10 +271,11 @@ class Evolution:
         log, self.log = self.log, StructureLog()
         observation, self.observation = self.observation, Observation(self.model, self.network)
         try:
-            for axis, width in widths.items():
-                now = self.graph.axes.get(axis)
-                if now is not None and now != width:
-                    self.apply(Resize(axis, tuple(i % now for i in range(width))), preserve=False)
+            now = self.graph.axes
+            wanted = {axis: width for axis, width in widths.items() if axis in now and now[axis] != width}
+            edits = [Resize(axis, tuple(i % now[axis] for i in range(width))) for axis, width in wanted.items()]
+            if edits:
+                self.apply(edits, preserve=False)
         finally:
             self.log = log
             self.observation = observation
@@ -330,16 +308,3 @@ def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) 
     pairs = list(zip(before, after, strict=True))
     largest = max(float(np.abs(b).max(initial=0.0)) for b, _ in pairs)
     return max(float(np.abs(a - b).max(initial=0.0)) for b, a in pairs) / max(largest, 1e-30)
-
-
-def _follow(pending: Resize, done: Plan) -> Resize:
-    """Fit the new weights of a pending edit to an edit of another axis that came in between."""
-    return replace(pending, values=_followed(pending.values, done), shift=_followed(pending.shift, done))
-
-
-def _followed(values: Values, done: Plan) -> Values:
-    arrays = dict(values)
-    for port, change in done.changes.items():
-        for key in [key for key in arrays if key == port.key or key.startswith(f"{port.key}/")]:
-            arrays[key] = remap(arrays[key], port.axis, change.source)
-    return Values(arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import keras
 import numpy as np
@@ -156,26 +156,39 @@ class StructuralModel(keras.Model):
         check_axis(self.structure, axis)
         return self.apply(edits.split(axis, self.structure.axes[axis], units))
 
+    @overload
     def apply(
         self, edit: edits.Resize, values: Mapping[str, Any] | None = None, preserve: bool = True
-    ) -> StructureEvent:
-        """Carry out one edit on weights, optimizer slots and everything Keras recorded: all of it, or nothing.
+    ) -> StructureEvent: ...
+
+    @overload
+    def apply(
+        self, edit: Sequence[edits.Resize], values: None = None, preserve: bool = True
+    ) -> list[StructureEvent]: ...
+
+    def apply(self, edit, values=None, preserve=True):
+        """Carry out an edit on weights, optimizer slots and everything Keras recorded: all of it, or nothing.
 
         Args:
-            edit: The edit.
-            values: New weights, in place of those that the edit brings; see `keras_struct.structure.Values`.
+            edit: The edit, or a list of edits of different axes, which are carried out at once: that is faster than one
+                after the other.
+            values: New weights, in place of those that a single edit brings; see `keras_struct.structure.Values`.
             preserve: Refuse an edit of units that a normalisation or an activation mixes, which cannot keep the
                 function.
 
         Returns:
-            What was logged.
+            What was logged, an event for each edit.
 
         Raises:
             ValueError: If the edit does not fit; model and optimizer are as they were.
         """
+        if isinstance(edit, list | tuple):
+            if values is not None:
+                raise ValueError("`values` belong to a single edit; several edits bring their own.")
+            return self._structural.apply(edit, preserve)
         if values is not None:
             edit = edits.Resize(edit.axis, edit.source, edits.Values(values))
-        return self._structural.apply(edit, preserve)
+        return self._structural.apply([edit], preserve)[0]
 
     def structural_step(
         self,

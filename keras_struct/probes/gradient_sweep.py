@@ -20,6 +20,8 @@ SKETCHES = 32
 """Random combinations of columns that bound a matrix's largest singular value."""
 LEAST_NORM = 2.96
 """Norm below which a vector of 32 normal numbers is once in 65536 times."""
+ROUNDING = 1e-5
+"""Relative error of a sum of many products in float32."""
 COLUMNS = 256
 """How many virtual units are differentiated at a time."""
 
@@ -81,10 +83,11 @@ class GradientSweep:
         """Outgoing weights, one array for each reader, random ones (normal) if need be; or incoming ones."""
         readers, narrow, fan_in = self.readers[axis], self.narrow[axis], self._fan_in(axis)
         if narrow == "rows":
-            return [np.eye(prod(fan_in), dtype="float32").reshape(*fan_in, -1)]
+            return [keras.ops.convert_to_tensor(np.eye(prod(fan_in), dtype="float32").reshape(*fan_in, -1))]
         if narrow == "columns":
             shapes = [reader.shape for reader in readers]
-            return unflattened(np.eye(sum(map(prod, shapes)), dtype="float32"), shapes)
+            parts = unflattened(np.eye(sum(map(prod, shapes)), dtype="float32"), shapes)
+            return [keras.ops.convert_to_tensor(part) for part in parts]
         return [_sketch(i, reader.shape) for i, reader in enumerate(readers)]
 
     def _differentiated(self, inputs: Any, *flat: Any) -> tuple[dict[Any, Any], dict[int, Any]]:
@@ -173,11 +176,11 @@ class GradientSweep:
         """Upper bound of the largest singular value of the auxiliary gradient, wrong once in 65536 times at most.
 
         For normal Ω, the product of the first left singular vector with BΩ has the norm σ₁‖ω‖, so `σ₁ ≤ ‖BΩ‖ / ‖ω‖`. With
-        no more rows or columns than Ω would have, it is the value itself.
+        no more rows or columns than Ω would have, it is the value itself but for rounding.
         """
         with threads_for(SKETCHES):
             largest = float(np.linalg.eigvalsh(self._number(f"{axis}/sketch"))[-1])
-        return sqrt(max(largest, 0.0)) / (LEAST_NORM if self.narrow[axis] is None else 1.0)
+        return sqrt(max(largest, 0.0)) * (1 + ROUNDING) / (LEAST_NORM if self.narrow[axis] is None else 1.0)
 
     def auxiliary(self, axis: str, linear: bool = True) -> np.ndarray:
         """The auxiliary gradient, `(fan_in, fan_out)` float64; see `AxisGradients.auxiliary`."""

@@ -99,7 +99,13 @@ class StructureProbe:
     def first_call(self, axis: str) -> Any:
         """The first call of the first layer that makes the units of an axis."""
         layer, _ = self.network.graph.units[axis].producers[0]
-        return next(call for call in self.network.graph.calls if call.layer == layer)
+        found = next((call for call in self.network.graph.calls if call.layer == layer), None)
+        if found is None:
+            raise ValueError(
+                f"Cannot measure activations of axis '{axis}': its units stay inside their layer. Name the axes to work on "
+                "with `axes`, or use a strategy that looks at weights."
+            )
+        return found
 
     def chain(self, axis: str) -> list[Any]:
         """Calls that follow one by one, treating each unit by itself: normalisation, activation, dropout."""

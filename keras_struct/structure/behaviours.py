@@ -165,35 +165,6 @@ class Permute(Behaviour):
 
 
 @dataclass(frozen=True)
-class Reshape(Behaviour):
-    """Entries keep their order and get another shape, `output_shape` (without batch) when the network was traced."""
-
-    output_shape: Shape
-
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
-        """Follow units that come to lie along a single axis, whose extent then follows theirs; lock any others."""
-        x = inputs[0]
-        if not x.labelled:
-            return [UnitLabels.fixed(self.output_shape)]
-        known = all(extent is not None for extent in (*x.shape, *self.output_shape))
-        for axis in reversed(range(len(self.output_shape))) if known else ():
-            if (ids := self._along(x, axis)) is not None:
-                return [UnitLabels.along(self.output_shape, axis, ids)]
-        walk.lock(x.ids, f"layer '{layer}' reshapes its units from {x.shape} to {self.output_shape}")
-        return [UnitLabels.fixed(self.output_shape)]
-
-    def _along(self, x: UnitLabels, axis: int) -> np.ndarray | None:
-        """Labels along `axis` of the output if they lie along it and nowhere else."""
-        ids = x.full()
-        beside = prod(int(e or 0) for i, e in enumerate(self.output_shape) if i != axis)
-        if beside == 0 or ids.size % beside:
-            return None
-        rows = ids.reshape([-1 if i == axis else int(e or 0) for i, e in enumerate(self.output_shape)])
-        rows = np.moveaxis(rows, axis, 0).reshape(rows.shape[axis], -1)
-        return rows[:, 0] if (rows == rows[:, :1]).all() else None
-
-
-@dataclass(frozen=True)
 class Concatenate(Behaviour):
     """Tensors side by side along one axis."""
 

@@ -212,11 +212,11 @@ class StructureGraph:
         """Every axis of a variable that lies along units, editable or not."""
         return MappingProxyType(self._walk.rules)
 
-    def edited(self, edit: Resize) -> tuple[StructureGraph, dict[Port, Rearrangement]]:
-        """Carry out `edit` on labels only.
+    def edited(self, *edits: Resize) -> tuple[StructureGraph, dict[Port, Rearrangement]]:
+        """Carry out edits of different axes at once, on labels only.
 
         Args:
-            edit: An edit of an axis of this graph; its indices are checked by the caller.
+            *edits: Edits of axes of this graph; their indices are checked by the caller.
 
         Returns:
             The graph after the edit, and for each axis of a variable that changes what happens to it.
@@ -224,23 +224,25 @@ class StructureGraph:
         Raises:
             ValueError: If the operations of the network do not fit together afterwards.
         """
-        gathers = {layer: self._gather(layer, edit) for layer in dict(self.units[edit.axis].producers)}
+        sources = {edit.axis: np.asarray(edit.source) for edit in edits}
+        producers = dict.fromkeys(layer for axis in sources for layer, _ in self.units[axis].producers)
+        gathers = {layer: self._gather(layer, sources) for layer in producers}
         widths = {**self._walk.widths, **{layer: len(source) for layer, source in gathers.items()}}
         after = StructureGraph(self._inputs, self._calls, self._outputs, self._input_names, widths)
-        after._inherit(self, edit)
+        after._inherit(self, {axis: len(source) for axis, source in sources.items()})
         ancestors = self._ancestors(after, gathers)
-        copies = self._copies(after, edit, gathers)
+        copies = self._copies(after, edits)
         changes: dict[Port, Rearrangement] = {}
-        for port in self._ports_by_axis[edit.axis]:
+        for port in dict.fromkeys(port for axis in sources for port in self._ports_by_axis[axis]):
             old, new = self._sequences[port], after._sequences[port]
             if (source := follow(old, new, ancestors, port)) is not None:
                 changes[port] = Rearrangement(self._walk.rules[port], source, np.where(new == FIXED, 1, copies[new]))
         return after, changes
 
-    def _inherit(self, before: StructureGraph, edit: Resize) -> None:
+    def _inherit(self, before: StructureGraph, changed: Mapping[str, int]) -> None:
         """Take over which units form an axis: a width edit changes how many they are, and nothing else."""
         axes, blocks = before._partition
-        widths = {axis.name: len(edit.source) if axis.name == edit.axis else axis.width for axis in axes}
+        widths = {axis.name: changed.get(axis.name, axis.width) for axis in axes}
         moved: dict[str, list[tuple[str, int]]] = {}
         starts: dict[tuple[str, str], list[int]] = defaultdict(list)
         for layer, found in blocks.items():
@@ -257,12 +259,11 @@ class StructureGraph:
         self.__dict__["_partition"] = (placed, moved)
         self.__dict__["_ports_by_axis"] = before._ports_by_axis
 
-    def _gather(self, layer: str, edit: Resize) -> np.ndarray:
+    def _gather(self, layer: str, sources: Mapping[str, np.ndarray]) -> np.ndarray:
         """Where each unit of a producer comes from."""
-        source, parts = np.asarray(edit.source), []
+        parts = []
         for name, start in self._partition[1][layer]:
-            width = self.units[name].width
-            inside = source if name == edit.axis else np.arange(width)
+            inside = sources[name] if name in sources else np.arange(self.units[name].width)
             parts.append(np.where(inside == NEW, NEW, inside + start))
         return np.concatenate(parts)
 
@@ -274,13 +275,8 @@ class StructureGraph:
             ancestors[new] = old if source is None else np.where(source == NEW, NEW, old[source])
         return ancestors
 
-    def _copies(self, after: StructureGraph, edit: Resize, gathers: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _copies(self, after: StructureGraph, edits: Sequence[Resize]) -> np.ndarray:
         copies = np.ones(len(after._walk.units.parent) + 1, np.int64)
-        layer, _ = self.units[edit.axis].producers[0]
-        place = 0
-        for name, _ in self._partition[1][layer]:
-            width = len(edit.source) if name == edit.axis else self.units[name].width
-            if name == edit.axis:
-                copies[after._roots[layer][place : place + width]] = edit.copies()
-            place += width
+        for edit in edits:
+            copies[after._members(after.units[edit.axis])] = edit.copies()
         return copies

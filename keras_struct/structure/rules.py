@@ -53,7 +53,10 @@ class AxisRule:
         new: Value of an entry without ancestor, unless the edit brings values; `"existing"` copies the entries of
             existing units, one after the other, for a kernel that each unit passes through (a depthwise filter): zeros
             would cut new units off, and their gradient would be zero for ever.
-        size: Attribute of the layer that holds the number of units produced, for example `"units"`.
+        size: Attribute of the layer that holds the extent of this axis, for example `"units"`; one of a layer inside it
+            behind its name (`"lstm_cell/units"`), several of them separated by commas.
+        power: By which power of the ratio of extents, new over old, the variable is multiplied (an attention's queries,
+            whose products are divided by the square root of their number).
     """
 
     variable: str
@@ -62,3 +65,4 @@ class AxisRule:
     layout: Layout = Layout()
     new: float | Literal["existing"] = 0.0
     size: str | None = None
+    power: float = 0.0

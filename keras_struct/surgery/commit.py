@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import keras
 
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
+from keras_struct.backend.layer_facts import refresh_facts
 from keras_struct.structure.labels import UnitLabels
 from keras_struct.surgery.plan import Plan
 from keras_struct.surgery.trace import Network
@@ -26,7 +28,7 @@ def commit(network: Network, plan: Plan) -> bool:
     backend = current()
     written: list[tuple[Any, Any]] = []
     sizes = [(layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in plan.sizes]
-    graph, stale = network.graph, False
+    graph, stale, touched = network.graph, False, {port.layer for port in plan.changes}
     try:
         for variable, old, value in plan.writes:
             written.append((variable, old))
@@ -34,30 +36,39 @@ def commit(network: Network, plan: Plan) -> bool:
         for layer, attribute, size in plan.sizes:
             setattr(layer, attribute, size)
         network.graph = plan.graph
-        refresh(network)
+        refresh(network, touched)
     except BaseException:
         for variable, value in reversed(written):
             backend.write(variable, value)
         for layer, attribute, size in sizes:
             setattr(layer, attribute, size)
         network.graph = graph
-        refresh(network)
+        refresh(network, touched)
         raise
     return stale
 
 
-def refresh(network: Network) -> None:
-    """Bring everything that Keras recorded about shapes in line with the graph."""
+def refresh(network: Network, inside: Collection[str] = ()) -> None:
+    """Bring everything that Keras recorded about shapes in line with the graph.
+
+    Args:
+        network: The network.
+        inside: Layers of which something changed that can be seen neither in what enters nor in what leaves.
+    """
     changed = {number for number, labels in network.graph.tensors.items() if _set_shapes(network, number, labels)}
     for path, numbers in network.first_inputs.items():
-        if not changed.isdisjoint(numbers):
+        if not changed.isdisjoint(numbers) or not changed.isdisjoint(network.first_outputs[path]):
             _refresh_layer(network, path, numbers)
+        elif path in inside:
+            _refresh_facts(network, path)
 
 
 def loosen(network: Network) -> None:
     """Let every layer accept any width along editable axes."""
     for path, numbers in network.first_inputs.items():
         _refresh_layer(network, path, numbers)
+        for inner in internals.inner_layers(network.layers[path]):
+            internals.loosen_spec(inner)
 
 
 def _set_shapes(network: Network, number: int, labels: UnitLabels) -> bool:
@@ -72,12 +83,8 @@ def _set_shapes(network: Network, number: int, labels: UnitLabels) -> bool:
 def _refresh_layer(network: Network, path: str, numbers: tuple[int, ...]) -> None:
     layer = network.layers[path]
     shapes = [tuple(network.symbols[number][0].shape) for number in numbers]
-    recorded = internals.build_shapes(layer)
-    if recorded and len(recorded) == 1 and shapes:
-        single = not isinstance(next(iter(recorded.values())), list)
-        internals.set_build_shape(layer, shapes[0] if single and len(shapes) == 1 else shapes)
-    if isinstance(layer, keras.layers.Reshape):
-        _refresh_reshape(network.graph.tensors[network.first_outputs[path][0]], layer)
+    _refresh_build_shapes(layer, network.first_names.get(path, ()), shapes)
+    _refresh_facts(network, path)
     spec = getattr(layer, "input_spec", None)
     if isinstance(spec, keras.layers.InputSpec) and spec.axes and len(shapes) == 1:
         rank = len(shapes[0])
@@ -93,8 +100,28 @@ def _labelled(network: Network, number: int, axis: int, rank: int) -> bool:
     return place >= 0 and labels.labelled and labels.varies[place]
 
 
-def _refresh_reshape(labels: UnitLabels, layer: Any) -> None:
-    """Let the axis along which units lie take its extent from the input."""
-    if labels.labelled:
-        place = labels.varies.index(True)
-        layer.target_shape = tuple(-1 if i == place else extent for i, extent in enumerate(labels.shape))
+def _refresh_facts(network: Network, path: str) -> None:
+    labels = network.graph.tensors[network.first_outputs[path][0]]
+    refresh_facts(network.layers[path], labels.shape, labels.varies.index(True) if labels.labelled else None)
+
+
+def _refresh_build_shapes(layer: Any, names: Sequence[str], shapes: list[tuple[Any, ...]]) -> None:
+    """Correct the shapes that a layer, and those that it wraps, will be built with when they are loaded."""
+    if recorded := internals.build_shapes(layer):
+        internals.set_build_shapes(layer, _build_shapes(recorded, names, shapes))
+    if isinstance(layer, keras.layers.TimeDistributed):
+        _refresh_build_shapes(layer.layer, (), [(shape[0], *shape[2:]) for shape in shapes])
+    elif isinstance(layer, keras.layers.SpectralNormalization):
+        _refresh_build_shapes(layer.layer, (), shapes)
+    elif isinstance(layer, keras.layers.Bidirectional):
+        for inner in (layer.forward_layer, layer.backward_layer):
+            _refresh_build_shapes(inner, names[:1], shapes[:1])
+
+
+def _build_shapes(recorded: dict[str, Any], names: Sequence[str], shapes: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """What a layer will be built with when it is loaded: a shape for each argument, or all of them for a single one."""
+    if len(recorded) == 1 and shapes:
+        key, old = next(iter(recorded.items()))
+        return {key: shapes[0] if not isinstance(old, list) or len(shapes) == 1 else shapes}
+    found = {f"{name}_shape": shape for name, shape in zip(names, shapes, strict=False) if names.count(name) == 1}
+    return {key: found.get(key, old) for key, old in recorded.items()}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_struct.structure.behaviours import Behaviour, Elementwise, Merge, Opaque
+from keras_struct.structure.behaviours import Behaviour, Concatenate, Elementwise, Merge, Opaque, Permute
 from keras_struct.structure.labels import Shape
+from keras_struct.structure.reshaping import NewAxes, Reduce, Reshape, Slice, Split, Stack
 
 _MERGING = {"Add", "Subtract", "Multiply", "Maximum", "Minimum"}
 _WITH_NUMBER = {*_MERGING, "TrueDivide", "Divide", "Power"}
@@ -32,6 +33,9 @@ def operation_behaviour(
         arguments: Everything that is passed, symbolic tensors and others.
     """
     name = type(operation).__name__
+    if (shaped := _SHAPED.get(name)) is not None and len(inputs[0]) + 1 == len(arguments[0].shape):
+        found = shaped(operation, inputs, outputs, arguments)
+        return _opaque(operation, outputs) if found is None else found
     others = [value for value in arguments if not isinstance(value, keras.KerasTensor)]
     settings = [value for key, value in vars(operation).items() if not key.startswith("_")]
     if all(_is_single(value) for value in (*others, *settings)):
@@ -43,11 +47,130 @@ def operation_behaviour(
             return Elementwise()
         if name in _MERGING and len(inputs) == 1:
             return Elementwise()
+    return _opaque(operation, outputs)
+
+
+def _opaque(operation: Any, outputs: list[Shape]) -> Behaviour:
     return Opaque(
-        f"nobody taught how the operation '{operation.name}' ({name}) uses units; use a layer of keras.layers in its "
-        "place if there is one, or put it into a layer of your own and teach that with keras_struct.register_unit_rules",
+        f"nobody taught how the operation '{operation.name}' ({type(operation).__name__}) uses units; use a layer of "
+        "keras.layers in its place if there is one, or put it into a layer of your own and teach that with "
+        "keras_struct.register_unit_rules",
         tuple(outputs),
     )
+
+
+def _axis(axis: int, shape: Shape) -> int:
+    """An axis without batch; -1 for that of the batch itself."""
+    return axis % (len(shape) + 1) - 1
+
+
+def _reshape(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    given = tuple(operation.newshape)
+    if len(given) != len(outputs[0]) + 1 or given[0] not in (-1, None):
+        return None
+    open_axes = [axis - 1 for axis, extent in enumerate(given) if axis and extent == -1]
+    return Reshape(inputs[0], outputs[0], open_axes[0] if open_axes else None, rigid=True)
+
+
+def _split(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    axis = _axis(operation.axis, inputs[0])
+    return Split(axis, operation.indices_or_sections) if _is_number(operation.indices_or_sections, axis) else None
+
+
+def _is_number(sections: Any, axis: int) -> bool:
+    return isinstance(sections, int) and axis >= 0
+
+
+def _transpose(order: Sequence[int], shape: Shape) -> Behaviour | None:
+    rank = len(shape) + 1
+    places = [axis % rank for axis in order]
+    return Permute(tuple(axis - 1 for axis in places[1:])) if places[0] == 0 else None
+
+
+def _moved(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    numbered = np.empty(tuple(range(len(inputs[0]) + 1)))  # an axis of extent i is axis i
+    return _transpose(np.moveaxis(numbered, operation.source, operation.destination).shape, inputs[0])
+
+
+def _swapped(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    order = list(range(len(inputs[0]) + 1))
+    first, second = operation.axis1, operation.axis2
+    order[first], order[second] = order[second], order[first]
+    return _transpose(order, inputs[0])
+
+
+def _reduce(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    axes = range(len(inputs[0]) + 1) if operation.axis is None else operation.axis
+    places = [_axis(axis, inputs[0]) for axis in ([axes] if isinstance(axes, int) else axes)]
+    return None if -1 in places else Reduce(tuple(places), bool(operation.keepdims))
+
+
+def _stack(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    axis = _axis(operation.axis, outputs[0])
+    return Stack(axis) if axis >= 0 else None
+
+
+def _concatenate(
+    operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]
+) -> Behaviour | None:
+    axis = _axis(operation.axis, outputs[0])
+    return Concatenate(axis) if axis >= 0 else None
+
+
+def _new_axes(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    axes = operation.axis
+    if axes is None:
+        return None
+    places = [_axis(axis, outputs[0]) for axis in ([axes] if isinstance(axes, int) else axes)]
+    if -1 in places:
+        return None
+    rest = iter(range(len(inputs[0])))
+    return NewAxes(tuple(None if i in places else next(rest) for i in range(len(outputs[0]))))
+
+
+def _squeezed(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    axes = operation.axis
+    if axes is None:
+        return None
+    places = [_axis(axis, inputs[0]) for axis in ([axes] if isinstance(axes, int) else axes)]
+    return None if -1 in places else NewAxes(tuple(i for i in range(len(inputs[0])) if i not in places))
+
+
+def _item(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    keys = list(arguments[1:])
+    if Ellipsis in keys:
+        place = keys.index(Ellipsis)
+        keys[place : place + 1] = [slice(None)] * (len(inputs[0]) + 2 - len(keys))
+    keys += [slice(None)] * (len(inputs[0]) + 1 - len(keys))
+    if keys[0] != slice(None) or not all(isinstance(key, int | slice) for key in keys):
+        return None
+    taken = ["one" if isinstance(key, int) else "all" if key == slice(None) else "some" for key in keys[1:]]
+    return Slice(tuple(taken), outputs[0])
+
+
+def _softmax(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
+    axes = operation.axis if isinstance(operation.axis, list | tuple) else [operation.axis]
+    reason = f"the operation '{operation.name}' ({type(operation).__name__}) mixes its units"
+    return Elementwise((reason, tuple(_axis(axis, inputs[0]) for axis in axes)))
+
+
+_SHAPED: dict[str, Callable[[Any, list[Shape], list[Shape], Sequence[Any]], Behaviour | None]] = {
+    "Reshape": _reshape,
+    "Split": _split,
+    "Transpose": lambda operation, i, o, a: _transpose(
+        range(len(i[0]), -1, -1) if operation.axes is None else operation.axes, i[0]
+    ),
+    "Moveaxis": _moved,
+    "Swapaxes": _swapped,
+    **dict.fromkeys(("Mean", "Sum", "Max", "Min", "Amax", "Amin"), _reduce),
+    "Stack": _stack,
+    "Concatenate": _concatenate,
+    "ExpandDims": _new_axes,
+    "Squeeze": _squeezed,
+    "GetItem": _item,
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
+}
+"""What an operation on shapes does to units; `None` when it touches the axis of the batch, or is not understood."""
 
 
 def _is_single(value: Any) -> bool:

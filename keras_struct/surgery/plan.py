@@ -27,7 +27,7 @@ class Plan:
     """What an edit will write.
 
     Attributes:
-        edit: The edit.
+        edits: The edits, of different axes.
         graph: The structure afterwards.
         writes: Each variable with its value before and afterwards.
         sizes: Layers and their attribute that holds the number of units, with its new value.
@@ -35,7 +35,7 @@ class Plan:
         added_parameters: By how much the number of the model's parameters grows.
     """
 
-    edit: Resize
+    edits: tuple[Resize, ...]
     graph: StructureGraph
     writes: list[tuple[Any, np.ndarray, np.ndarray]]
     sizes: list[tuple[Any, str, int]]
@@ -45,17 +45,17 @@ class Plan:
 
 def plan(
     network: Network,
-    edit: Resize,
+    edits: Sequence[Resize],
     slots: Sequence[Slot] = (),
     preserve: bool = True,
     new_slots: NewSlots = "initial",
     limits: Mapping[str, int] | None = None,
 ) -> Plan:
-    """Work out an edit.
+    """Work out edits of different axes, which are carried out at once.
 
     Args:
         network: The model as a graph of units.
-        edit: The edit.
+        edits: The edits.
         slots: Optimizer variables that follow the weights.
         preserve: Refuse edits that no choice of weights can make function-preserving.
         new_slots: What optimizer slots hold for units without ancestor: `"initial"`, as freshly built, or `"mean"`, the
@@ -66,30 +66,29 @@ def plan(
         The plan; nothing has been changed.
 
     Raises:
-        ValueError: If the axis is unknown or fixed, an index is out of range, no unit would be left, a limit would be
-            passed, or values have the wrong shape or dtype or are not finite.
+        ValueError: If an axis is unknown, fixed or edited twice, an index is out of range, no unit would be left, a limit
+            would be passed, or values have the wrong shape or dtype or are not finite.
     """
-    check_axis(network.graph, edit.axis)
-    _check_source(network.graph, edit, limits or {})
-    axis = network.graph.units[edit.axis]
-    if preserve and axis.mixes is not None:
-        raise ValueError(
-            f"Cannot edit axis '{edit.axis}' and keep the function: {axis.mixes}. Pass preserve=False to edit it all the "
-            "same and accept another output."
-        )
-    graph, changes = network.graph.edited(edit)
+    for edit in edits:
+        _check_edit(network.graph, edit, preserve, limits or {})
+    if len({edit.axis for edit in edits}) < len(edits):
+        raise ValueError(f"Cannot edit an axis twice at once. Received edits of {[edit.axis for edit in edits]}.")
+    graph, changes = network.graph.edited(*edits)
+    shares = _shares(network.graph, graph, edits, changes)
     by_variable: dict[tuple[str, str], dict[int, Rearrangement]] = defaultdict(dict)
     for port, change in changes.items():
         by_variable[port.layer, port.variable][port.axis] = change
-    _check_keys(edit.values, by_variable)
-    _check_keys(edit.shift, by_variable)
+    for edit in edits:
+        known = {port: changes[port] for port in network.graph.ports(edit.axis) if port in changes}
+        _check_keys(edit.values, known)
+        _check_keys(edit.shift, known)
     writes: list[tuple[Any, np.ndarray, np.ndarray]] = []
     added = 0
     fresh: list[tuple[Port, Rearrangement, np.ndarray]] = []
     for (layer, name), axes in by_variable.items():
         variable = internals.own_variables(network.layers[layer])[name]
         old = current().read(variable)
-        value = _weight(old, layer, name, axes, edit)
+        value = _weight(old, f"{layer}/{name}", axes, {a: shares[Port(layer, name, a)] for a in axes})
         writes.append((variable, old, value))
         added += value.size - old.size
         fresh += [
@@ -100,8 +99,49 @@ def plan(
         for slot in (slot for slot in slots if slot.reference is variable):
             held = current().read(slot.variable)
             writes.append((slot.variable, held, _slot(slot, held, axes, value, new_slots)))
-    _check_not_dead(edit, graph, fresh)
-    return Plan(edit, graph, writes, _sizes(network, graph, changes), changes, added)
+    for edit in edits:
+        _check_not_dead(edit, graph, fresh)
+    return Plan(tuple(edits), graph, writes, _sizes(network, graph, changes), changes, added)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What one edit does along one axis of one variable.
+
+    Attributes:
+        edit: The edit.
+        axes: Axes of the variable that the edit changes.
+        new: Which positions of the axis belong to its new units.
+    """
+
+    edit: Resize
+    axes: tuple[int, ...]
+    new: np.ndarray
+
+
+def _shares(
+    before: StructureGraph, after: StructureGraph, edits: Sequence[Resize], changes: Mapping[Port, Rearrangement]
+) -> dict[Port, list[_Share]]:
+    found: dict[Port, list[_Share]] = {port: [] for port in changes}
+    for edit in edits:
+        ports = [port for port in before.ports(edit.axis) if port in changes]
+        for port in ports:
+            axes = tuple(other.axis for other in ports if other[:2] == port[:2])
+            new = changes[port].new
+            if len(edits) > 1 and new.any():
+                new = new & (after.unit_along(port, edit.axis) >= 0)
+            found[port].append(_Share(edit, axes, new))
+    return found
+
+
+def _check_edit(graph: StructureGraph, edit: Resize, preserve: bool, limits: Mapping[str, int]) -> None:
+    check_axis(graph, edit.axis)
+    _check_source(graph, edit, limits)
+    if preserve and (reason := graph.units[edit.axis].mixes) is not None:
+        raise ValueError(
+            f"Cannot edit axis '{edit.axis}' and keep the function: {reason}. Pass preserve=False to edit it all the same "
+            "and accept another output."
+        )
 
 
 def check_axis(graph: StructureGraph, name: str) -> None:
@@ -139,39 +179,45 @@ def _check_source(graph: StructureGraph, edit: Resize, limits: Mapping[str, int]
         )
 
 
-def _check_keys(values: Values, by_variable: Mapping[tuple[str, str], Mapping[int, Rearrangement]]) -> None:
-    known = {f"{layer}/{name}" for layer, name in by_variable}
-    known |= {f"{layer}/{name}/{axis}" for (layer, name), axes in by_variable.items() for axis in axes}
+def _check_keys(values: Values, ports: Mapping[Port, Rearrangement]) -> None:
+    known = {key for port in ports for key in (port.key, f"{port.key}/{port.axis}")}
     if unknown := sorted(set(values) - known):
         raise ValueError(
             f"Values for {unknown} belong to no variable of the edited axis. Expected keys among {sorted(known)}."
         )
 
 
-def _weight(old: np.ndarray, layer: str, name: str, axes: Mapping[int, Rearrangement], edit: Resize) -> np.ndarray:
+def _weight(
+    old: np.ndarray, key: str, axes: Mapping[int, Rearrangement], shares: Mapping[int, Sequence[_Share]]
+) -> np.ndarray:
     """New value of a weight: gather, divide outgoing weights among copies, then fill in what is new."""
     value = old
     for axis, change in axes.items():
         value = change.carry_out(value, axis, _new_entries(value, axis, change))
         if change.rule.role == "consume" and change.divides:
             value = value / _along(change.copies, axis, value.ndim).astype(value.dtype)
+        value = _rescaled(value, change, old.shape[axis])
     for axis, change in sorted(axes.items(), key=lambda item: item[1].rule.role == "consume"):
-        given = _given(edit.values, f"{layer}/{name}", axis, change, axes)
-        if given is not None:
-            place = (slice(None),) * axis + (change.new,)
-            given = _fitted(given, old.shape, axis, axes)
-            value[place] = _checked(given, value[place], f"{layer}/{name}")
-        elif change.rule.role == "consume" and change.new.any():
-            value[(slice(None),) * axis + (change.new,)] = 0
-        shift = _given(edit.shift, f"{layer}/{name}", axis, change, axes)
-        if shift is not None:
-            value = value + _checked(_fitted(shift, old.shape, axis, axes), value, f"{layer}/{name}")
+        for share in shares[axis]:
+            given = _given(share.edit.values, key, axis, change, share.axes)
+            place = (slice(None),) * axis + (share.new,)
+            if given is not None:
+                value[place] = _checked(_fitted(given, old.shape, axis, axes), value[place], key)
+            elif change.rule.role == "consume" and share.new.any():
+                value[place] = 0
+            shift = _given(share.edit.shift, key, axis, change, share.axes)
+            if shift is not None:
+                value = value + _checked(_fitted(shift, old.shape, axis, axes), value, key)
     return value
 
 
-def _given(
-    values: Values, key: str, axis: int, change: Rearrangement, axes: Mapping[int, Rearrangement]
-) -> np.ndarray | None:
+def _rescaled(value: np.ndarray, change: Rearrangement, before: int) -> np.ndarray:
+    """Multiply by the power of the ratio of extents that the rule of an axis asks for."""
+    factor = (len(change.source) / before) ** change.rule.power
+    return value if factor == 1.0 else value * np.asarray(factor, value.dtype)
+
+
+def _given(values: Values, key: str, axis: int, change: Rearrangement, axes: Sequence[int]) -> np.ndarray | None:
     """What an edit brings for one axis of a variable; a key without axis means the axis that makes the units."""
     given = values.get(f"{key}/{axis}")
     return values.get(key) if given is None and (len(axes) == 1 or change.rule.role == "produce") else given
@@ -220,10 +266,12 @@ def _slot(
 ) -> np.ndarray:
     """New value of an optimizer slot: the weight's gathers; a copy of the weight also takes its new entries."""
     for axis, change in axes.items():
-        new = value.mean(axis=axis, keepdims=True) if new_slots == "mean" else slot.initial
+        new, before = value.mean(axis=axis, keepdims=True) if new_slots == "mean" else slot.initial, value.shape[axis]
         value = change.carry_out(value, axis, new)
         if slot.copies and change.rule.role == "consume" and change.divides:
             value = value / _along(change.copies, axis, value.ndim).astype(value.dtype)
+        if slot.copies:
+            value = _rescaled(value, change, before)
     for axis, change in axes.items() if slot.copies else ():
         place = (slice(None),) * axis + (change.new,)
         value[place] = weight[place]
@@ -252,6 +300,7 @@ def _sizes(
 ) -> list[tuple[Any, str, int]]:
     found = []
     for port, change in changes.items():
-        if change.rule.role == "produce" and change.rule.size:
-            found.append((network.layers[port.layer], change.rule.size, len(change.source)))
+        for name in change.rule.size.split(",") if change.rule.size else ():
+            *inside, attribute = name.split("/")
+            found.append((internals.inner_layer(network.layers[port.layer], inside), attribute, len(change.source)))
     return found

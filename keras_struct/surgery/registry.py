@@ -11,11 +11,13 @@ from keras_struct.structure.behaviours import Behaviour, Opaque
 from keras_struct.structure.labels import Shape
 from keras_struct.structure.rules import AxisRule
 from keras_struct.surgery.activation import locking_reason
+from keras_struct.surgery.composite_layers import NamedHandler
 from keras_struct.surgery.operations import operation_behaviour
 from keras_struct.surgery.reading import ELASTIC, RIGID, from_rules
-from keras_struct.surgery.stock_layers import Handler, stock_handlers
+from keras_struct.surgery.stock_layers import Handler, composite_handlers, stock_handlers
 
 _HANDLERS: dict[type, Handler] = stock_handlers()
+_COMPOSITES: dict[type, NamedHandler] = composite_handlers(lambda layer, i, o: behaviour_of(layer, i, o))
 
 
 def register_unit_rules(
@@ -40,7 +42,18 @@ def register_unit_rules(
     _HANDLERS[layer_class] = lambda layer, ins, outs: from_rules(layer, tuple(unit_rules(layer)), outs[0], rigid)
 
 
-def behaviour_of(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any] = ()) -> Behaviour:
+def knows_arguments(operation: Any) -> bool:
+    """Whether the behaviour of a layer depends on which of its parameters a tensor is passed for."""
+    return type(operation) in _COMPOSITES
+
+
+def behaviour_of(
+    operation: Any,
+    inputs: list[Shape],
+    outputs: list[Shape],
+    arguments: Sequence[Any] = (),
+    names: Sequence[str] | None = None,
+) -> Behaviour:
     """Return what one call does to units; `Opaque` when nobody taught it.
 
     Args:
@@ -48,6 +61,7 @@ def behaviour_of(operation: Any, inputs: list[Shape], outputs: list[Shape], argu
         inputs: Shapes, without batch, of the tensors that go in.
         outputs: Shapes of those that come out.
         arguments: Everything that is passed to the call, symbolic tensors and others.
+        names: For each tensor that goes in, the parameter that it is passed for; by default one tensor is passed.
     """
     if not isinstance(operation, keras.layers.Layer):
         return operation_behaviour(operation, inputs, outputs, arguments)
@@ -55,6 +69,8 @@ def behaviour_of(operation: Any, inputs: list[Shape], outputs: list[Shape], argu
         return Opaque(reason, tuple(outputs))
     if (handler := _HANDLERS.get(type(operation))) is not None:
         return handler(operation, inputs, outputs)
+    if (composite := _COMPOSITES.get(type(operation))) is not None:
+        return composite(operation, inputs, outputs, ["inputs"] if names is None else names)
     if hasattr(operation, "unit_rules"):
         return from_rules(operation, tuple(operation.unit_rules()), outputs[0])
     return Opaque(

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_struct.backend import keras_internals as internals
 from keras_struct.structure.behaviours import (
     Behaviour,
     Concatenate,
@@ -17,12 +18,24 @@ from keras_struct.structure.behaviours import (
     Permute,
     Pinned,
     Positions,
-    Reshape,
     Weighted,
 )
 from keras_struct.structure.labels import Shape
+from keras_struct.structure.reshaping import Reshape
 from keras_struct.structure.rules import AxisRule, Layout
 from keras_struct.surgery.activation import mixing_reason
+from keras_struct.surgery.composite_layers import (
+    NamedHandler,
+    attention,
+    bidirectional,
+    each_step,
+    einsum_dense,
+    embedding,
+    grouped_convolution,
+    grouped_query_attention,
+    recurrent,
+    spectrally_normalized,
+)
 from keras_struct.surgery.reading import ELASTIC, RIGID, RIGID_OUT, channel_axis, from_rules
 
 Handler = Callable[[Any, list[Shape], list[Shape]], Behaviour]
@@ -34,7 +47,36 @@ _BIAS = AxisRule("bias", 0, "produce")
 def stock_handlers() -> dict[type, Handler]:
     """Return a new table of handlers, by class of layer."""
     named: dict[str, Handler] = {**_weighted(), **_normalizations(), **_shapes(), **_entrywise()}
-    return {getattr(keras.layers, name): handler for name, handler in named.items() if hasattr(keras.layers, name)}
+    table = {getattr(keras.layers, name): handler for name, handler in named.items() if hasattr(keras.layers, name)}
+    scaled: Handler = lambda layer, i, o: Weighted(  # noqa: E731
+        (AxisRule("gamma", 0, "carry", new=layer.init_values, size="projection_dim"),),
+        len(o[0]) - 1,
+        o[0],
+        per_unit=True,
+    )
+    return {
+        **table,
+        internals.SCALED_SUM: lambda layer, i, o: Merge(),
+        internals.LAYER_SCALE: scaled,
+        internals.STOCHASTIC_DEPTH: lambda layer, i, o: Elementwise(),
+    }
+
+
+def composite_handlers(inner: Handler) -> dict[type, NamedHandler]:
+    """Return a new table of handlers of layers with several inputs, or with others inside.
+
+    Args:
+        inner: What tells the behaviour of a layer inside another.
+    """
+    named: dict[str, NamedHandler] = {
+        **dict.fromkeys(("SimpleRNN", "GRU", "LSTM"), recurrent),
+        "Bidirectional": bidirectional,
+        "MultiHeadAttention": attention,
+        "GroupQueryAttention": grouped_query_attention,
+        "TimeDistributed": each_step(inner),
+        "SpectralNormalization": spectrally_normalized(inner),
+    }
+    return {getattr(keras.layers, name): handler for name, handler in named.items()}
 
 
 def _weighted() -> dict[str, Handler]:
@@ -45,6 +87,8 @@ def _weighted() -> dict[str, Handler]:
         **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), _depthwise),
         **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), _separable),
         "PReLU": _prelu,
+        "EinsumDense": einsum_dense,
+        "Embedding": embedding,
     }
 
 
@@ -71,7 +115,7 @@ def _shapes() -> dict[str, Handler]:
     return {
         **dict.fromkeys((*ranks, "RepeatVector"), _positions),
         "Flatten": lambda layer, i, o: Flatten(layer.data_format == "channels_first"),
-        "Reshape": lambda layer, i, o: Reshape(o[0]),
+        "Reshape": _reshape,
         "Permute": lambda layer, i, o: Permute(tuple(d - 1 for d in layer.dims)),
         "Concatenate": _concatenate,
     }
@@ -104,7 +148,7 @@ def _out_if_biased(layer) -> tuple[str, ...]:
 
 def _conv(layer, inputs, outputs):
     if layer.groups != 1:
-        return Opaque(f"layer '{layer.name}' is a grouped convolution, whose units cannot be edited", tuple(outputs))
+        return grouped_convolution(layer, inputs, outputs)
     rank = layer.rank
     rules = (AxisRule("kernel", rank, "consume"), AxisRule("kernel", rank + 1, "produce", size="filters"))
     return from_rules(layer, rules + _bias(layer), outputs[0], _out_if_biased(layer))
@@ -199,6 +243,11 @@ def _rescaling(layer, inputs, outputs):
     if all(not hasattr(value, "__len__") or len(value) == 1 for value in (layer.scale, layer.offset)):
         return Elementwise()
     return Pinned(f"layer '{layer.name}' (Rescaling) scales each unit by a number of its own", outputs[0])
+
+
+def _reshape(layer, inputs, outputs):
+    open_axes = [axis for axis, extent in enumerate(layer.target_shape) if extent == -1]
+    return Reshape(inputs[0], outputs[0], open_axes[0] if open_axes else None)
 
 
 def _concatenate(layer, inputs, outputs):

@@ -11,7 +11,7 @@ from keras_struct.backend import keras_internals as internals
 from keras_struct.structure.behaviours import Opaque
 from keras_struct.structure.graph import Call, StructureGraph
 from keras_struct.structure.labels import Shape
-from keras_struct.surgery.registry import behaviour_of
+from keras_struct.surgery.registry import behaviour_of, knows_arguments
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Network:
         symbols: Symbolic tensors of each tensor number; one inside a nested model has one at every place of a call.
         first_inputs: Numbers of the tensors that enter the first call of each layer.
         first_outputs: Numbers of those that leave it.
+        first_names: Parameters of `call` that the former are passed for.
         nodes: Keras's record of each call.
     """
 
@@ -32,6 +33,7 @@ class Network:
     symbols: dict[int, list[Any]]
     first_inputs: dict[str, tuple[int, ...]]
     first_outputs: dict[str, tuple[int, ...]]
+    first_names: dict[str, tuple[str, ...]]
     nodes: dict[Call, Any]
 
 
@@ -56,7 +58,8 @@ def trace(model: Any) -> Network:
     tracer.walk(functional, "")
     outputs = [tracer.number(tensor) for tensor in functional.outputs]
     graph = StructureGraph(inputs, tracer.calls, outputs, names)
-    return Network(graph, tracer.layers, tracer.symbols, tracer.first_inputs, tracer.first_outputs, tracer.nodes)
+    first = (tracer.first_inputs, tracer.first_outputs, tracer.first_names)
+    return Network(graph, tracer.layers, tracer.symbols, *first, tracer.nodes)
 
 
 def _no_graph(model: Any) -> str:
@@ -86,6 +89,7 @@ class _Tracer:
     symbols: dict[int, list[Any]] = field(default_factory=dict)
     first_inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     first_outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    first_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     nodes: dict[Call, Any] = field(default_factory=dict)
     _numbers: dict[int, int] = field(default_factory=dict)
     _paths: dict[int, str] = field(default_factory=dict)
@@ -128,11 +132,14 @@ class _Tracer:
         """Collect one call of one layer; one that is called in several models goes by its first path."""
         path = self._paths.setdefault(id(node.operation), path)
         ins, outs = ([_shape(t) for t in tensors] for tensors in internals.node_tensors(node))
-        behaviour = behaviour_of(node.operation, ins, outs, internals.call_arguments(node))
-        if internals.extra_arguments(node) and not isinstance(behaviour, Opaque):
+        names = internals.argument_names(node) if isinstance(node.operation, keras.layers.Layer) else None
+        behaviour = behaviour_of(node.operation, ins, outs, internals.call_arguments(node), names)
+        extra = internals.extra_arguments(node) and not knows_arguments(node.operation)
+        if extra and not isinstance(behaviour, Opaque):
             behaviour = Opaque(f"layer '{path}' is called with a tensor beside its inputs", tuple(outs))
         self.layers.setdefault(path, node.operation)
         self.first_inputs.setdefault(path, tuple(inputs))
+        self.first_names.setdefault(path, tuple(names or ()))
         self.first_outputs.setdefault(path, tuple(outputs))
         self.calls.append(Call(path, behaviour, tuple(inputs), tuple(outputs)))
         self.nodes[self.calls[-1]] = node

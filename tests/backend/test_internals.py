@@ -50,7 +50,7 @@ def test_symbolic_shapes_build_shapes_and_input_layers_can_be_set(model):
     layer = model.get_layer("second")
     internals.set_symbolic_shape(layer.output, (None, 9))
     assert layer.output.shape == (None, 9)
-    internals.set_build_shape(layer, (None, 7))
+    internals.set_build_shapes(layer, {"input_shape": (None, 7)})
     assert layer.get_build_config() == {"input_shape": (None, 7)}
     assert internals.build_shapes(layer) == {"input_shape": (None, 7)}
     internals.set_symbolic_shape(model.inputs[0], (None, 5))

@@ -25,6 +25,11 @@ def loss(model, x, y):
     return float(((model(x).numpy() - y).astype(np.float64) ** 2).mean())
 
 
+@pytest.fixture(autouse=True)
+def _the_same_numbers_for_each_test(monkeypatch):
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(0))
+
+
 def drawn(measured, count, size):
     incoming = size * RNG.standard_normal((*measured.fan_in[0].weights.shape[:-1], count))
     return incoming, [size * RNG.standard_normal((count, *fan.weights.shape[1:])) for fan in measured.fan_out()]

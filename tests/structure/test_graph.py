@@ -12,12 +12,12 @@ from keras_struct.structure.behaviours import (
     Permute,
     Pinned,
     Positions,
-    Reshape,
     Weighted,
 )
 from keras_struct.structure.edits import grow, prune, split
 from keras_struct.structure.graph import Call, StructureGraph
 from keras_struct.structure.remap import NEW
+from keras_struct.structure.reshaping import Reshape
 from keras_struct.structure.rules import AxisRule, Layout
 
 CONSUME, PRODUCE = AxisRule("kernel", 0, "consume"), AxisRule("kernel", 1, "produce", size="units")
@@ -117,7 +117,7 @@ def test_squeeze_and_excite_ties_its_last_layer_to_the_channels():
         ("conv", dense(5, (4, 4)), [0]),
         ("pool", Positions(2, (5,), 0), [1]),
         ("gate", dense(5), [2]),
-        ("shape", Reshape((1, 1, 5)), [3]),
+        ("shape", Reshape((5,), (1, 1, 5)), [3]),
         ("mul", Merge(), [1, 4]),
         ("flat", Flatten(), [5]),
         ("out", dense(2), [6]),
@@ -140,10 +140,19 @@ def test_a_unit_that_is_broadcast_over_others_is_fixed_and_they_are_not():
     assert "broadcasts its unit over several positions" in found.locked["one"]
 
 
-def test_reshape_splits_of_an_axis_fix_it_and_positions_do_not():
-    split_up = graph((3,), ("a", dense(6), [0]), ("r", Reshape((2, 3)), [1]), ("out", dense(2, (2,)), [2]))
-    assert "reshapes its units from (6,) to (2, 3)" in split_up.locked["a"]
-    kept = graph((2, 2, 3), ("a", dense(6, (2, 2)), [0]), ("r", Reshape((4, 6)), [1]), ("out", dense(2, (4,)), [2]))
+def test_a_reshape_that_splits_an_axis_ties_units_and_one_that_joins_positions_does_not():
+    split_up = graph((3,), ("a", dense(6), [0]), ("r", Reshape((6,), (2, 3)), [1]), ("out", dense(2, (2,)), [2]))
+    assert dict(split_up.axes) == {"a": 3}
+    assert rearrangements(split_up, prune("a", 3, [0]))["a", "produce"] == (1, 2, 4, 5)
+    assert rearrangements(split_up, prune("a", 3, [0]))["out", "consume"] == (1, 2)
+    assert split_up.edited(grow("a", 3, 1))[0].tensors[2].shape == (2, 4)
+    first = graph((3,), ("a", dense(6), [0]), ("r", Reshape((6,), (2, 3), 0), [1]), ("out", dense(2, (2,)), [2]))
+    assert "lie along another axis" in first.locked["a"]
+    lost = graph((None, 6), ("a", dense(6, (None,)), [0]), ("r", Reshape((None, 6), (None, 2, 3)), [1]))
+    assert "reshapes its units from (None, 6) to (None, 2, 3)" in lost.locked["a"]
+    kept = graph(
+        (2, 2, 3), ("a", dense(6, (2, 2)), [0]), ("r", Reshape((2, 2, 6), (4, 6)), [1]), ("out", dense(2, (4,)), [2])
+    )
     assert rearrangements(kept, prune("a", 6, [0]))["out", "consume"] == (1, 2, 3, 4, 5)
 
 
@@ -240,8 +249,8 @@ def test_units_that_lie_along_different_axes_where_they_meet_are_fixed():
         (3,),
         ("a", dense(4), [0]),
         ("b", dense(5), [0]),
-        ("column", Reshape((4, 1)), [1]),
-        ("row", Reshape((1, 5)), [2]),
+        ("column", Reshape((4,), (4, 1)), [1]),
+        ("row", Reshape((5,), (1, 5)), [2]),
         ("sum", Merge(), [3, 4]),
         ("flat", Flatten(), [5]),
         ("out", dense(2), [6]),

@@ -1,0 +1,240 @@
+"""What Keras layers of several parts do to units: einsums, recurrence, attention, and layers around other layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from keras_struct.structure.assemblies import Assembly, EachStep, Give, Make, Read, prefixed
+from keras_struct.structure.behaviours import Behaviour, Opaque, Weighted
+from keras_struct.structure.labels import Shape
+from keras_struct.structure.rules import AxisRule, Layout
+from keras_struct.surgery.activation import mixing_reason
+from keras_struct.surgery.reading import RIGID, channel_axis
+
+NamedHandler = Callable[[Any, list[Shape], list[Shape], Sequence[str]], Behaviour]
+"""Takes also, for each tensor that enters, the name of the parameter of `call` that it is passed for."""
+
+_GATES = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
+
+
+def grouped_convolution(layer: Any, inputs: list[Shape], outputs: list[Shape]) -> Behaviour:
+    """A convolution in groups: a unit of it is one filter of each group, and it reads one channel of each."""
+    rank, groups, axis = layer.rank, layer.groups, channel_axis(layer, len(outputs[0]))
+    held = ("bias",) if layer.use_bias else ()
+    if layer.kernel.shape[rank] == 1:
+        if layer.filters != groups:
+            return Opaque(
+                f"layer '{layer.name}' makes several filters of each channel; use DepthwiseConv", tuple(outputs)
+            )
+        rules: tuple[AxisRule, ...] = (AxisRule("kernel", rank + 1, "carry", new="existing", size="filters,groups"),)
+        rules += tuple(AxisRule(name, 0, "carry") for name in held)
+        return Weighted(rules, axis, outputs[0], mixes=mixing_reason(layer), rigid=RIGID)
+    tiled = Layout(tile=groups)
+    rules = (AxisRule("kernel", rank + 1, "produce", tiled, size="filters"),)
+    rules += tuple(AxisRule(name, 0, "produce", tiled) for name in held)
+    read = Read(0, axis, (AxisRule("kernel", rank, "consume"),), groups)
+    make = Make(layer.filters // groups, rules, mixes=mixing_reason(layer))
+    return Assembly((read,), (make,), (Give(outputs[0], axis, tile=groups),))
+
+
+def embedding(layer: Any, inputs: list[Shape], outputs: list[Shape]) -> Behaviour:
+    """A table with a row for each token: its columns are units."""
+    make = Make(layer.output_dim, (AxisRule("embeddings", 1, "produce", size="output_dim"),))
+    return Assembly((), (make,), (Give(outputs[0]),), rigid=False)
+
+
+def einsum_dense(layer: Any, inputs: list[Shape], outputs: list[Shape]) -> Behaviour:
+    """Units lie along the last of the axes that the layer makes, and along any one of those that it sums over."""
+    entering, kernel, leaving = _letters(layer.equation, len(inputs[0]) + 1)
+    made = [letter for letter in leaving if letter in kernel and letter not in entering]
+    summed = [letter for letter in entering if letter in kernel and letter not in leaving]
+    if not made or not summed or any(letter in kernel and letter in leaving for letter in entering):
+        return Opaque(
+            f"layer '{layer.name}' has the equation {layer.equation}, which is not that of a layer", tuple(outputs)
+        )
+    letter = made[-1]
+    rules: tuple[AxisRule, ...] = (AxisRule("kernel", kernel.index(letter), "produce"),)
+    if layer.bias_axes and letter in layer.bias_axes:
+        first = min(leaving.index(found) for found in layer.bias_axes)
+        rules += (AxisRule("bias", leaving[first:].index(letter), "carry"),)
+    reads = (Read(0, entering.index(x) - 1, (AxisRule("kernel", kernel.index(x), "consume"),)) for x in summed)
+    place = leaving.index(letter) - 1
+    make = Make(int(outputs[0][place] or 0), rules, mixes=mixing_reason(layer))
+    return Assembly(tuple(reads), (make,), (Give(outputs[0], place),))
+
+
+def _letters(equation: str, rank: int) -> tuple[list[str], list[str], list[str]]:
+    """Axes of the input, the kernel and the output, each by a letter; those behind an ellipsis by numbers."""
+    left, leaving = equation.replace(" ", "").split("->")
+    entering, kernel = left.split(",")
+    elided = [str(i) for i in range(rank - len(entering.replace("...", "")))]
+
+    def spread(axes: str) -> list[str]:
+        before, dots, after = axes.partition("...")
+        return [*before, *(elided if dots else ()), *after]
+
+    return spread(entering), list(kernel), spread(leaving)
+
+
+def recurrent(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
+    """A recurrent layer: its units are those of its state; each has an entry in every gate, and reads all the others."""
+    states = tuple(i for i, name in enumerate(names) if name == "initial_state")
+    read, make = _cell(layer, layer.cell, "", states)
+    return Assembly((read,), (make,), tuple(Give(shape) for shape in outputs))
+
+
+def _cell(layer: Any, cell: Any, part: str, states: tuple[int, ...] = ()) -> tuple[Read, Make]:
+    name, gates = cell.name, Layout(tile=_GATES[type(layer).__name__])
+    rules: tuple[AxisRule, ...] = (
+        AxisRule(f"{name}/kernel", 1, "produce", gates),
+        AxisRule(f"{name}/recurrent_kernel", 1, "produce", gates),
+        AxisRule(f"{name}/recurrent_kernel", 0, "consume", size=f"{name}/units"),
+    )
+    if cell.use_bias:
+        rules += (AxisRule(f"{name}/bias", len(cell.bias.shape) - 1, "carry", gates),)
+    return Read(0, -1, (AxisRule(f"{name}/kernel", 0, "consume"),)), Make(cell.units, rules, part, states)
+
+
+def bidirectional(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
+    """Two recurrent layers side by side, or added, when their units at the same place become one."""
+    if type(layer.forward_layer).__name__ not in _GATES or type(layer.backward_layer).__name__ not in _GATES:
+        return Opaque(f"layer '{layer.name}' runs layers other than SimpleRNN, GRU and LSTM", tuple(outputs))
+    states = [i for i, name in enumerate(names) if name == "initial_state"]
+    half = len(states) // 2
+    parts = [(layer.forward_layer, "", tuple(states[:half])), (layer.backward_layer, "backward", tuple(states[half:]))]
+    found = [
+        cast("Assembly", prefixed(Assembly((read,), (make,), ()), inner.name))
+        for inner, part, own in parts
+        for read, make in [_cell(inner, inner.cell, part, own)]
+    ]
+    reads = (Read(0, -1, tuple(rule for each in found for rule in each.reads[0].rules)),)
+    makes = tuple(each.makes[0] for each in found)
+    merged: list[tuple[int, ...]]
+    if layer.merge_mode == "concat":
+        merged = [(0, 1)]
+    elif layer.merge_mode is None:
+        merged = [(0,), (1,)]
+    else:
+        joint = replace(makes[0], rules=makes[0].rules + makes[1].rules, states=makes[0].states + makes[1].states)
+        makes, merged = (joint,), [(0,)]
+    given = [Give(shape, made=made) for shape, made in zip(outputs, merged, strict=False)]
+    rest = outputs[len(given) :]
+    given += [Give(shape, made=(min(2 * i // len(rest), len(makes) - 1),)) for i, shape in enumerate(rest)]
+    return Assembly(reads, makes, tuple(given))
+
+
+def attention(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
+    """Multi-head attention: heads, the size of its keys and that of its values are sets of units of their own.
+
+    A query is read by its product with a key, so the key's weights are what goes out of a unit of `key_dim`.
+    """
+    biased = layer.use_bias
+    heads = [AxisRule("query/kernel", 1, "produce", size="_num_heads"), *_produced(("key", "value"), 1)]
+    heads += [*_biases(("query", "key", "value"), 0, biased), AxisRule("attention_output/kernel", 0, "consume")]
+    values = [AxisRule("value/kernel", 2, "produce", size="_value_dim"), *_biases(("value",), 1, biased)]
+    values.append(AxisRule("attention_output/kernel", 1, "consume"))
+    if getattr(layer, "_use_gate", False):
+        return Opaque(f"layer '{layer.name}' has gates", tuple(outputs))
+    makes = (
+        _output_units(layer, outputs),
+        Make(layer.num_heads, tuple(heads), "heads"),
+        Make(layer.key_dim, _key_rules(biased, "_key_dim"), "key_dim"),
+        Make(layer.value_dim, tuple(values), "value_dim"),
+    )
+    return Assembly(_attention_reads(names), makes, _attention_gives(outputs))
+
+
+def grouped_query_attention(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
+    """Grouped-query attention: a unit of `heads` is a head of keys and values with all heads of queries that share it."""
+    biased, shared = layer.use_bias, Layout(repeat=layer.num_repeats)
+    if getattr(layer, "use_gate", False):
+        return Opaque(f"layer '{layer.name}' has gates", tuple(outputs))
+    heads = [
+        AxisRule("query/kernel", 1, "produce", shared, size="num_query_heads"),
+        AxisRule("key/kernel", 1, "produce", size="num_key_value_heads"),
+        AxisRule("value/kernel", 1, "produce"),
+        *_biases(("key", "value"), 0, biased),
+        *((AxisRule("query/bias", 0, "carry", shared),) if biased else ()),
+        AxisRule("attention_output/kernel", 0, "consume", shared),
+    ]
+    sizes = (*_key_rules(biased, "head_dim"), AxisRule("value/kernel", 2, "produce"), *_biases(("value",), 1, biased))
+    sizes += (AxisRule("attention_output/kernel", 1, "consume"),)
+    makes = (
+        _output_units(layer, outputs),
+        Make(layer.num_key_value_heads, tuple(heads), "heads"),
+        Make(layer.head_dim, sizes, "head_dim"),
+    )
+    return Assembly(_attention_reads(names), makes, _attention_gives(outputs))
+
+
+def _produced(parts: Sequence[str], axis: int) -> tuple[AxisRule, ...]:
+    return tuple(AxisRule(f"{part}/kernel", axis, "produce") for part in parts)
+
+
+def _biases(parts: Sequence[str], axis: int, biased: bool) -> tuple[AxisRule, ...]:
+    return tuple(AxisRule(f"{part}/bias", axis, "carry") for part in parts) if biased else ()
+
+
+def _key_rules(biased: bool, size: str) -> tuple[AxisRule, ...]:
+    """Rules along the size of keys; products are divided by its square root, which the queries make up for."""
+    rules: tuple[AxisRule, ...] = (
+        AxisRule("query/kernel", 2, "produce", size=size, power=0.5),
+        AxisRule("key/kernel", 2, "consume"),
+    )
+    if biased:
+        rules += (AxisRule("query/bias", 1, "carry", power=0.5), AxisRule("key/bias", 1, "consume"))
+    return rules
+
+
+def _output_units(layer: Any, outputs: list[Shape]) -> Make:
+    rules: tuple[AxisRule, ...] = (AxisRule("attention_output/kernel", 2, "produce"),)
+    if layer.use_bias:
+        rules += (AxisRule("attention_output/bias", 0, "produce"),)
+    return Make(int(outputs[0][-1] or 0), rules)
+
+
+def _attention_reads(names: Sequence[str]) -> tuple[Read, ...]:
+    value = names.index("value")
+    of = {"query": names.index("query"), "value": value, "key": names.index("key") if "key" in names else value}
+    sources: dict[int, list[AxisRule]] = {}
+    for part, source in of.items():
+        sources.setdefault(source, []).append(AxisRule(f"{part}/kernel", 0, "consume"))
+    return tuple(Read(source, -1, tuple(rules)) for source, rules in sources.items())
+
+
+def _attention_gives(outputs: list[Shape]) -> tuple[Give, ...]:
+    return (Give(outputs[0]), *(Give(shape, made=()) for shape in outputs[1:]))
+
+
+def each_step(inner: Callable[[Any, list[Shape], list[Shape]], Behaviour]) -> NamedHandler:
+    """Handler of `TimeDistributed`, given what tells the behaviour of the layer inside."""
+
+    def handler(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
+        found = inner(layer.layer, [shape[1:] for shape in inputs], [shape[1:] for shape in outputs])
+        if isinstance(found, Opaque):
+            return Opaque(found.reason, tuple(outputs))
+        return EachStep(_rigid(prefixed(found, layer.layer.name)))
+
+    return handler
+
+
+def spectrally_normalized(inner: Callable[[Any, list[Shape], list[Shape]], Behaviour]) -> NamedHandler:
+    """Handler of `SpectralNormalization`, given what tells the behaviour of the layer inside."""
+
+    def handler(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
+        found = inner(layer.layer, inputs, outputs)
+        if not isinstance(found, Weighted) or found.units is None:
+            return Opaque(f"layer '{layer.name}' normalises a layer that is neither Dense nor Conv", tuple(outputs))
+        inside = cast("Weighted", prefixed(found, layer.layer.name))
+        reason = f"layer '{layer.name}' (SpectralNormalization) divides its weights by their largest singular value"
+        return replace(inside, rules=(*inside.rules, AxisRule("vector_u", 1, "produce")), mixes=reason, rigid=RIGID)
+
+    return handler
+
+
+def _rigid(behaviour: Behaviour) -> Behaviour:
+    if isinstance(behaviour, Weighted):
+        return replace(behaviour, rigid=RIGID)
+    return replace(behaviour, rigid=True) if isinstance(behaviour, Assembly) else behaviour

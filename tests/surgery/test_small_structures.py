@@ -1,0 +1,187 @@
+"""Silent units can be removed, units added and divided, in every structure that networks are made of."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+from keras import ops
+
+from keras_struct import StructuralModel, prune
+from keras_struct.testing.preservation import outputs, relative_change, silence
+
+IMAGE, SEQUENCE = (6, 6, 3), (5, 3)
+
+
+def conv(filters, x, size=1, **options):
+    return L.Conv2D(filters, size, padding="same", **options)(x)
+
+
+def shuffled(x, groups=2):
+    height, width, channels = x.shape[1:]
+    x = ops.reshape(x, (-1, height, width, groups, channels // groups))
+    return ops.reshape(ops.transpose(x, (0, 1, 2, 4, 3)), (-1, height, width, channels))
+
+
+def unit_of_shuffle_net(x):
+    left, right = ops.split(conv(6, x), 2, axis=-1)
+    right = conv(3, L.DepthwiseConv2D(3, padding="same")(conv(3, right, activation="relu")), activation="relu")
+    return shuffled(L.Concatenate()([left, right]))
+
+
+def squeeze_and_excite(x):
+    x = conv(6, x)
+    weights = L.Dense(2, activation="relu")(L.GlobalAveragePooling2D()(x))
+    return L.Multiply()([x, L.Reshape((1, 1, 6))(L.Dense(6, activation="sigmoid")(weights))])
+
+
+def attended(x, layer):
+    x = L.Dense(6)(x)
+    return layer(x, x)
+
+
+def cross_attended(x):
+    query, value = L.Dense(6)(x), L.Dense(4)(x)
+    return L.MultiHeadAttention(2, 3)(query=query, value=value, key=L.Dense(5)(x))
+
+
+def vision_transformer(x):
+    x = ops.reshape(L.Conv2D(8, 2, 2)(x), (-1, 9, 8))
+    y = L.LayerNormalization()(x)
+    x = x + L.MultiHeadAttention(2, 3)(y, y)
+    y = L.Dense(8)(L.Dense(12, activation="gelu")(L.LayerNormalization()(x)))
+    return ops.mean(L.Add()([x, y]), axis=1)
+
+
+def handed_over_state(x):
+    _, *state = L.LSTM(4, return_state=True)(x)
+    return L.LSTM(4)(x, initial_state=state)
+
+
+STRUCTURES = {
+    "flatten": (IMAGE, lambda x: L.Flatten()(conv(4, x, activation="relu"))),
+    "concatenate": (IMAGE, lambda x: L.Concatenate()([conv(4, x), conv(5, x)])),
+    "residual": (IMAGE, lambda x: L.Add()([conv(4, x), conv(4, x, 3)])),
+    "grouped convolution": (IMAGE, lambda x: conv(8, conv(4, x), 3, groups=2, activation="relu")),
+    "grouped convolutions in a row": (IMAGE, lambda x: conv(4, conv(8, conv(4, x), 3, groups=2), groups=2)),
+    "depthwise convolution": (IMAGE, lambda x: L.DepthwiseConv2D(3, depth_multiplier=2)(conv(4, x))),
+    "a group for each channel": (IMAGE, lambda x: conv(4, conv(4, x), 3, groups=4, activation="relu")),
+    "separable convolution": (IMAGE, lambda x: L.SeparableConv2D(5, 3, activation="relu")(conv(4, x))),
+    "split and concatenate": (IMAGE, unit_of_shuffle_net),
+    "channel shuffle": (IMAGE, lambda x: shuffled(L.Concatenate()([conv(3, x), conv(3, x)]))),
+    "channel shuffle between groups": (IMAGE, lambda x: conv(8, shuffled(conv(8, x)), 3, groups=2)),
+    "squeeze and excite": (IMAGE, squeeze_and_excite),
+    "stack and mean": (IMAGE, lambda x: ops.mean(ops.stack([conv(4, x), conv(4, x)], axis=1), axis=1)),
+    "simple recurrence": (SEQUENCE, lambda x: L.SimpleRNN(4)(L.Dense(4)(x))),
+    "LSTM": (SEQUENCE, lambda x: L.LSTM(4)(L.LSTM(4, return_sequences=True)(x))),
+    "LSTM that takes over a state": (SEQUENCE, handed_over_state),
+    "GRU": (SEQUENCE, lambda x: L.GRU(4)(L.GRU(4, return_sequences=True, reset_after=False)(x))),
+    "both directions": (SEQUENCE, lambda x: L.Bidirectional(L.LSTM(4))(L.Dense(5)(x))),
+    "both directions added": (SEQUENCE, lambda x: L.Bidirectional(L.GRU(4), merge_mode="sum")(x)),
+    "attention": (SEQUENCE, lambda x: attended(x, L.MultiHeadAttention(3, 4, value_dim=5))),
+    "attention to something else": (SEQUENCE, cross_attended),
+    "grouped-query attention": (SEQUENCE, lambda x: attended(x, L.GroupQueryAttention(4, 6, 2))),
+    "vision transformer": (IMAGE, vision_transformer),
+    "each step": (SEQUENCE, lambda x: L.TimeDistributed(L.Dense(4, activation="relu"))(L.Dense(5)(x))),
+    "einsum": (SEQUENCE, lambda x: L.EinsumDense("abc,cd->abd", (5, 7), bias_axes="d")(L.Dense(5)(x))),
+    "einsum with an ellipsis": (SEQUENCE, lambda x: L.EinsumDense("...x,xy->...y", 6)(L.Dense(5)(x))),
+    "one step of several": (SEQUENCE, lambda x: L.Dense(5, activation="relu")(x)[:, 0]),
+    "other order of axes": (SEQUENCE, lambda x: ops.swapaxes(ops.swapaxes(L.Dense(4)(x), 1, 2), -1, 1)),
+    "axes that come and go": (SEQUENCE, lambda x: ops.squeeze(ops.expand_dims(L.Dense(4)(x), 1), 1)),
+    "spectral normalization": (SEQUENCE, lambda x: L.SpectralNormalization(L.Dense(4))(L.Dense(5)(x))),
+    "reshape over steps": (SEQUENCE, lambda x: ops.reshape(L.Dense(6)(x), (-1, 30))),
+    "softmax": (SEQUENCE, lambda x: ops.softmax(L.Dense(6)(x))),
+    "embedding": (None, lambda x: L.LSTM(4)(L.Embedding(10, 6)(x))),
+}
+
+
+def built(name, seed=0):
+    keras.utils.set_random_seed(seed)
+    shape, make = STRUCTURES[name]
+    inputs = keras.Input(shape) if shape else keras.Input((5,), dtype="int32")
+    y = make(inputs)
+    model = StructuralModel.from_model(keras.Model(inputs, L.Dense(3)(L.Flatten()(y))))
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((4, *shape)).astype("float32") if shape else rng.integers(0, 10, (4, 5))
+    model.compile("adam", "mse")
+    model.train_on_batch(x, np.ones((4, 3), "float32"))
+    return model, x
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_edits_keep_the_function_wherever_nothing_mixes_units_and_the_model_trains_on(name):
+    model, x = built(name)
+    axes = dict(model.structure.axes)
+    assert axes, model.structure.locked
+    for axis, width in axes.items():
+        if model.structure.units[axis].mixes:
+            model.apply(prune(axis, width, [1]), preserve=False)
+        else:
+            check_edits(model, x, axis)
+        model.train_on_batch(x, np.zeros((4, 3), "float32"))
+    assert set(model.structure.axes) == set(axes)
+
+
+def check_edits(model, x, axis):
+    silence(model, axis, [1])
+    for edit in (lambda: model.prune(axis, [1]), lambda: model.grow(axis, 2), lambda: model.split(axis, [0])):
+        before = outputs(model, x)
+        edit()
+        assert relative_change(before, outputs(model, x)) < 1e-5, axis
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_an_edited_model_is_saved_cloned_and_trained_on(name, tmp_path):
+    model, x = built(name)
+    for axis, width in dict(model.structure.axes).items():
+        model.apply(prune(axis, width, [0]), preserve=False)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(outputs(loaded, x)[0], outputs(model, x)[0])
+    y = np.zeros((4, 3), "float32")
+    assert loaded.train_on_batch(x, y) == pytest.approx(model.train_on_batch(x, y), rel=1e-5)
+    copy = keras.models.clone_model(model)
+    assert [w.shape for w in copy.weights] == [w.shape for w in model.weights]
+
+
+def test_names_of_the_parts_of_attention_say_what_they_are():
+    model, _ = built("attention")
+    name = next(layer.name for layer in model.layers if isinstance(layer, L.MultiHeadAttention))
+    widths = {part: model.structure.axes[f"{name}/{part}"] for part in ("heads", "key_dim", "value_dim")}
+    assert widths == {"heads": 3, "key_dim": 4, "value_dim": 5}
+    model.prune(f"{name}/heads", [0])
+    assert model.get_layer(name).num_heads == 2
+
+
+def test_a_shuffle_ties_the_channels_at_the_same_place_of_its_groups():
+    model, _ = built("channel shuffle")
+    assert list(model.structure.axes.values()) == [3]
+
+
+def test_gates_of_recurrent_units_go_together():
+    model, _ = built("LSTM")
+    axis = list(model.structure.axes)[-1]
+    model.prune(axis, [2])
+    cell = model.get_layer(axis).cell
+    assert cell.kernel.shape[1] == cell.recurrent_kernel.shape[1] == 4 * cell.recurrent_kernel.shape[0] == 12
+
+
+def taken_by_number(x):
+    return ops.concatenate([x[..., 3:], x[..., :3]], axis=-1)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        taken_by_number,
+        lambda x: ops.roll(x, 1, axis=-1),
+        lambda x: ops.split(x, [2], axis=-1)[0],
+        lambda x: ops.flip(x, axis=-1),
+    ],
+)
+def test_what_cannot_be_followed_is_locked_with_the_reason(operation):
+    inputs = keras.Input(SEQUENCE)
+    outputs = L.Dense(3)(L.Flatten()(operation(L.Dense(6, name="hidden")(inputs))))
+    model = StructuralModel.from_model(keras.Model(inputs, outputs))
+    assert not model.structure.axes
+    with pytest.raises(ValueError, match="Cannot edit axis 'hidden'"):
+        model.grow("hidden")
