@@ -37,6 +37,8 @@ def _nested(model: Any) -> bool:
 
 
 def _growable(layer: Any) -> Any:
+    if type(layer) is keras.layers.BatchNormalization and layer.axis == layer.input_spec.ndim - 1:
+        return type(layer).from_config({**layer.get_config(), "axis": -1})  # the same; see its unit rules
     kind = _GROWABLE.get(type(layer))
     if kind is None or layer.groups != 1 or getattr(layer, "lora_enabled", False):
         return type(layer).from_config(layer.get_config())

@@ -148,7 +148,7 @@ class StructuralModel(keras.Model):
             raise ValueError(f"Pass either `units` or `count`. Received: units={units}, count={count}")
         if count is not None:
             measured = self._structural.measured(axis)
-            units = (SmallestNorm() if selector is None else selector)(measured, count)
+            return self.apply((SmallestNorm() if selector is None else selector).propose(measured, count))
         return self.apply(edits.prune(axis, self.structure.axes[axis], [] if units is None else units))
 
     def split(self, axis: str, units: Sequence[int] | int) -> StructureEvent:

@@ -70,6 +70,23 @@ class AxisGradients:
         """
         return self._sweep(None).virtual(self._axis, fan_in, fan_out, bias, linear)
 
+    def gates(self, samples: int | None = None) -> np.ndarray:
+        """Derivative of each sample's loss by a factor on what the layers behind read of each unit.
+
+        It is the sum over positions of activations times their gradients; for a loss that is a mean over samples.
+
+        Args:
+            samples: How many samples of the batch to use; all by default.
+
+        Returns:
+            Shape `(samples, M)`, float64.
+        """
+        return self._sweep(samples).gates(self._axis)
+
+    def losses_without(self) -> np.ndarray:
+        """Loss of the batch with each unit, by itself, silent; shape `(M,)`, float64."""
+        return self._sweep(None).losses_without(self._axis)
+
     def losses(self, fan_in: np.ndarray, fan_out: Sequence[np.ndarray]) -> np.ndarray:
         """Loss of the batch with each of K units, given as for `virtual`, added by itself; shape `(K,)`, float64."""
         return self._sweep(None).losses(self._axis, fan_in, fan_out)

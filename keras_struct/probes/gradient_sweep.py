@@ -265,8 +265,73 @@ class GradientSweep:
         found = run(self.probe.network, inputs, set(graph.output_numbers), see=see, seen=extra)
         return self.loss(inputs, targets, self.probe.packed([found[n] for n in graph.output_numbers]), weights)
 
+    def gates(self, axis: str) -> np.ndarray:
+        """Derivative of each sample's loss by a factor on what is read of each unit; `(samples, M)` float64."""
+        found = self._gated("gates", axis, np.ones(self.probe.network.graph.units[axis].width), self._gate_gradients)
+        return keras.ops.convert_to_numpy(found).astype(np.float64)
+
+    def losses_without(self, axis: str) -> np.ndarray:
+        """Loss of the batch with each unit, by itself, silent; `(M,)` float64."""
+        found = []
+        for mask in 1.0 - np.eye(self.probe.network.graph.units[axis].width):
+            found.append(float(keras.ops.convert_to_numpy(self._gated("masked", axis, mask, self._loss_behind))))
+        return np.array(found)
+
+    def _gated(self, key: str, axis: str, factors: np.ndarray, function: Callable) -> Any:
+        readings = self.probe.readings(axis)
+        factors = keras.ops.convert_to_tensor(np.append(factors, 1.0).astype("float32"))
+        places = [keras.ops.convert_to_tensor(units.astype("int32")) for units in readings.values()]
+        flat = keras.tree.flatten(self.wanted)
+        read = tuple(readings)
+        return self.probe.compute(
+            (key, axis, len(self.wanted)),
+            lambda x, *rest: function(read, x, *rest),
+            self.inputs,
+            *flat,
+            factors,
+            *places,
+        )
+
+    def _gate_gradients(self, read: tuple[Any, ...], inputs: Any, *rest: Any) -> Any:
+        *flat, factors = rest[: len(rest) - len(read)]
+        count = keras.ops.shape(keras.tree.flatten(inputs)[0])[0]
+        gates = keras.ops.ones((count, 1), factors.dtype) * keras.ops.expand_dims(factors, 0)
+        places = rest[len(rest) - len(read) :]
+
+        def loss(watch: Callable, inputs: Any) -> tuple[Any, None]:
+            return self._loss_of(read, places, watch("gates", gates), inputs, flat), None
+
+        gradients, _ = current().gradients(loss, inputs)
+        return (gradients["gates"] * keras.ops.cast(count, factors.dtype))[:, :-1]
+
+    def _loss_behind(self, read: tuple[Any, ...], inputs: Any, *rest: Any) -> Any:
+        *flat, factors = rest[: len(rest) - len(read)]
+        return self._loss_of(read, rest[len(rest) - len(read) :], factors[None], inputs, flat)
+
+    def _loss_of(self, read: Any, places: Any, gates: Any, inputs: Any, flat: Any) -> Any:
+        """Loss with what is read of units multiplied by gates `(samples or 1, M + 1)`, the last for all other units."""
+        targets, weights = self._unflattened(list(flat))
+        graph = self.probe.network.graph
+        change = {
+            (call, place): lambda tensor, labels=graph.tensors[call.inputs[place]], units=units: (
+                tensor * _spread(keras.ops.cast(gates, tensor.dtype), units, labels)
+            )
+            for (call, place), units in zip(read, places, strict=True)
+        }
+        found = run(self.probe.network, inputs, set(graph.output_numbers), change=change)
+        return self.loss(inputs, targets, self.probe.packed([found[n] for n in graph.output_numbers]), weights)
+
     def _number(self, key: str) -> np.ndarray:
         return keras.ops.convert_to_numpy(self.summary[key]).astype(np.float64)
+
+
+def _spread(gates: Any, units: Any, labels: Any) -> Any:
+    """Gates of units `(samples, M + 1)` laid out along the axis of a tensor on which units lie; -1 means the last."""
+    taken = keras.ops.take(gates, keras.ops.where(units < 0, keras.ops.shape(gates)[1] - 1, units), axis=1)
+    place = labels.varies.index(True)
+    shape = [1] * len(labels.shape)
+    shape[place] = -1
+    return keras.ops.reshape(taken, (keras.ops.shape(gates)[0], *shape))
 
 
 @lru_cache(maxsize=64)

@@ -19,6 +19,7 @@ def run(
     without: Collection[tuple[Any, int]] = (),
     see: Callable[[Any, Any], Any] | None = None,
     seen: Collection[Any] = (),
+    change: Mapping[tuple[Any, int], Callable[[Any], Any]] | None = None,
 ) -> dict[int, Any]:
     """Compute tensors of a network in inference mode.
 
@@ -29,6 +30,7 @@ def run(
         without: Inputs of merging calls that are left out: pairs of a call and the place of the input.
         see: Called with each call of `seen` and what enters its activation; returns what does instead.
         seen: The calls that `see` is called with.
+        change: What becomes of inputs of calls before these read them, by the call and the place of the input.
 
     Returns:
         The tensors by number.
@@ -42,7 +44,10 @@ def run(
         if len(kept) == 1 < len(call.inputs):
             results = [values[kept[0]]]
         else:
-            results = _call(network, call, values, see if call in seen else None)
+            read = [values[n] for n in call.inputs]
+            if change:
+                read = [change[call, i](x) if (call, i) in change else x for i, x in enumerate(read)]
+            results = _call(network, call, read, see if call in seen else None)
         values.update(zip(call.outputs, results, strict=True))
     return {number: values[number] for number in missing}
 
@@ -60,12 +65,10 @@ def _flat(network: Network, inputs: Any) -> list[Any]:
     ]
 
 
-def _call(network: Network, call: Any, values: Mapping[int, Any], see: Callable | None) -> list[Any]:
+def _call(network: Network, call: Any, read: list[Any], see: Callable | None) -> list[Any]:
     node = network.nodes[call]
     tensors, _ = internals.node_tensors(node)
-    args, kwargs = internals.filled_arguments(
-        node, dict(zip(map(id, tensors), (values[i] for i in call.inputs), strict=True))
-    )
+    args, kwargs = internals.filled_arguments(node, dict(zip(map(id, tensors), read, strict=True)))
     if internals.takes_training(node.operation):
         kwargs["training"] = False
     if see is not None:

@@ -89,6 +89,10 @@ class AxisMeasurement:
         input_gram: Returns the second moments XᵀX/n of what enters the units, `(fan_in, fan_in)` float64, in the order of
             the flattened incoming weights of a unit; for a convolution a row is a patch.
         bias: Returns the biases of the units in their first layer, `(M,)`, or `None` if it has none.
+        activity: Returns, for each unit, the mean and the mean magnitude of its post-activations, and the share of zeros
+            among them, `(M,)` float64 each.
+        normalization: Returns scale γ and factor γ/√(σ²+ε) of the batch normalisation behind the first layer, `(M,)` float64
+            each, or `None` without one.
         slope: Returns the derivative, at 0, of what follows a unit's sum of inputs: normalisation and activation.
         offset: Returns what a unit with zero incoming weights emits.
         gradients: Gradients of the loss on the last training batch, or an object that raises when it is asked.
@@ -112,6 +116,8 @@ class AxisMeasurement:
     orthogonality_gap: Callable[[], float] = field(default=lambda: _no_inputs())
     input_gram: Callable[[], np.ndarray] = field(default=lambda: _no_inputs())
     bias: Callable[[], np.ndarray | None] = lambda: None
+    activity: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default=lambda: _no_inputs())
+    normalization: Callable[[], tuple[np.ndarray, np.ndarray] | None] = lambda: None
     slope: Callable[[], float] = lambda: 1.0
     offset: Callable[[], float] = lambda: 0.0
     gradients: Any = field(default_factory=lambda: NoGradients())

@@ -122,6 +122,40 @@ class StructureProbe:
             chain.append(readers[0])
             number = readers[0].outputs[0]
 
+    def readings(self, axis: str) -> dict[tuple[Any, int], np.ndarray]:
+        """Every input of a layer with weights that reads units of an axis.
+
+        Returns:
+            By the call and the place of the input, for each of its channels the index of the unit there, or -1 for a unit of
+            another axis.
+        """
+        graph, found = self.network.graph, {}
+        readers = {port.layer for port, rule in graph.ports(axis).items() if rule.role == "consume"}
+        for call in graph.calls:
+            for place, number in enumerate(call.inputs if call.layer in readers else ()):
+                labels = graph.tensors[number]
+                if labels.labelled:
+                    units = graph.unit_of(axis, labels.vector(labels.varies.index(True)))
+                    found.update({(call, place): units} if (units >= 0).any() else {})
+        if not found:
+            raise ValueError(
+                f"Cannot measure what axis '{axis}' does to the loss: its units stay inside their layer. Use a selector that "
+                "looks at weights."
+            )
+        return found
+
+    def normalization(self, axis: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scale γ and factor γ/√(σ²+ε) of the batch normalisation behind the first layer of an axis; `None` without one."""
+        for call in self.chain(axis):
+            layer = self.network.layers[call.layer]
+            if isinstance(layer, keras.layers.BatchNormalization):
+                variance = current().read(layer.moving_variance).astype(np.float64)
+                gamma = current().read(layer.gamma).astype(np.float64) if layer.scale else np.ones_like(variance)
+                columns = self.columns(axis)
+                pick = slice(None) if columns is None else columns
+                return gamma[pick], (gamma / np.sqrt(variance + layer.epsilon))[pick]
+        return None
+
     def columns(self, axis: str) -> np.ndarray | None:
         """Places of an axis's units among the channels of its post-activation; `None` when they are all of them."""
         if self._columns[0] is not self.network.graph:
@@ -225,6 +259,7 @@ class StructureProbe:
             fan_in,
             lambda: tuple(self._fan_out(axis, port) for port in consumers),
             bias=lambda: self._bias(axis),
+            normalization=lambda: self.normalization(axis),
             slope=lambda: self.at_zero(axis)[1],
             offset=lambda: self.at_zero(axis)[0],
             **lazy,

@@ -45,6 +45,7 @@ class Sweep:
             "candidates": lambda kernels: self.candidates(axis, kernels),
             "candidate_gradients": lambda *args: self.candidate_gradients(axis, *args),
             "input_gram": lambda: self.input_gram(axis),
+            "activity": lambda: self.activity(axis),
             "orthogonality_gap": lambda: self.orthogonality_gap(axis),
         }
 
@@ -181,6 +182,22 @@ class Sweep:
             return rows
         rows = keras.ops.cast(rows, "float64")
         return keras.ops.transpose(rows) @ rows / keras.ops.cast(keras.ops.shape(rows)[0], "float64")
+
+    def activity(self, axis: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, mean magnitude and share of zeros of the post-activations of each unit."""
+        found = self._compute(("activity", axis), lambda x: self._activity(axis, x), self.inputs)
+        columns, parts = (
+            self.probe.columns(axis),
+            [keras.ops.convert_to_numpy(part).astype(np.float64) for part in found],
+        )
+        mean, magnitude, zeros = parts if columns is None else [part[columns] for part in parts]
+        return mean, magnitude, zeros
+
+    def _activity(self, axis: str, inputs: Any) -> list[Any]:
+        number = self.probe.post_activation(axis)
+        rows = self._as_rows(axis, self._run(inputs, {number})[number])
+        parts = (rows, keras.ops.abs(rows), keras.ops.cast(keras.ops.equal(rows, 0), rows.dtype))
+        return [keras.ops.mean(part, axis=0) for part in parts]
 
     def orthogonality_gap(self, axis: str) -> float:
         """The measure of equation 29, in which a sample of a convolution has one entry a channel and position."""

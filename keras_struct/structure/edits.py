@@ -58,7 +58,7 @@ class Resize:
         source: For each unit after the edit its index before, or `NEW` (-1).
         values: Weights of the new units.
         shift: What is added to weights of units that have an ancestor, so that copies can differ: arrays under the same
-            keys, of the shape of the whole variable after the edit.
+            keys, of the shape of the whole variable after the edit, or of the edited units' part of it.
     """
 
     axis: str

@@ -161,16 +161,20 @@ class StructureGraph:
 
     def unit_along(self, port: Port, axis: str) -> np.ndarray:
         """For each position along one axis of a variable, the index of the unit of `axis` there, or -1 for another."""
-        members = self._members(self.units[axis])
-        order = np.argsort(members)
-        place = np.minimum(np.searchsorted(members[order], self._sequences[port]), len(members) - 1)
-        return np.where(members[order][place] == self._sequences[port], order[place], -1)
+        return self.unit_of(axis, self._sequences[port])
 
     def find_units(self, axis: str, ids: np.ndarray) -> np.ndarray:
         """Where each unit of `axis` stands first in a sequence of labels."""
         roots = self._walk.units.find(ids)
         order = np.argsort(roots, kind="stable")
         return order[np.searchsorted(roots[order], self._members(self.units[axis]))]
+
+    def unit_of(self, axis: str, ids: np.ndarray) -> np.ndarray:
+        """For each of a sequence of labels the index of the unit of `axis` that it means, or -1 for another."""
+        members, roots = self._members(self.units[axis]), self._walk.units.find(ids)
+        order = np.argsort(members)
+        place = np.minimum(np.searchsorted(members[order], roots), len(members) - 1)
+        return np.where(members[order][place] == roots, order[place], -1)
 
     def holds(self, axis: str, ids: np.ndarray) -> bool:
         """Whether units of `axis` are among a sequence of labels."""

@@ -112,11 +112,13 @@ class _Share:
         edit: The edit.
         axes: Axes of the variable that the edit changes.
         new: Which positions of the axis belong to its new units.
+        places: Which positions belong to any of its units.
     """
 
     edit: Resize
     axes: tuple[int, ...]
     new: np.ndarray
+    places: np.ndarray | None
 
 
 def _shares(
@@ -127,10 +129,11 @@ def _shares(
         ports = [port for port in before.ports(edit.axis) if port in changes]
         for port in ports:
             axes = tuple(other.axis for other in ports if other[:2] == port[:2])
-            new = changes[port].new
-            if len(edits) > 1 and new.any():
-                new = new & (after.unit_along(port, edit.axis) >= 0)
-            found[port].append(_Share(edit, axes, new))
+            new, places = changes[port].new, None
+            if (len(edits) > 1 and new.any()) or edit.shift:
+                places = after.unit_along(port, edit.axis) >= 0
+                new = new & places
+            found[port].append(_Share(edit, axes, new, places))
     return found
 
 
@@ -207,8 +210,18 @@ def _weight(
                 value[place] = 0
             shift = _given(share.edit.shift, key, axis, change, share.axes)
             if shift is not None:
-                value = value + _checked(_fitted(shift, old.shape, axis, axes), value, key)
+                shift = _among_others(_fitted(shift, old.shape, axis, axes), axis, share.places)
+                value = value + _checked(shift, value, key)
     return value
+
+
+def _among_others(given: np.ndarray, axis: int, places: np.ndarray | None) -> np.ndarray:
+    """What is given for the units of one axis only, among zeros for those of others beside them."""
+    if places is None or given.ndim <= axis or given.shape[axis] != places.sum():
+        return given
+    whole = np.zeros((*given.shape[:axis], len(places), *given.shape[axis + 1 :]), given.dtype)
+    whole[(slice(None),) * axis + (places,)] = given
+    return whole
 
 
 def _rescaled(value: np.ndarray, change: Rearrangement, before: int) -> np.ndarray:

@@ -49,7 +49,7 @@ def stock_handlers() -> dict[type, Handler]:
     named: dict[str, Handler] = {**_weighted(), **_normalizations(), **_shapes(), **_entrywise()}
     table = {getattr(keras.layers, name): handler for name, handler in named.items() if hasattr(keras.layers, name)}
     scaled: Handler = lambda layer, i, o: Weighted(  # noqa: E731
-        (AxisRule("gamma", 0, "carry", new=layer.init_values, size="projection_dim"),),
+        (AxisRule(layer.gamma.name, 0, "carry", new=layer.init_values, size="projection_dim"),),
         len(o[0]) - 1,
         o[0],
         per_unit=True,
@@ -95,9 +95,7 @@ def _weighted() -> dict[str, Handler]:
 def _normalizations() -> dict[str, Handler]:
     scale = {"gamma": 1.0, "beta": 0.0, "scale": 1.0}
     return {
-        "BatchNormalization": _normalization(
-            {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}, mixes=False, rigid=ELASTIC
-        ),
+        "BatchNormalization": _batch_normalization,
         "LayerNormalization": _normalization(scale, mixes=True, rigid=RIGID),
         "RMSNormalization": _normalization(scale, mixes=True, rigid=ELASTIC),
         "GroupNormalization": _group_normalization,
@@ -203,6 +201,12 @@ def _normalization(variables: dict[str, float], mixes: bool, rigid: tuple[str, .
         return Weighted(rules, place, outputs[0], mixes=reason, rigid=rigid, multiple=multiple, per_unit=not mixes)
 
     return handler
+
+
+def _batch_normalization(layer, inputs, outputs):
+    """Keras reshapes the statistics by their number unless the axis is called -1."""
+    held = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
+    return _normalization(held, mixes=False, rigid=ELASTIC if layer.axis == -1 else RIGID)(layer, inputs, outputs)
 
 
 def _group_normalization(layer, inputs, outputs):

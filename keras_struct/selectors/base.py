@@ -1,0 +1,59 @@
+"""What every selector shares."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from keras_struct.structure.edits import Resize, prune
+from keras_struct.structure.policy import Policy
+
+
+@dataclass(frozen=True)
+class Selector(Policy):
+    """Chooses units of one axis, those to remove first. A subclass says how much each unit is worth."""
+
+    needs_inputs: ClassVar[bool] = False
+    needs_gradients: ClassVar[bool] = False
+
+    @abstractmethod
+    def scores(self, measured: Any) -> np.ndarray:
+        """Return the saliency of each unit of an `AxisMeasurement`, `(M,)`: units with the smallest go first."""
+
+    def __call__(self, measured: Any, count: int) -> list[int]:
+        """Return the indices of `count` units of the measured axis, the first to go first.
+
+        Raises:
+            ValueError: If `count` is not between 1 and one less than the width, or saliencies are not finite.
+        """
+        check_count(measured, count)
+        return np.argsort(finite(measured, self.scores(measured)), kind="stable")[:count].tolist()
+
+    def propose(self, measured: Any, count: int) -> Resize:
+        """Return the edit that removes `count` units.
+
+        Raises:
+            ValueError: As calling it does.
+        """
+        return prune(measured.axis, measured.units, self(measured, count))
+
+
+def check_count(measured: Any, count: int) -> None:
+    """Raise a ValueError unless `count` units can go and one stays."""
+    if not 1 <= count < measured.units:
+        raise ValueError(
+            f"Cannot select {count} of the {measured.units} units of axis '{measured.axis}': select 1 to "
+            f"{measured.units - 1}, so that one is left."
+        )
+
+
+def finite(measured: Any, scores: np.ndarray) -> np.ndarray:
+    """Return the scores if they are numbers."""
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f"Cannot rank the units of axis '{measured.axis}': some saliencies are NaN or infinite. Check weights and data."
+        )
+    return scores
