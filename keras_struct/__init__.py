@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "StructuralModel": "models",
+    "Budget": "models",
     "Resize": "structure",
     "grow": "structure",
     "prune": "structure",

@@ -79,10 +79,12 @@ def own_variables(layer: Any) -> dict[str, Any]:
     """Variables of a layer by name; those of layers inside it behind their names. None for a bare operation."""
     if not isinstance(layer, keras.layers.Layer):
         return {}
-    found = {variable.name: variable for variable in (*layer._trainable_variables, *layer._non_trainable_variables)}
-    for inner in layer._layers:
-        found.update({f"{inner.name}/{name}": variable for name, variable in own_variables(inner).items()})
-    return found
+    inside = {
+        f"{inner.name}/{name}": variable for inner in layer._layers for name, variable in own_variables(inner).items()
+    }
+    borrowed = set(map(id, inside.values()))
+    held = (*layer._trainable_variables, *layer._non_trainable_variables)
+    return {**{variable.name: variable for variable in held if id(variable) not in borrowed}, **inside}
 
 
 def inner_layers(layer: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.models.budget import Budget
+from keras_struct.models.costs import Costs
 from keras_struct.models.epoch_shuffle import is_array_data
 from keras_struct.probes import InputBuffer, StructureProbe
 from keras_struct.probes.buffer import Pieces, first_samples
@@ -114,7 +114,7 @@ class Observation:
         self, axes: Sequence[str], limits: Mapping[str, int], initial: Mapping[str, int], residual: bool = True
     ) -> dict[str, Any]:
         """Return a measurement of each axis, computed as far as a policy asks."""
-        budget = cache(lambda: Budget(self.model, self.network))
+        costs = cache(lambda: Costs(self.model, self.network))
         return self.probe.measure(
             self._pieces(),
             axes,
@@ -123,7 +123,7 @@ class Observation:
             residual,
             initial_units=initial,
             loss=self.loss,
-            affordable={axis: partial(_affordable, budget, axis) for axis in axes},
+            affordable={axis: partial(_affordable, costs, axis) for axis in axes},
             warn=self.warn,
         )
 
@@ -170,8 +170,8 @@ class Observation:
             warnings.warn(text, stacklevel=4)
 
 
-def _affordable(budget: Callable[[], Budget], axis: str, *wanted: Any) -> int:
-    return budget().affordable(axis, *wanted)
+def _affordable(costs: Callable[[], Costs], axis: str, *wanted: Any) -> int:
+    return costs().affordable(axis, *wanted)
 
 
 def _computes_in_float16(layer: Any) -> bool:

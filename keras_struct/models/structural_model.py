@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_struct.backend import current, keras_internals
 from keras_struct.initializers import RandomFanIn
+from keras_struct.models.budget import Budget, Scope, prune_to
 from keras_struct.models.convert import convert_layers, copy_compile_state
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
 from keras_struct.models.evolution import Evolution
@@ -124,32 +125,74 @@ class StructuralModel(keras.Model):
         edit = initializer.propose(found.measured(axis), int(count), rng)
         return None if edit is None else self.apply(edit)
 
+    @overload
     def prune(
         self, axis: str, units: Sequence[int] | None = None, count: int | None = None, selector: Any = None
-    ) -> StructureEvent:
-        """Remove units from an axis.
+    ) -> StructureEvent: ...
+
+    @overload
+    def prune(
+        self,
+        *,
+        budget: Budget,
+        selector: Any = None,
+        scope: Scope = "global",
+        axes: Sequence[str] | None = None,
+        minimum: int = 1,
+        multiple: int = 1,
+    ) -> list[StructureEvent]: ...
+
+    def prune(
+        self,
+        axis=None,
+        units=None,
+        count=None,
+        selector=None,
+        *,
+        budget=None,
+        scope="global",
+        axes=None,
+        minimum=1,
+        multiple=1,
+    ):
+        """Remove units from an axis, or from the whole model until it fits a budget.
 
         Args:
             axis: A key of `model.structure.axes`.
-            units: Which units; give either this or `count`.
+            units: Which units of it; give either this or `count`.
             count: How many; which ones the `selector` says.
             selector: Chooses units, by default those with the smallest product of incoming and outgoing norm.
+            budget: What the model may cost, in place of `axis`. All axes are edited at once, by as little as it takes.
+            scope: With a budget: `"global"` ranks the units of all axes together, saliencies divided by their mean over the
+                axis; `"local"` takes the same share of each axis.
+            axes: With a budget: names of the axes to prune; all editable ones by default, also those over which a
+                normalisation mixes units.
+            minimum: With a budget: how many units each axis keeps at least.
+            multiple: With a budget: widths are rounded up to multiples of this, which some hardware computes faster.
 
         Returns:
-            What was logged.
+            What was logged; with a budget an event for each axis that was pruned.
 
         Raises:
-            ValueError: If the axis or a unit is unknown, or no unit would be left.
+            ValueError: If the axis or a unit is unknown, no unit would be left, the selector lacks data, or the budget cannot
+                be met; the model is as it was.
         """
         from keras_struct.selectors import SmallestNorm
 
+        selector = SmallestNorm() if selector is None else selector
+        if (axis is None) == (budget is None):
+            raise ValueError(f"Pass either an axis or `budget`. Received: axis={axis!r}, budget={budget}")
+        if budget is not None:
+            if units is not None or count is not None:
+                raise ValueError(f"`budget` says how many units go. Received also: units={units}, count={count}")
+            pruned = prune_to(self, budget, selector, scope, axes, minimum, multiple)
+            return self._structural.apply(pruned, preserve=False, reason=type(selector).__name__)
         check_axis(self.structure, axis)
         if (units is None) == (count is None):
             raise ValueError(f"Pass either `units` or `count`. Received: units={units}, count={count}")
         if count is not None:
-            measured = self._structural.measured(axis)
-            return self.apply((SmallestNorm() if selector is None else selector).propose(measured, count))
-        return self.apply(edits.prune(axis, self.structure.axes[axis], [] if units is None else units))
+            return self.apply(selector.propose(self._structural.measured(axis), count))
+        return self.apply(edits.prune(axis, self.structure.axes[axis], units))
 
     def split(self, axis: str, units: Sequence[int] | int) -> StructureEvent:
         """Put a copy of each of `units` behind the others; both share the outgoing weights, so the function is kept."""

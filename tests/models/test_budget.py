@@ -1,0 +1,141 @@
+"""A model is pruned until it costs no more than it may."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_struct import Budget, StructuralModel, selectors
+from keras_struct.models import budget as budgets
+from keras_struct.statistics import flops
+
+layers = keras.layers
+
+
+def built(**options):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(16, 3, padding="same", name="first", **options)(inputs)
+    x = layers.Activation("relu")(layers.BatchNormalization()(x))
+    y = layers.Conv2D(16, 3, padding="same", activation="relu", name="inner")(x)
+    x = layers.Add()([x, layers.Conv2D(16, 1, name="back")(y)])
+    x = layers.GlobalAveragePooling2D()(layers.MaxPooling2D()(x))
+    return StructuralModel.from_model(keras.Model(inputs, layers.Dense(4)(layers.Dense(32, name="hidden")(x))))
+
+
+def with_data():
+    model = built()
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((64, 8, 8, 3)).astype("float32"), rng.standard_normal((64, 4)).astype("float32")
+    model.compile("adam", "mse", probe=x, targets=y)
+    return model, x, y
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize("share", [0.75, 0.5, 0.2])
+def test_operations_come_down_to_the_share_that_is_allowed_and_not_much_further(scope, share):
+    model, x, y = with_data()
+    before = flops(model)
+    events = model.prune(budget=Budget(flops=share), scope=scope)
+    assert 0.75 * share <= flops(model) / before <= share
+    assert {event.axis for event in events} <= set(model.structure.axes)
+    assert np.isfinite(model.train_on_batch(x, y))
+
+
+def test_parameters_can_be_given_as_a_number_and_both_limits_hold():
+    model, _, _ = with_data()
+    model.prune(budget=Budget(parameters=2000))
+    assert 1500 <= model.count_params() <= 2000
+    model, _, _ = with_data()
+    before = flops(model)
+    model.prune(budget=Budget(parameters=3000, flops=0.3))
+    assert model.count_params() <= 3000
+    assert flops(model) <= 0.3 * before
+
+
+def test_global_ranking_takes_units_where_they_are_worth_least_and_local_ranking_everywhere_the_same():
+    model, _, _ = with_data()
+    kernel = model.get_layer("inner").kernel
+    kernel.assign(np.asarray(kernel) * np.where(np.arange(16) < 12, 1e-4, 1.0))
+    local = StructuralModel.from_model(model)
+    model.prune(budget=Budget(flops=0.6), selector=selectors.Magnitude())
+    local.prune(budget=Budget(flops=0.6), selector=selectors.Magnitude(), scope="local")
+    assert model.structure.axes["inner"] < 9 <= model.structure.axes["first"]
+    assert local.structure.axes["inner"] == local.structure.axes["first"]
+
+
+def test_widths_are_multiples_and_no_smaller_than_the_minimum():
+    model, _, _ = with_data()
+    model.prune(budget=Budget(flops=0.4), multiple=4, minimum=8)
+    assert all(width % 4 == 0 and width >= 8 for width in model.structure.axes.values())
+
+
+def test_only_the_axes_that_are_named_are_pruned():
+    model, _, _ = with_data()
+    model.prune(budget=Budget(flops=0.7), axes=["inner"])
+    assert model.structure.axes["first"] == 16
+    assert model.structure.axes["inner"] < 16
+
+
+@pytest.mark.parametrize("selector", [selectors.Taylor(), selectors.MostSimilar(), selectors.OptimalBrainSurgeon()])
+def test_selectors_that_need_data_prune_to_a_budget_too(selector, tmp_path):
+    model, x, y = with_data()
+    before = flops(model)
+    model.prune(budget=Budget(flops=0.5), selector=selector)
+    assert flops(model) <= 0.5 * before
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(x), model(x))
+
+
+def test_latency_is_measured_on_pruned_copies(monkeypatch):
+    model, _, _ = with_data()
+    monkeypatch.setattr(budgets, "_latency", lambda measured: float(flops(measured)))
+    before = flops(model)
+    model.prune(budget=Budget(latency=0.5))
+    assert 0.4 * before <= flops(model) <= 0.5 * before
+
+
+def test_a_time_can_be_measured():
+    assert budgets._latency(built()) > 0
+
+
+def test_a_model_within_the_budget_stays_as_it_is():
+    model, _, _ = with_data()
+    assert model.prune(budget=Budget(flops=1.0)) == []
+
+
+def test_a_budget_that_cannot_be_met_says_what_is_least_and_changes_nothing():
+    model, _, _ = with_data()
+    before, widths = model.get_weights(), dict(model.structure.axes)
+    with pytest.raises(ValueError, match=r"with 1 units left on each of the 3 axes it still costs [\d,]+ operations"):
+        model.prune(budget=Budget(flops=100))
+    assert dict(model.structure.axes) == widths
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "either an axis or `budget`"),
+        ({"axis": "inner", "budget": Budget(flops=0.5)}, "either an axis or `budget`"),
+        ({"budget": Budget(flops=0.5), "count": 3}, "says how many units go"),
+        ({"budget": Budget(flops=0.5), "scope": "all"}, "`scope` must be"),
+        ({"budget": Budget(flops=0.5), "minimum": 0}, "must be at least 1"),
+        ({"budget": Budget(flops=0.5), "axes": ["outer"]}, r"Cannot prune axes \['outer'\]"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        built().prune(**arguments)
+
+
+@pytest.mark.parametrize("given", [{}, {"flops": 0}, {"flops": -1.0}, {"latency": 2}])
+def test_budgets_that_mean_nothing_are_refused(given):
+    with pytest.raises(ValueError, match="budget"):
+        Budget(**given)
+
+
+def test_a_model_in_which_nothing_can_be_edited_says_why():
+    model = StructuralModel([keras.Input((4,)), layers.Dense(3, name="only")])
+    with pytest.raises(ValueError, match=r"no axis that can be edited .*only: its units are an output"):
+        model.prune(budget=Budget(flops=0.5))
