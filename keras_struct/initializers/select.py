@@ -28,6 +28,7 @@ class Select(Initializer):
         epsilon: Threshold of singular values of H/√n.
         normalized: Compare candidates at equal activation energy: the sum of singular values otherwise prefers loud
             candidates to orthogonal ones.
+        per_unit: Draw that many candidates for each unit to add.
 
     References:
         Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis section 6.2.2, Select).
@@ -39,13 +40,16 @@ class Select(Initializer):
     candidates: int | None = None
     epsilon: float = 0.01
     normalized: bool = False
+    per_unit: bool = False
 
     needs_inputs: ClassVar[bool] = True
 
     def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
         """Choose for the first layer that makes the units, and draw plain random weights for the others."""
         first = measured.fan_in[0]
-        drawn = self._candidates(measured, self._number(measured.kind) + count, rng).astype(first.weights.dtype)
+        number = self._number(measured.kind)
+        number = number * count if self.per_unit else number + count
+        drawn = self._candidates(measured, number, rng).astype(first.weights.dtype)
         cross, energy = measured.candidates(drawn)
         scorer = CandidateScorer(measured.gram(), self.epsilon)
         with threads_for(measured.units):

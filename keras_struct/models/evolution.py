@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -201,19 +201,27 @@ class Evolution:
         if self.policy_state is None:
             self.policy_state = self.strategy.init(measurements)
         edits, self.policy_state = self.strategy.propose(self.step, measurements, self.policy_state, since)
-        return self.apply(edits, reason=type(self.strategy).__name__) if edits else []
+        events = self.apply(edits, reason=type(self.strategy).__name__)
+        if events and (found := self._measure({event.axis for event in events})):
+            self.policy_state = self.strategy.settle(found, self.policy_state)
+        return events
 
     def begin(self) -> None:
         """Measure the baseline, if inputs are there, before the first gradient step."""
         if self.strategy is not None and self.policy_state is None and (found := self._measure()) is not None:
             self.policy_state = self.strategy.init(found)
 
-    def _measure(self) -> Mapping[str, Any] | None:
+    def _measure(self, only: Collection[str] | None = None) -> Mapping[str, Any] | None:
         seen = self.observation
         if (self.strategy.needs_inputs and not seen.full) or (seen.keeps_targets and seen.gradient_batch is None):
             return None
         limits = self.strategy_limits()
-        axes = [axis for axis in self.acting_axes() if self.graph.axes[axis] < limits.get(axis, 2**31)]
+        axes = [
+            axis
+            for axis in self.acting_axes()
+            if (self.strategy.looks_at_full_axes or self.graph.axes[axis] < limits.get(axis, 2**31))
+            and (only is None or axis in only)
+        ]
         return seen.measure(axes, limits, self.initial_widths, self.strategy.residual)
 
     def strategy_limits(self) -> dict[str, int]:

@@ -1,7 +1,21 @@
 """Named recipes from the literature: policies put together."""
 
+from keras_struct.strategies.dyno import Dyno
 from keras_struct.strategies.gradient import Firefly, GradMax, NeST
 from keras_struct.strategies.grow import Grow
 from keras_struct.strategies.north import NorthPre, NorthRandom, NorthSelect, NorthWeight
+from keras_struct.strategies.prune import GrowAndPrune, Prune
 
-__all__ = ["Firefly", "GradMax", "Grow", "NeST", "NorthPre", "NorthRandom", "NorthSelect", "NorthWeight"]
+__all__ = [
+    "Dyno",
+    "Firefly",
+    "GradMax",
+    "Grow",
+    "GrowAndPrune",
+    "NeST",
+    "NorthPre",
+    "NorthRandom",
+    "NorthSelect",
+    "NorthWeight",
+    "Prune",
+]

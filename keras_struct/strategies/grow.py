@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.schedules import EveryNSteps, Schedule
+from keras_struct.strategies.scheduled import Scheduled
 from keras_struct.structure.edits import Resize
-from keras_struct.structure.policy import Policy
 from keras_struct.triggers import Trigger
 
 DEFAULT_GROWTH = 8
 
 
 @dataclass(frozen=True)
-class Grow(Policy):
+class Grow(Scheduled):
     """Grow every axis whose trigger fires, or by what the schedule says.
 
     Any trigger goes with any initializer and any schedule.
@@ -53,18 +53,10 @@ class Grow(Policy):
     residual: bool = False
     seed: int = 0
 
+    verb: ClassVar[str] = "grow"
+
     def __post_init__(self) -> None:
-        if self.trigger is None and isinstance(self.schedule, EveryNSteps):
-            raise ValueError(
-                "Grow needs to know how many units to add: pass a trigger such as EffectiveDimension(), or a schedule that "
-                f"says how many, such as Linear(units=64, steps=1000). Received: schedule={self.schedule}"
-            )
-        for name in ("max_units", "max_parameters", "max_flops"):
-            limit = getattr(self, name)
-            if limit is not None and limit < 1:
-                raise ValueError(f"`{name}` must be a positive integer or None. Received: {name}={limit}")
-        if self.axes is not None:
-            object.__setattr__(self, "axes", (self.axes,) if isinstance(self.axes, str) else tuple(self.axes))
+        self._check_fields("EffectiveDimension()", "max_units", "max_parameters", "max_flops")
 
     @property
     def needs_inputs(self) -> bool:
@@ -76,36 +68,9 @@ class Grow(Policy):
         """Whether the last batch must be kept, with its targets, for gradients of the loss."""
         return self.initializer.needs_gradients or (self.trigger is not None and self.trigger.needs_gradients)
 
-    def check(self, axes: Mapping[str, int], locked: Mapping[str, str]) -> None:
-        """Raise unless there is something to grow.
-
-        Raises:
-            ValueError: If an axis of `axes` is unknown or locked, or the model has no editable axis.
-        """
-        for name in self.axes or ():
-            if name not in axes:
-                why = f"it is fixed: {locked[name]}" if name in locked else "there is no such axis"
-                raise ValueError(
-                    f"{type(self).__name__} cannot grow axis '{name}': {why}. Editable axes: {sorted(axes)}."
-                )
-        if not axes:
-            raise ValueError(
-                f"{type(self).__name__} has no layer to act on: every axis of the model is fixed ({dict(locked)}). Put a "
-                "hidden layer such as GrowableDense between input and output."
-            )
-
     def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
         """Largest width of each axis."""
         return {axis: self.max_units or DEFAULT_GROWTH * width for axis, width in initial_widths.items()}
-
-    def due(self, step: int, since: int | None = None) -> bool:
-        """Whether to look at the structure after `step` gradient steps.
-
-        Args:
-            step: Gradient steps so far.
-            since: Step after which it was asked before; `step - 1` by default, less when an execution makes many steps.
-        """
-        return bool(self._amount(step, since))
 
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
         """State to start from: what the trigger remembers of each axis, and whose turn it is."""
@@ -146,13 +111,3 @@ class Grow(Policy):
         if count < 1 or (self.max_parameters is None and self.max_flops is None):
             return count
         return measured.affordable(count, growth, self.max_parameters, self.max_flops)
-
-    def _amount(self, step: int, since: int | None) -> bool | int:
-        amounts = [self.schedule(s) for s in range(step if since is None else since + 1, step + 1)]
-        return any(amounts) if all(isinstance(amount, bool) for amount in amounts) else sum(amounts)
-
-    def _count(self, amount: bool | int, measured: Any, state: Any) -> tuple[int, Any]:
-        if self.trigger is None:
-            return int(amount), None
-        count, state = self.trigger(measured, self.trigger.init(measured) if state is None else state)
-        return count if isinstance(amount, bool) else min(count, amount), state

@@ -10,12 +10,14 @@ from keras_struct.triggers.effective_dimension import (
 from keras_struct.triggers.fixed import FractionOfWidth
 from keras_struct.triggers.gradient import AuxiliaryGradient
 from keras_struct.triggers.loss import Convergence, Plateau
+from keras_struct.triggers.lost_dimension import LostDimension
 
 __all__ = [
     "AuxiliaryGradient",
     "Convergence",
     "EffectiveDimension",
     "FractionOfWidth",
+    "LostDimension",
     "Orthogonality",
     "OrthogonalityGap",
     "Plateau",

@@ -1,4 +1,4 @@
-"""When, where and how many units to add."""
+"""When, where and how many units to add or remove."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from keras_struct.structure.policy import Policy
 
 @dataclass(frozen=True)
 class Trigger(Policy):
-    """Says for one axis how many units to add. Subclasses are frozen dataclasses; memory is passed in and out.
+    """Says for one axis how many units to add, or to remove if it is that of `Prune`.
+
+    Subclasses are frozen dataclasses; memory is passed in and out.
 
     Attributes:
         needs_inputs: Whether it looks at activations.
@@ -27,4 +29,4 @@ class Trigger(Policy):
 
     @abstractmethod
     def __call__(self, measured: Any, state: Any) -> tuple[int, Any]:
-        """Return how many units to add (0 or more), and the new state."""
+        """Return how many units to add or remove (0 or more), and the new state."""

@@ -95,7 +95,7 @@ def test_a_policy_that_is_not_defined_is_named():
 
 
 def test_growth_without_an_amount_is_refused():
-    with pytest.raises(ValueError, match="how many units to add"):
+    with pytest.raises(ValueError, match="how many units to grow"):
         Grow()
     with pytest.raises(ValueError, match="max_units=0"):
         Grow(AlwaysTwo(), max_units=0)

@@ -1,0 +1,73 @@
+"""Dynamic Neural Optimization: grow and prune by the dimension of activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from keras_struct.initializers import Select
+from keras_struct.schedules import EveryNSteps
+from keras_struct.selectors import MostSimilar
+from keras_struct.strategies.grow import Grow
+from keras_struct.strategies.prune import GrowAndPrune, Prune
+from keras_struct.triggers import EffectiveDimension, LostDimension
+
+
+@dataclass(frozen=True)
+class Dyno(GrowAndPrune):
+    """DYNO: prune layers whose activations come to span fewer dimensions, and grow those that come to span more.
+
+    Every so many steps, of M units with the effective dimension φ and its value φ* after the layer's last edit,
+
+        max(0, ⌊M ((1 - δ) φ* - φ)⌋) are pruned  (eq. 38)    or    max(0, ⌊M (φ - (1 + δ) φ*)⌋) are added  (eq. 39):
+
+    dormant units go first, then those most similar to others; new ones are chosen among random candidates by the dimension
+    that they add, with outgoing weights of zero. It only needs the forward pass. As φ cannot pass 1, a layer with φ* above
+    1 / (1 + δ) has to be pruned, or to lose dimensions, before it can grow.
+
+    Args:
+        delta: Threshold δ.
+        epsilon: Threshold ε of singular values of H/√n.
+        every: Gradient steps between looks at the structure.
+        candidates: How many candidates are drawn for each unit to add.
+        minimum: How many units each axis keeps.
+        max_units: Largest width of each axis; by default 8 times its width at the start.
+        only: Names of the axes to work on; all editable ones by default.
+        seed: Same seed and same measurements give the same edits.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    References:
+        Maile et al., thesis chapter 7 (equations 37 to 39, algorithms 4 and 5), where `min` in 38 and 39 is a misprint for
+        `max`.
+
+    Differs from the authors' code, which divides H by √M, compares with stale activations, starts from φ* = 1, draws new
+    weights at random instead of selecting them, and counts dormant units as constant ones. Convolutions are measured at all
+    positions, not at a sample of them.
+    """
+
+    grow: Grow = field(init=False)
+    prune: Prune = field(init=False)
+    moving_baseline: bool = field(init=False, default=True)
+    delta: float = 0.03
+    epsilon: float = 0.01
+    every: int = 50
+    candidates: int = 100
+    minimum: int = 10
+    max_units: int | None = None
+    only: tuple[str, ...] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.delta < 1:
+            raise ValueError(f"`delta` must lie between 0 and 1. Received: delta={self.delta}")
+        if self.candidates < 1:
+            raise ValueError(f"`candidates` must be a positive integer. Received: candidates={self.candidates}")
+        gain = EffectiveDimension(gamma=1 + self.delta, epsilon=self.epsilon, baseline="initial")
+        select = Select(candidates=self.candidates, epsilon=self.epsilon, per_unit=True)
+        schedule = EveryNSteps(self.every)
+        grow = Grow(gain, select, schedule, self.max_units, self.only, residual=True, seed=self.seed)
+        lost = LostDimension(self.delta, self.epsilon)
+        prune = Prune(lost, MostSimilar(), schedule, self.minimum, self.only, residual=True)
+        for name, part in (("grow", grow), ("prune", prune)):
+            object.__setattr__(self, name, part)

@@ -1,0 +1,175 @@
+"""Pruning: a trigger, a selector and a schedule put together; and growth and pruning side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keras_struct.schedules import EveryNSteps, Schedule
+from keras_struct.selectors import Selector, SmallestNorm
+from keras_struct.strategies.grow import Grow
+from keras_struct.strategies.scheduled import Scheduled
+from keras_struct.structure.edits import Resize
+from keras_struct.structure.policy import Policy
+from keras_struct.triggers import Trigger
+
+
+@dataclass(frozen=True)
+class Prune(Scheduled):
+    """Prune every axis whose trigger fires, or by what the schedule says.
+
+    Any trigger goes with any selector and any schedule.
+
+    Args:
+        trigger: Says how many units to remove where; `None` with a schedule that says how many (`Linear`, `Batched`).
+        selector: Says which.
+        schedule: When to look; after every gradient step by default. With a trigger, a schedule that returns a number is an
+            upper bound.
+        minimum: How many units each axis keeps.
+        axes: Names of the axes to prune; all editable ones by default.
+        residual: Whether residual connections stay on while activations are measured.
+
+    Raises:
+        ValueError: If there is neither a trigger nor a schedule that says how many, or `minimum` is not positive.
+    """
+
+    trigger: Trigger | None = None
+    selector: Selector = SmallestNorm()  # noqa: RUF009
+    schedule: Schedule = EveryNSteps(1)  # noqa: RUF009
+    minimum: int = 1
+    axes: tuple[str, ...] | None = None
+    residual: bool = False
+
+    verb: ClassVar[str] = "prune"
+    looks_at_full_axes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._check_fields("LostDimension()", "minimum")
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether inputs must be kept for measuring."""
+        return self.selector.needs_inputs or (self.trigger is not None and self.trigger.needs_inputs)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the last batch must be kept, with its targets, for gradients of the loss."""
+        return self.selector.needs_gradients or (self.trigger is not None and self.trigger.needs_gradients)
+
+    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+        """State to start from: what the trigger remembers of each axis."""
+        return {
+            "axes": {axis: None if self.trigger is None else self.trigger.init(m) for axis, m in measurements.items()}
+        }
+
+    def propose(
+        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
+    ) -> tuple[list[Resize], dict[str, Any]]:
+        """Return the edits to make now, and the new state; arguments as for `Grow.propose`."""
+        edits, remembered, amount = [], dict(state["axes"]), self._amount(step, since)
+        for axis, measured in measurements.items():
+            count, remembered[axis] = self._count(amount, measured, remembered.get(axis))
+            count = min(count, measured.units - self.minimum)
+            if count > 0:
+                edits.append(self.selector.propose(measured, count))
+        return edits, {"axes": remembered}
+
+
+@dataclass(frozen=True)
+class GrowAndPrune(Policy):
+    """Grow and prune in the same training: any `Grow` beside any `Prune`.
+
+    Both look at the same measurements, pruning first; an axis that is pruned does not grow in the same step. With
+    `max_parameters` or `max_flops` of `grow` the network keeps its size and turns its units over.
+
+    Args:
+        grow: How to grow.
+        prune: How to prune.
+        moving_baseline: Whether an axis that was edited is measured anew at once, so that triggers compare with its state
+            after the last edit instead of that at the start.
+
+    References:
+        Maile et al., thesis chapter 7, algorithm 5.
+    """
+
+    grow: Grow
+    prune: Prune
+    moving_baseline: bool = True
+
+    looks_at_full_axes: ClassVar[bool] = True
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether inputs must be kept for measuring."""
+        return self.grow.needs_inputs or self.prune.needs_inputs
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the last batch must be kept, with its targets, for gradients of the loss."""
+        return self.grow.needs_gradients or self.prune.needs_gradients
+
+    @property
+    def axes(self) -> tuple[str, ...] | None:
+        """Names of the axes that either works on, or `None` for all."""
+        if self.grow.axes is None or self.prune.axes is None:
+            return None
+        return tuple(dict.fromkeys((*self.grow.axes, *self.prune.axes)))
+
+    @property
+    def residual(self) -> bool:
+        """Whether residual connections stay on while activations are measured."""
+        return self.grow.residual
+
+    def check(self, axes: Mapping[str, int], locked: Mapping[str, str]) -> None:
+        """Raise unless there is something to edit.
+
+        Raises:
+            ValueError: As `Grow.check`.
+        """
+        self.grow.check(axes, locked)
+        self.prune.check(axes, locked)
+
+    def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
+        """Largest width of each axis."""
+        return self.grow.limits(initial_widths)
+
+    def due(self, step: int, since: int | None = None) -> bool:
+        """Whether to look at the structure after `step` gradient steps."""
+        return self.grow.due(step, since) or self.prune.due(step, since)
+
+    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+        """State to start from."""
+        return {
+            "grow": self.grow.init(_those(measurements, self.grow.axes)),
+            "prune": self.prune.init(_those(measurements, self.prune.axes)),
+        }
+
+    def propose(
+        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
+    ) -> tuple[list[Resize], dict[str, Any]]:
+        """Return the edits to make now, and the new state; arguments as for `Grow.propose`."""
+        state, edits = dict(state), list[Resize]()
+        if self.prune.due(step, since):
+            found = _those(measurements, self.prune.axes)
+            edits, state["prune"] = self.prune.propose(step, found, state["prune"], since)
+        if self.grow.due(step, since):
+            pruned = {edit.axis for edit in edits}
+            rest = {axis: m for axis, m in _those(measurements, self.grow.axes).items() if axis not in pruned}
+            more, state["grow"] = self.grow.propose(step, rest, state["grow"], since)
+            edits = [*edits, *more]
+        return edits, state
+
+    def settle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+        """Return the state after edits, given measurements of the axes that changed."""
+        if not self.moving_baseline:
+            return state
+        settled = dict(state)
+        for name, part in (("grow", self.grow), ("prune", self.prune)):
+            fresh = part.init(_those(measurements, part.axes))["axes"]
+            settled[name] = {**state[name], "axes": {**state[name]["axes"], **fresh}}
+        return settled
+
+
+def _those(measurements: Mapping[str, Any], axes: tuple[str, ...] | None) -> dict[str, Any]:
+    return {axis: measured for axis, measured in measurements.items() if axes is None or axis in axes}

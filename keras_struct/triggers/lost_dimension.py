@@ -1,0 +1,50 @@
+"""Pruning where units came to depend on each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+from typing import Any, ClassVar
+
+from keras_struct.triggers.base import Trigger
+from keras_struct.triggers.effective_dimension import EffectiveDimension
+
+
+@dataclass(frozen=True)
+class LostDimension(Trigger):
+    """Remove units when the effective dimension of post-activations falls below (1 - δ) times its baseline.
+
+    Of M units, max(0, ⌊M ((1 - δ) φ* - φ)⌋) (eq. 38), with the effective dimension φ and its value φ* at the baseline: the
+    start, or in `GrowAndPrune` the last edit of the layer.
+
+    Args:
+        delta: Threshold δ.
+        epsilon: Threshold ε of singular values of H/√n.
+
+    Raises:
+        ValueError: If a value is out of range; in training, if there are no more rows of activations than units.
+
+    References:
+        Maile et al., thesis chapter 7, equation 38, in which `min` is a misprint for `max`.
+    """
+
+    delta: float = 0.03
+    epsilon: float = 0.01
+
+    needs_inputs: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.delta < 1 or not self.epsilon > 0:
+            raise ValueError(
+                "`delta` must lie between 0 and 1 and `epsilon` be positive. Received: "
+                f"delta={self.delta}, epsilon={self.epsilon}"
+            )
+
+    def init(self, measured: Any) -> float:
+        """Return the effective dimension φ*."""
+        return EffectiveDimension(epsilon=self.epsilon).measure(measured)
+
+    def __call__(self, measured: Any, state: float) -> tuple[int, float]:
+        """Return how many units to remove, and the baseline."""
+        missing = measured.units * ((1 - self.delta) * state - self.init(measured))
+        return max(0, floor(missing + 1e-9)), state
