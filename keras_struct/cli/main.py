@@ -10,9 +10,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from keras_struct.cli.choices import BACKENDS, STRATEGIES
+from keras_struct.cli.choices import BACKENDS, CRITERIA, STRATEGIES
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,10 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         _choose_backend(options.backend)
-        folder = _writable(options.out)
-        from keras_struct.cli.grow import grow_command
-
-        grow_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
+        _run(options, arguments)
     except KeyboardInterrupt:
         print("\nkeras-struct: interrupted; nothing was written.", file=sys.stderr)
         return 130
@@ -49,9 +46,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    if options.command == "grow":
+        folder = _writable(options.out)
+        from keras_struct.cli.grow import grow_command
+
+        grow_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
+        return
+    from keras_struct.cli.surgery import inspect_command, prune_command
+
+    (inspect_command if options.command == "inspect" else prune_command)(options)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="keras-struct", description="Networks that change their own structure while they train.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_grow(commands)
+    _add_inspect(commands)
+    _add_prune(commands)
+    return parser
+
+
+def _add_inspect(commands: Any) -> None:
+    inspect = commands.add_parser(
+        "inspect",
+        help="show what of a saved model can be edited, and what it costs",
+        description="Print the unit axes of a saved model, what is fixed and why, and the costs of each layer.",
+    )
+    inspect.add_argument("model", help="a file that model.save('NAME.keras') wrote")
+    inspect.add_argument("--picture", metavar="FILE.png", help="also draw widths and costs")
+    inspect.add_argument("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
+
+
+def _add_prune(commands: Any) -> None:
+    prune = commands.add_parser(
+        "prune",
+        help="make a saved model smaller",
+        description=(
+            "Remove units of a saved model until it costs no more than it may, train it further if asked to, and save it. "
+            "Costs up to 1 are shares of what the model costs now, larger ones absolute numbers."
+        ),
+    )
+    add = prune.add_argument
+    add("model", help="a file that model.save('NAME.keras') wrote")
+    add("--flops", type=_number, metavar="X", help="floating point operations of a forward pass")
+    add("--parameters", type=_number, metavar="X", help="number of weights")
+    add("--latency", type=_number, metavar="X", help="share of the time of a forward pass, measured here")
+    add(
+        "--criterion", choices=tuple(CRITERIA), default="smallest-norm", help="which units go; smallest-norm by default"
+    )
+    add("--scope", choices=("global", "local"), default="global", help="rank all units together, or those of each axis")
+    add("--minimum", type=_positive, default=1, metavar="N", help="units that each axis keeps; 1 by default")
+    add("--multiple", type=_positive, default=1, metavar="N", help="widths are multiples of this; 1 by default")
+    add("--data", help="mnist, fashion_mnist, cifar10, cifar100, digits or an .npz file, for criteria that need it")
+    add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz")
+    add("--epochs", type=_positive, metavar="N", help="train on the data afterwards")
+    add("--plain", action="store_true", help="save stock Keras layers, which need no keras_struct to be loaded")
+    add("--out", metavar="FILE.keras", help="where to save; NAME_pruned.keras by default")
+    add("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
+    add("--quiet", action="store_true", help="no progress bars")
+
+
+def _add_grow(commands: Any) -> None:
     grow = commands.add_parser(
         "grow",
         help="train a network that sizes itself, and compare it with static ones",
@@ -75,7 +131,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
     add("--out", default="runs", metavar="FOLDER", help="where a folder for this run is made; runs by default")
     add("--quiet", action="store_true", help="no progress bars")
-    return parser
 
 
 def _number(text: str) -> float:
