@@ -1,12 +1,12 @@
 # keras-struct: `make demo` shows it at work, `make test` tests it. Each creates what it needs in .venv.
 #
 #   make demo PYTHON=python3.12     another interpreter (3.11 or newer)
-#   make test PYTEST_ARGS="-n 4"    further arguments of pytest
+#   make test PYTEST_ARGS="-n 4"    arguments of pytest; two processes by default
 #   make test-slow TORCH=...        any requirement that pip understands, such as the path of a CPU-only wheel
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2
 
 # The examples in docstrings too, but PyTorch is not installed for them.
 DOCTESTS := --doctest-modules tests keras_struct --ignore=keras_struct/backend/torch.py
