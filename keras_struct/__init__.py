@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "StructuralModel": "models",
     "Budget": "models",
+    "transfer": "models",
     "Resize": "structure",
     "grow": "structure",
     "prune": "structure",
@@ -20,6 +21,7 @@ _PUBLIC = {
     "StructuralTraining": "callbacks",
     "StructureBackup": "callbacks",
     "StructureTensorBoard": "callbacks",
+    "AutoRGN": "callbacks",
 }
 _MODULES = {
     "activations",

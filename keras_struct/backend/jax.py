@@ -15,6 +15,7 @@ from keras_struct.backend import keras_internals as internals
 ELASTIC = False
 JIT: bool | str = "auto"  # without it every operation of a step would be dispatched by itself
 DOUBLE = False
+READS_VARIABLES = False  # a variable that is not part of the state is a constant to `jax.jit`
 
 
 def read(variable: Any) -> np.ndarray:
@@ -133,8 +134,8 @@ def outside(function: Callable) -> Any:
     return function()
 
 
-def squared_gradient(model: Any, loss: Callable, x: Any, y: Any) -> float:
-    """Squared norm of the gradient of a loss by all trainable weights, in inference mode."""
+def squared_gradients(model: Any, loss: Callable, x: Any, y: Any) -> list[float]:
+    """Squared norms of the gradients of a loss by each trainable weight, in inference mode."""
     fixed = [variable.value for variable in model.non_trainable_variables]
 
     def value(weights: list[Any]) -> Any:
@@ -142,4 +143,4 @@ def squared_gradient(model: Any, loss: Callable, x: Any, y: Any) -> float:
         return loss(x, y, outputs, None)
 
     found = jax.grad(value)([variable.value for variable in model.trainable_variables])
-    return float(sum((part.astype("float32") ** 2).sum() for part in found))
+    return [float((part.astype("float32") ** 2).sum()) for part in found]

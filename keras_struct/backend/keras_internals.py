@@ -43,6 +43,12 @@ def node_tensors(node: Any) -> tuple[list[Any], list[Any]]:
     return list(node.input_tensors), list(node.output_tensors)
 
 
+def made_by(tensor: Any) -> tuple[Any, Any]:
+    """The operation that makes a symbolic tensor, and the call of it."""
+    operation, place, _ = tensor._keras_history
+    return operation, operation._inbound_nodes[place]
+
+
 def extra_arguments(node: Any) -> bool:
     """Whether a call passes a tensor beside the layer's inputs, by keyword."""
     return any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(dict(node.arguments.kwargs)))

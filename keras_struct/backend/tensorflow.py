@@ -14,6 +14,7 @@ from keras_struct.backend import keras_internals as internals
 ELASTIC = True
 JIT: bool | str = False  # XLA compiles each new width anew, so it is off unless asked for
 DOUBLE = True
+READS_VARIABLES = True  # compiled steps see new values of any variable
 
 
 class ElasticVariable(keras.Variable):
@@ -218,10 +219,10 @@ def outside(function: Callable) -> Any:
         return function()
 
 
-def squared_gradient(model: Any, loss: Callable, x: Any, y: Any) -> float:
-    """Squared norm of the gradient of a loss by all trainable weights, in inference mode."""
+def squared_gradients(model: Any, loss: Callable, x: Any, y: Any) -> list[float]:
+    """Squared norms of the gradients of a loss by each trainable weight, in inference mode."""
     held = [variable.value for variable in model.trainable_variables]
     with tf.GradientTape() as tape:
         value = loss(x, y, model(x, training=False), None)
     found = tape.gradient(value, held, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return float(sum(tf.reduce_sum(tf.square(tf.cast(part, tf.float64))) for part in found))
+    return [float(tf.reduce_sum(tf.square(tf.cast(part, tf.float64)))) for part in map(tf.convert_to_tensor, found)]

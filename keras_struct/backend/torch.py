@@ -14,6 +14,7 @@ from keras_struct.backend import keras_internals as internals
 ELASTIC = False
 JIT: bool | str = False  # eager steps take any width
 DOUBLE = True
+READS_VARIABLES = True
 
 
 def read(variable: Any) -> np.ndarray:
@@ -139,10 +140,10 @@ def outside(function: Callable) -> Any:
     return function()
 
 
-def squared_gradient(model: Any, loss: Callable, x: Any, y: Any) -> float:
-    """Squared norm of the gradient of a loss by all trainable weights, in inference mode."""
+def squared_gradients(model: Any, loss: Callable, x: Any, y: Any) -> list[float]:
+    """Squared norms of the gradients of a loss by each trainable weight, in inference mode."""
     held = [variable.value for variable in model.trainable_variables]
     with torch.enable_grad():
         value = loss(x, keras.ops.convert_to_tensor(y), model(x, training=False), None)
     found = torch.autograd.grad(value, held, allow_unused=True, materialize_grads=True)
-    return float(sum((part.double() ** 2).sum() for part in found))
+    return [float((part.double() ** 2).sum()) for part in found]

@@ -7,14 +7,21 @@ from pathlib import Path
 import numpy as np
 
 from keras_struct.datasets.arrays import EXPECTED, Dataset, read_npz
+from keras_struct.datasets.image_archives import ORIGINS, SIZE, read_galaxy10, read_image_archive
 from keras_struct.datasets.local_copies import find_copy
+from keras_struct.datasets.splits import stratified_split
 
 DOWNLOADED = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-NAMES = ("digits", *DOWNLOADED)
+NAMES = ("digits", *DOWNLOADED, *ORIGINS)
 """Data sets that `load` knows by name."""
 
 
-def load(name_or_path: str | Path, data_dir: str | Path | None = None, seed: int = 0) -> Dataset:
+def load(
+    name_or_path: str | Path,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+) -> Dataset:
     """Load a data set for classification.
 
     Images keep their shape, without a channel axis where the source has none; flatten them for dense layers. Values of
@@ -27,8 +34,12 @@ def load(name_or_path: str | Path, data_dir: str | Path | None = None, seed: int
             are found there as `<name>.npz`; as the folder `cifar-10-batches-py` or `cifar-100-python` that its authors
             publish and Keras unpacks; and as `<name>_jpeg.npz`, JPEG files in arrays `jpeg_train` (uint8, the bytes of
             all files), `offsets_train` (file `i` is `jpeg_train[offsets_train[i]:offsets_train[i + 1]]`) and
-            `y_train`, and the same for `test`. JPEG keeps images only approximately.
-        seed: Chooses the fifth of "digits" to test on, the same share of every class. Others are split already.
+            `y_train`, and the same for `test`. JPEG keeps images only approximately. "imagenette", "imagewoof" and
+            "galaxy10" are found there as the files that are downloaded otherwise: `imagenette2-160.tgz` (100 MB),
+            `imagewoof2-160.tgz` (90 MB) and `Galaxy10_DECals.h5` (2.7 GB).
+        seed: Chooses the fifth of "digits", or the tenth of "galaxy10", to test on, the same share of every class. Others
+            are split already.
+        image_size: Height and width that images of "imagenette", "imagewoof" and "galaxy10" are scaled to; 64 by default.
 
     Returns:
         The data set, features in float32.
@@ -37,17 +48,24 @@ def load(name_or_path: str | Path, data_dir: str | Path | None = None, seed: int
         ConnectionError: If a download fails.
         FileNotFoundError: If `data_dir` or the file does not exist.
         ImportError: If "digits" is asked for without scikit-learn, or a copy holds JPEG files and Pillow is missing.
-        ValueError: If the name is unknown, or a file damaged or foreign.
+        ValueError: If the name is unknown, a file damaged or foreign, or `image_size` given for other data.
 
     References:
         "digits": E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning Repository,
-        1998; its test part, as scikit-learn has it.
+        1998; its test part, as scikit-learn has it. Imagenette and Imagewoof: J. Howard, ten classes of ImageNet each.
+        Galaxy10 DECaLS: H. Leung, J. Bovy.
 
     >>> load("digits").x_train.shape
     (1438, 8, 8)
     """
     name = name_or_path if isinstance(name_or_path, str) else None
     folder = _folder(data_dir)
+    if name in ORIGINS:
+        return _archive(name, folder, seed, SIZE if image_size is None else image_size)
+    if image_size is not None:
+        raise ValueError(
+            f"`image_size` scales images of {', '.join(ORIGINS)} only. Received: {image_size} for '{name_or_path}'"
+        )
     copy = find_copy(folder, name) if name and folder else None
     if copy is not None:
         return copy
@@ -93,6 +111,26 @@ def _downloaded(name: str) -> Dataset:
     return Dataset.from_arrays(name, {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test})
 
 
+def _archive(name: str, folder: Path | None, seed: int, size: int) -> Dataset:
+    """An image set in one file: in the folder, downloaded before, or downloaded now."""
+    import keras
+
+    if size < 1:
+        raise ValueError(f"`image_size` must be a positive integer. Received: image_size={size}")
+    origin = ORIGINS[name]
+    file = origin.rpartition("/")[2]
+    path = folder / file if folder is not None and (folder / file).is_file() else None
+    if path is None:
+        try:
+            path = Path(keras.utils.get_file(file, origin))
+        except Exception as error:  # Keras raises a bare Exception where it cannot download
+            raise ConnectionError(
+                f"Keras could not download '{name}' ({error}). Without a connection, put the file '{file}' into a folder and "
+                "pass that folder as `data_dir`."
+            ) from error
+    return read_galaxy10(path, size, seed) if name == "galaxy10" else read_image_archive(path, name, size)
+
+
 def _digits(seed: int) -> Dataset:
     """8 x 8 images of digits, values scaled from 0..16 to [0, 1]."""
     try:
@@ -104,22 +142,3 @@ def _digits(seed: int) -> Dataset:
     train, test = stratified_split(labels, test_fraction=0.2, seed=seed)
     arrays = {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
     return Dataset.from_arrays("digits", arrays)
-
-
-def stratified_split(labels: np.ndarray, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices to train on and to test on, with the same share of every class.
-
-    Args:
-        labels: Shape `(samples,)`, integers.
-        test_fraction: Share of every class to test on, rounded to whole samples.
-        seed: Same seed, same split.
-
-    Returns:
-        Two increasing vectors of indices that together are all.
-    """
-    rng = np.random.default_rng(seed)
-    chosen = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        chosen[members[: round(test_fraction * len(members))]] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -2,5 +2,6 @@
 
 from keras_struct.models.budget import Budget
 from keras_struct.models.structural_model import StructuralModel
+from keras_struct.models.transfer import transfer
 
-__all__ = ["Budget", "StructuralModel"]
+__all__ = ["Budget", "StructuralModel", "transfer"]

@@ -128,7 +128,7 @@ def fisher_trace(model: Any, x: Any, y: Any) -> float:
         raise ValueError("The Fisher information needs a loss: compile the model with one.")
     if not len(x):
         raise ValueError("The Fisher information needs at least one sample.")
-    squares = (current().squared_gradient(model, loss, x[i : i + 1], y[i : i + 1]) for i in range(len(x)))
+    squares = (sum(current().squared_gradients(model, loss, x[i : i + 1], y[i : i + 1])) for i in range(len(x)))
     return float(sum(squares)) / len(x)
 
 

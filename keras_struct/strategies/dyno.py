@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from keras_struct.initializers import Select
 from keras_struct.schedules import EveryNSteps
@@ -33,6 +35,9 @@ class Dyno(GrowAndPrune):
         max_units: Largest width of each axis; by default 8 times its width at the start.
         only: Names of the axes to work on; all editable ones by default.
         seed: Same seed and same measurements give the same edits.
+        start: φ* of every axis until its first edit; by default measured when training begins. A network that was trained on
+            other data may start from the value that it had there: 1 if its units were independent, as the authors' code
+            takes it. What they lost with the change of data is then pruned at the first look.
 
     Raises:
         ValueError: If a value is out of range.
@@ -41,7 +46,7 @@ class Dyno(GrowAndPrune):
         Maile et al., thesis chapter 7 (equations 37 to 39, algorithms 4 and 5), where `min` in 38 and 39 is a misprint for
         `max`.
 
-    Differs from the authors' code, which divides H by √M, compares with stale activations, starts from φ* = 1, draws new
+    Differs from the authors' code, which divides H by √M, compares with stale activations, draws new
     weights at random instead of selecting them, and counts dormant units as constant ones. Convolutions are measured at all
     positions, not at a sample of them.
     """
@@ -57,12 +62,15 @@ class Dyno(GrowAndPrune):
     max_units: int | None = None
     only: tuple[str, ...] | None = None
     seed: int = 0
+    start: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.delta < 1:
             raise ValueError(f"`delta` must lie between 0 and 1. Received: delta={self.delta}")
         if self.candidates < 1:
             raise ValueError(f"`candidates` must be a positive integer. Received: candidates={self.candidates}")
+        if self.start is not None and not 0 < self.start <= 1:
+            raise ValueError(f"`start` must be None, or lie above 0 and be at most 1. Received: start={self.start}")
         gain = EffectiveDimension(gamma=1 + self.delta, epsilon=self.epsilon, baseline="initial")
         select = Select(candidates=self.candidates, epsilon=self.epsilon, per_unit=True)
         schedule = EveryNSteps(self.every)
@@ -71,3 +79,11 @@ class Dyno(GrowAndPrune):
         prune = Prune(lost, MostSimilar(), schedule, self.minimum, self.only, residual=True)
         for name, part in (("grow", grow), ("prune", prune)):
             object.__setattr__(self, name, part)
+
+    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+        """State to start from."""
+        state = super().init(measurements)
+        if self.start is None:
+            return state
+        baselines = dict.fromkeys(measurements, self.start)
+        return {name: {**part, "axes": {**part["axes"], **baselines}} for name, part in state.items()}
