@@ -9,7 +9,9 @@ _PUBLIC = {
     "StructuralModel": "models",
     "Budget": "models",
     "transfer": "models",
+    "sparsify": "models",
     "Resize": "structure",
+    "Rewire": "structure",
     "grow": "structure",
     "prune": "structure",
     "split": "structure",
@@ -22,6 +24,7 @@ _PUBLIC = {
     "StructureBackup": "callbacks",
     "StructureTensorBoard": "callbacks",
     "AutoRGN": "callbacks",
+    "WeightRewinding": "callbacks",
 }
 _MODULES = {
     "activations",

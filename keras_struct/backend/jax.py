@@ -134,13 +134,14 @@ def outside(function: Callable) -> Any:
     return function()
 
 
-def squared_gradients(model: Any, loss: Callable, x: Any, y: Any) -> list[float]:
-    """Squared norms of the gradients of a loss by each trainable weight, in inference mode."""
+def weight_gradients(model: Any, loss: Callable, batch: tuple[Any, Any, Any]) -> list[np.ndarray]:
+    """Gradients of a loss on inputs, targets and sample weights by each trainable weight, in inference mode."""
+    x, y, weights = batch
     fixed = [variable.value for variable in model.non_trainable_variables]
 
-    def value(weights: list[Any]) -> Any:
-        outputs, _ = model.stateless_call(weights, fixed, x, training=False)
-        return loss(x, y, outputs, None)
+    def value(held: list[Any]) -> Any:
+        outputs, _ = model.stateless_call(held, fixed, x, training=False)
+        return loss(x, y, outputs, weights)
 
     found = jax.grad(value)([variable.value for variable in model.trainable_variables])
-    return [float((part.astype("float32") ** 2).sum()) for part in found]
+    return [np.asarray(part.astype("float32"), np.float64) for part in found]

@@ -219,10 +219,11 @@ def outside(function: Callable) -> Any:
         return function()
 
 
-def squared_gradients(model: Any, loss: Callable, x: Any, y: Any) -> list[float]:
-    """Squared norms of the gradients of a loss by each trainable weight, in inference mode."""
+def weight_gradients(model: Any, loss: Callable, batch: tuple[Any, Any, Any]) -> list[np.ndarray]:
+    """Gradients of a loss on inputs, targets and sample weights by each trainable weight, in inference mode."""
+    x, y, weights = batch
     held = [variable.value for variable in model.trainable_variables]
     with tf.GradientTape() as tape:
-        value = loss(x, y, model(x, training=False), None)
+        value = loss(x, y, model(x, training=False), weights)
     found = tape.gradient(value, held, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return [float(tf.reduce_sum(tf.square(tf.cast(part, tf.float64)))) for part in map(tf.convert_to_tensor, found)]
+    return [tf.cast(tf.convert_to_tensor(part), tf.float64).numpy() for part in found]

@@ -140,10 +140,11 @@ def outside(function: Callable) -> Any:
     return function()
 
 
-def squared_gradients(model: Any, loss: Callable, x: Any, y: Any) -> list[float]:
-    """Squared norms of the gradients of a loss by each trainable weight, in inference mode."""
+def weight_gradients(model: Any, loss: Callable, batch: tuple[Any, Any, Any]) -> list[np.ndarray]:
+    """Gradients of a loss on inputs, targets and sample weights by each trainable weight, in inference mode."""
+    x, y, weights = batch
     held = [variable.value for variable in model.trainable_variables]
     with torch.enable_grad():
-        value = loss(x, keras.ops.convert_to_tensor(y), model(x, training=False), None)
+        value = loss(x, keras.ops.convert_to_tensor(y), model(x, training=False), weights)
     found = torch.autograd.grad(value, held, allow_unused=True, materialize_grads=True)
-    return [float((part.double() ** 2).sum()) for part in found]
+    return [part.double().cpu().numpy() for part in found]

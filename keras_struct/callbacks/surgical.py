@@ -140,7 +140,7 @@ class AutoRGN(keras.callbacks.Callback):
         held = keras.tree.flatten(self._x)[0].shape[0]
         chosen = np.sort(self._rng.choice(held, min(self._sizes[0], held), replace=False))
         x, y = (keras.tree.map_structure(lambda part: part[chosen], part) for part in (self._x, self._y))
-        return np.array(current().squared_gradients(self.model, loss, x, y))
+        return np.array([(part**2).sum() for part in current().weight_gradients(self.model, loss, (x, y, None))])
 
 
 def _ratio(name: str, names: list[str], gradients: np.ndarray, sizes: np.ndarray) -> float:

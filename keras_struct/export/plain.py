@@ -9,12 +9,15 @@ import numpy as np
 
 from keras_struct.activations import relu1
 from keras_struct.backend import keras_internals
+from keras_struct.layers.masked import Masked
 
 _PLAIN = {
-    "GrowableDense": (keras.layers.Dense, "max_units"),
-    "GrowableConv1D": (keras.layers.Conv1D, "max_filters"),
-    "GrowableConv2D": (keras.layers.Conv2D, "max_filters"),
-    "GrowableConv3D": (keras.layers.Conv3D, "max_filters"),
+    "GrowableDense": (keras.layers.Dense, {"max_units"}),
+    "GrowableConv1D": (keras.layers.Conv1D, {"max_filters"}),
+    "GrowableConv2D": (keras.layers.Conv2D, {"max_filters"}),
+    "GrowableConv3D": (keras.layers.Conv3D, {"max_filters"}),
+    "MaskedDense": (keras.layers.Dense, {"max_units", "dormant"}),
+    "MaskedConv2D": (keras.layers.Conv2D, {"max_filters", "dormant"}),
 }
 
 
@@ -30,8 +33,21 @@ def to_plain(model: Any) -> keras.Model:
     """
     recursive = any(isinstance(layer, keras.Model) for layer in model.layers)
     copy = keras.models.clone_model(_functional(model), clone_function=_plain, recursive=recursive)
-    copy.set_weights([np.array(weight) for weight in model.get_weights()])
+    _copy_weights(model, copy)
     return copy
+
+
+def _copy_weights(model: Any, copy: Any) -> None:
+    for layer in (layer for layer in model.layers if layer.weights):
+        other = copy.get_layer(layer.name)
+        if isinstance(layer, keras.Model):
+            _copy_weights(layer, other)
+        elif isinstance(layer, Masked):
+            other.kernel.assign(np.array(keras.ops.convert_to_numpy(layer.connected_kernel)))
+            if layer.use_bias:
+                other.bias.assign(np.array(keras.ops.convert_to_numpy(layer.bias)))
+        else:
+            other.set_weights([np.array(weight) for weight in layer.get_weights()])
 
 
 def _functional(model: Any) -> keras.Model:
@@ -43,5 +59,5 @@ def _plain(layer: Any) -> Any:
     config = layer.get_config()
     if getattr(getattr(layer, "activation", None), "__name__", "") == relu1.__name__:
         config["activation"] = "relu"  # the same values; only the derivative at 0 differs
-    kind, own = _PLAIN.get(type(layer).__name__, (type(layer), None))
-    return kind.from_config({key: value for key, value in config.items() if key != own})
+    kind, own = _PLAIN.get(type(layer).__name__, (type(layer), set()))
+    return kind.from_config({key: value for key, value in config.items() if key not in own})

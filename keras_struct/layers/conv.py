@@ -31,9 +31,14 @@ class _GrowableConv(_Mixin):
         produce = AxisRule("kernel", self.rank + 1, "produce", size="filters")
         return (consume, produce, AxisRule("bias", 0, "produce")) if self.use_bias else (consume, produce)
 
+    @property
+    def connected_kernel(self) -> Any:
+        """The kernel as `call` uses it."""
+        return self.kernel
+
     def call(self, inputs):
         """Convolve, without looking at how many filters there are."""
-        outputs = self.convolution_op(inputs, self.kernel)
+        outputs = self.convolution_op(inputs, self.connected_kernel)
         if self.use_bias:
             outputs = current().add_bias(outputs, self.bias, self.data_format == "channels_first")
         return outputs if self.activation is None else self.activation(outputs)

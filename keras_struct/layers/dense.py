@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from keras_struct.backend import current
@@ -35,9 +37,14 @@ class GrowableDense(keras.layers.Dense):
         kernel = (AxisRule("kernel", 0, "consume"), AxisRule("kernel", 1, "produce", size="units"))
         return (*kernel, AxisRule("bias", 0, "produce")) if self.use_bias else kernel
 
+    @property
+    def connected_kernel(self) -> Any:
+        """The kernel as `call` uses it."""
+        return self.kernel
+
     def call(self, inputs, training=None):
         """Multiply and add, without looking at how many units there are."""
-        outputs = keras.ops.matmul(inputs, self.kernel)
+        outputs = keras.ops.matmul(inputs, self.connected_kernel)
         if self.use_bias:
             outputs = current().add_bias(outputs, self.bias)
         return outputs if self.activation is None else self.activation(outputs)

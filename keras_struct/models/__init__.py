@@ -1,7 +1,8 @@
 """Models whose structure changes while they train."""
 
 from keras_struct.models.budget import Budget
+from keras_struct.models.connections import sparsify
 from keras_struct.models.structural_model import StructuralModel
 from keras_struct.models.transfer import transfer
 
-__all__ = ["Budget", "StructuralModel", "transfer"]
+__all__ = ["Budget", "StructuralModel", "sparsify", "transfer"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,17 +20,44 @@ _GROWABLE = {
 }
 
 
-def convert_layers(model: Any) -> Any:
+def convert_layers(model: Any, replace: Callable[[Any], Any] = lambda layer: None) -> Any:
     """Return a copy of a model, weights included, in which convolutions are growable.
+
+    Args:
+        model: The model.
+        replace: Takes a layer and returns another one for its place, or `None`. It may have more variables of its own.
 
     Raises:
         ValueError: If the model is not built, or is a subclassed model without a graph of layers.
     """
     trace(model)
+
+    def clone(layer: Any) -> Any:
+        other = replace(layer)
+        return _growable(layer) if other is None else other
+
     network = keras.Model(*internals.structured_ends(model), name=model.name)  # not compiled: a clone would be, too
-    copy = keras.models.clone_model(network, clone_function=_growable, recursive=_nested(model))
-    copy.set_weights([np.array(weight) for weight in model.get_weights()])
+    copy = keras.models.clone_model(network, clone_function=clone, recursive=_nested(model))
+    for old, new in weight_pairs(model, copy):
+        new.assign(np.array(keras.ops.convert_to_numpy(old.value)))
     return copy
+
+
+def weight_pairs(model: Any, copy: Any) -> list[tuple[Any, Any]]:
+    """Weights of a model with those of a copy, whose layers may have more variables of their own."""
+    if len(model.weights) == len(copy.weights):
+        return list(zip(model.weights, copy.weights, strict=True))
+    pairs = []
+    for layer in (layer for layer in model.layers if layer.weights):
+        other = copy.get_layer(layer.name)
+        if isinstance(layer, keras.Model):
+            pairs += weight_pairs(layer, other)
+        else:
+            held = internals.own_variables(other)
+            pairs += [
+                (variable, held[name]) for name, variable in internals.own_variables(layer).items() if name in held
+            ]
+    return pairs
 
 
 def _nested(model: Any) -> bool:
@@ -64,7 +92,7 @@ def copy_compile_state(model: Any, new: Any) -> None:
         auto_scale_loss=False,  # the optimizer is wrapped already if it is to be
     )
     if model.optimizer is not None and model.optimizer.built:
-        copy_state(model.optimizer, new.optimizer, list(zip(model.weights, new.weights, strict=True)))
+        copy_state(model.optimizer, new.optimizer, weight_pairs(model, new))
         internals.copy_exclusions(model.optimizer, new.optimizer)
 
 

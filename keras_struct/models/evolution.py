@@ -19,8 +19,10 @@ from keras_struct.probes import InputBuffer
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
+from keras_struct.structure.rewiring import Rewire
 from keras_struct.surgery.commit import commit
 from keras_struct.surgery.plan import NewSlots, plan
+from keras_struct.surgery.rewiring import masked_layers
 from keras_struct.surgery.trace import Network, trace
 
 CHANGE_SAMPLES = 32
@@ -55,11 +57,24 @@ class Evolution:
         self.parameters = model.count_params()
         self._slots_for: Any = None
         self._halted = False
+        self._total_connections: int | None = None
 
     @property
     def graph(self) -> StructureGraph:
         """The structure as it is."""
         return self.network.graph
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many connections each masked layer has."""
+        return {name: int(current().read(held.mask).sum()) for name, held in masked_layers(self.network).items()}
+
+    @property
+    def total_connections(self) -> int:
+        """How many connections there are in all masked layers, counted anew after an edit."""
+        if self._total_connections is None:
+            self._total_connections = sum(self.connections.values())
+        return self._total_connections
 
     # Preparation
 
@@ -94,9 +109,11 @@ class Evolution:
                     found[name] = min(limit, found.get(name, limit))
         return found
 
-    def apply(self, edits: Sequence[Resize], preserve: bool = True, reason: str = "asked for") -> list[StructureEvent]:
-        """Plan and carry out edits of different axes at once, all or nothing, and log them."""
-        if wrong := [edit for edit in edits if not isinstance(edit, Resize)]:
+    def apply(
+        self, edits: Sequence[Resize | Rewire], preserve: bool = True, reason: str = "asked for"
+    ) -> list[StructureEvent]:
+        """Plan and carry out edits of different axes and masks at once, all or nothing, and log them."""
+        if wrong := [edit for edit in edits if not isinstance(edit, Resize | Rewire)]:
             raise TypeError(f"Expected an edit such as keras_struct.grow(axis, width, count). Received: {wrong[0]!r}")
         if not edits:
             return []
@@ -105,7 +122,7 @@ class Evolution:
         sample = self.observation.sample(CHANGE_SAMPLES)
         outputs = None if sample is None else self._outputs(sample)
         start = time.perf_counter()
-        before = dict(self.graph.axes)
+        before = [self._size(edit) for edit in edits]
         planned = plan(self.network, edits, self._live_slots(), preserve, self.new_slots, self.limits())
         try:
             stale = commit(self.network, planned)
@@ -119,10 +136,28 @@ class Evolution:
         seconds = time.perf_counter() - start
         change = None if outputs is None else _relative_change(outputs, self._outputs(sample))
         self.parameters += planned.added_parameters
-        facts = (reason, self.parameters, seconds / max(1, len(edits)), change, stale)
-        events = [StructureEvent(self.step, e.axis, before[e.axis], len(e.source), *facts, e.source) for e in edits]
+        facts = {
+            "reason": reason,
+            "parameters": self.parameters,
+            "seconds": seconds / len(edits),
+            "change": change,
+            "retraced": stale,
+        }
+        events = [self._event(edit, size, facts) for edit, size in zip(edits, before, strict=True)]
         self.log.extend(events)
+        self._total_connections = None
         return events
+
+    def _size(self, edit: Resize | Rewire) -> int:
+        """Units, or connections, before an edit."""
+        if isinstance(edit, Resize):
+            return self.graph.axes.get(edit.axis, 0)
+        return self.connections.get(edit.layer, 0)
+
+    def _event(self, edit: Resize | Rewire, before: int, facts: Mapping[str, Any]) -> StructureEvent:
+        if isinstance(edit, Rewire):
+            return StructureEvent(self.step, edit.layer, before, edit.count, **facts, source=(), edit="Rewire")
+        return StructureEvent(self.step, edit.axis, before, len(edit.source), **facts, source=edit.source)
 
     def _live_slots(self) -> Sequence[Slot]:
         """Slots of the optimizer as it is now: it may have been built or replaced since `compile`."""
@@ -162,7 +197,10 @@ class Evolution:
         seen = self.observation
         seen.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
         if strategy is not None:
-            strategy.check(dict(self.graph.axes), dict(self.graph.locked))
+            units = strategy.works_on == "units"
+            strategy.check(
+                dict(self.graph.axes if units else self.connections), dict(self.graph.locked if units else {})
+            )
         if isinstance(probe, int):
             seen.buffer = InputBuffer(probe)
         elif probe is not None:
@@ -215,6 +253,8 @@ class Evolution:
         seen = self.observation
         if (self.strategy.needs_inputs and not seen.full) or (seen.keeps_targets and seen.gradient_batch is None):
             return None
+        if self.strategy.works_on == "connections":
+            return seen.measure_connections(self._acting_layers())
         limits = self.strategy_limits()
         axes = [
             axis
@@ -236,6 +276,11 @@ class Evolution:
         """Axes that the strategy works on."""
         wanted = self.strategy.axes
         return [name for name in self.graph.axes if wanted is None or name in wanted]
+
+    def _acting_layers(self) -> dict[str, Any]:
+        """Masked layers that the strategy works on."""
+        wanted = self.strategy.axes
+        return {name: layer for name, layer in masked_layers(self.network).items() if wanted is None or name in wanted}
 
     def _loss_is_broken(self, logs: Mapping[str, Any] | None) -> bool:
         loss = (logs or {}).get("loss")
@@ -265,6 +310,7 @@ class Evolution:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned; the widths must be right already."""
         self.step, self.policy_state = int(state["step"]), state["policy_state"]
+        self._total_connections = None
         self._asked = self.step
         self.initial_widths, self.retraces = dict(state["initial_widths"]), int(state["retraces"])
         self.log = StructureLog.from_records(state["log"])

@@ -9,11 +9,13 @@ from typing import Any
 
 import keras
 
+from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.models.costs import Costs
 from keras_struct.models.epoch_shuffle import is_array_data
 from keras_struct.probes import InputBuffer, StructureProbe
 from keras_struct.probes.buffer import Pieces, first_samples
+from keras_struct.probes.connections import ConnectionGradients, ConnectionMeasurement
 from keras_struct.probes.gradient_sweep import GradientSweep
 from keras_struct.surgery.trace import Network
 
@@ -126,6 +128,27 @@ class Observation:
             affordable={axis: partial(_affordable, costs, axis) for axis in axes},
             warn=self.warn,
         )
+
+    def measure_connections(self, layers: Mapping[str, Any]) -> dict[str, ConnectionMeasurement]:
+        """Return a measurement of the connections of each masked layer, gradients computed as far as a policy asks."""
+        batch = self.gradient_batch
+        lazy = None if batch is None else cache(partial(self._connection_gradients, layers, batch))
+        found = {}
+        for name, layer in layers.items():
+            facts: dict[str, Any] = {"rate": self._rate}
+            if lazy is not None:
+                facts["gradients"] = lambda name=name: lazy().gradients[name]
+                facts["squared_gradients"] = lambda name=name: lazy().squares[name]
+            mask, weights = current().read(layer.mask), current().read(layer.kernel)
+            found[name] = ConnectionMeasurement(name, mask, weights, layer.dormant, **facts)
+        return found
+
+    def _connection_gradients(self, layers: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> ConnectionGradients:
+        self.check_loss()
+        return ConnectionGradients(self.model, layers, internals.loss_function(self.model), batch)
+
+    def _rate(self) -> float:
+        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def _gradients(self, axes: Sequence[str]) -> Callable[..., GradientSweep] | None:
         """What measures gradients, when it is asked; `None` if there is no batch with targets."""

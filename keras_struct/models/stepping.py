@@ -61,6 +61,8 @@ class StructuralStepping(keras.callbacks.Callback):
         if logs is not None and self.evolution.strategy is not None:
             logs["parameters"] = self.evolution.parameters
             logs.update({f"{axis}_units": width for axis, width in self.evolution.graph.axes.items()})
+            if self.evolution.strategy.works_on == "connections":
+                logs["connections"] = self.evolution.total_connections
 
     def announce(self, event: Any, logs: Any) -> None:
         """Tell every callback that has `on_structure_change(event, logs)`."""

@@ -11,23 +11,26 @@ import numpy as np
 from keras_struct.backend import current, keras_internals
 from keras_struct.initializers import RandomFanIn
 from keras_struct.models.budget import Budget, Scope, prune_to
+from keras_struct.models.connection_edits import ConnectionEdits
 from keras_struct.models.convert import convert_layers, copy_compile_state
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
 from keras_struct.models.evolution import Evolution
 from keras_struct.models.stepping import StructuralStepping
 from keras_struct.models.weights_file import state_array, state_from_array, structure_in
 from keras_struct.probes import AxisMeasurement
+from keras_struct.selectors import ConnectionSelector, SmallestNorm
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.policy import Policy, pack, unpack
+from keras_struct.structure.rewiring import Rewire
 from keras_struct.surgery.plan import NewSlots, check_axis
 
 _STATE = "structure"
 
 
 @keras.saving.register_keras_serializable("keras_struct")
-class StructuralModel(keras.Model):
+class StructuralModel(ConnectionEdits, keras.Model):
     """Keras model whose neurons and channels come and go while it trains.
 
     `fit` is ordinary Keras training. Between gradient steps the `strategy` given to `compile` looks at measurements of
@@ -71,7 +74,7 @@ class StructuralModel(keras.Model):
             ValueError: If the model is not built, or is a subclassed model without a graph of layers.
         """
         converted = convert_layers(model)
-        new = cls(*keras_internals.structured_ends(converted), name=model.name)
+        new = cls(*keras_internals.structured_ends(converted), name=converted.name)
         copy_compile_state(model, new)
         return new
 
@@ -177,9 +180,9 @@ class StructuralModel(keras.Model):
             ValueError: If the axis or a unit is unknown, no unit would be left, the selector lacks data, or the budget cannot
                 be met; the model is as it was.
         """
-        from keras_struct.selectors import SmallestNorm
-
         selector = SmallestNorm() if selector is None else selector
+        if isinstance(selector, ConnectionSelector):
+            raise TypeError(f"{selector!r} chooses connections, not units: use it with model.prune_connections.")
         if (axis is None) == (budget is None):
             raise ValueError(f"Pass either an axis or `budget`. Received: axis={axis!r}, budget={budget}")
         if budget is not None:
@@ -201,21 +204,21 @@ class StructuralModel(keras.Model):
 
     @overload
     def apply(
-        self, edit: edits.Resize, values: Mapping[str, Any] | None = None, preserve: bool = True
+        self, edit: edits.Resize | Rewire, values: Mapping[str, Any] | None = None, preserve: bool = True
     ) -> StructureEvent: ...
 
     @overload
     def apply(
-        self, edit: Sequence[edits.Resize], values: None = None, preserve: bool = True
+        self, edit: Sequence[edits.Resize | Rewire], values: None = None, preserve: bool = True
     ) -> list[StructureEvent]: ...
 
     def apply(self, edit, values=None, preserve=True):
         """Carry out an edit on weights, optimizer slots and everything Keras recorded: all of it, or nothing.
 
         Args:
-            edit: The edit, or a list of edits of different axes, which are carried out at once: that is faster than one
-                after the other.
-            values: New weights, in place of those that a single edit brings; see `keras_struct.structure.Values`.
+            edit: The edit (`Resize` of units, `Rewire` of connections), or a list of edits of different axes and layers, which
+                are carried out at once: that is faster than one after the other.
+            values: New weights, in place of those that a single `Resize` brings; see `keras_struct.structure.Values`.
             preserve: Refuse an edit of units that a normalisation or an activation mixes, which cannot keep the
                 function.
 
@@ -230,6 +233,10 @@ class StructuralModel(keras.Model):
                 raise ValueError("`values` belong to a single edit; several edits bring their own.")
             return self._structural.apply(edit, preserve)
         if values is not None:
+            if not isinstance(edit, edits.Resize):
+                raise ValueError(
+                    "`values` belong to a `Resize`; give a `Rewire` its own `values`, in the shape of the kernel."
+                )
             edit = edits.Resize(edit.axis, edit.source, edits.Values(values))
         return self._structural.apply([edit], preserve)[0]
 

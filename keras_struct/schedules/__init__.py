@@ -1,5 +1,6 @@
 """When."""
 
+from keras_struct.schedules.sparsity import Cubic, Once, SparsitySchedule
 from keras_struct.schedules.steps import Batched, EveryNSteps, Linear, Schedule
 
-__all__ = ["Batched", "EveryNSteps", "Linear", "Schedule"]
+__all__ = ["Batched", "Cubic", "EveryNSteps", "Linear", "Once", "Schedule", "SparsitySchedule"]

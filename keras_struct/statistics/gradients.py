@@ -128,8 +128,11 @@ def fisher_trace(model: Any, x: Any, y: Any) -> float:
         raise ValueError("The Fisher information needs a loss: compile the model with one.")
     if not len(x):
         raise ValueError("The Fisher information needs at least one sample.")
-    squares = (sum(current().squared_gradients(model, loss, x[i : i + 1], y[i : i + 1])) for i in range(len(x)))
-    return float(sum(squares)) / len(x)
+    total = 0.0
+    for i in range(len(x)):
+        found = current().weight_gradients(model, loss, (x[i : i + 1], y[i : i + 1], None))
+        total += sum(float((part**2).sum()) for part in found)
+    return total / len(x)
 
 
 def nuclear_norm(activations: Any) -> float:

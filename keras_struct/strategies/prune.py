@@ -97,6 +97,7 @@ class GrowAndPrune(Policy):
     prune: Prune
     moving_baseline: bool = True
 
+    works_on: ClassVar[str] = "units"
     looks_at_full_axes: ClassVar[bool] = True
 
     @property

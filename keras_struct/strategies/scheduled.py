@@ -20,6 +20,7 @@ class Scheduled(Policy):
         schedule: When to look; one that returns a number is an upper bound for the trigger.
         axes: Names of the axes to work on, or `None` for all.
         verb: What it does, for messages.
+        works_on: `"units"`, not `"connections"`.
         looks_at_full_axes: Whether it looks at axes that are at their limit.
         residual: Whether residual connections stay on while activations are measured.
     """
@@ -30,6 +31,7 @@ class Scheduled(Policy):
     residual: bool = False
 
     verb: ClassVar[str] = "edit"
+    works_on: ClassVar[str] = "units"
     looks_at_full_axes: ClassVar[bool] = False
 
     def _check_fields(self, example: str, *limits: str) -> None:

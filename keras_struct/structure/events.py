@@ -14,16 +14,17 @@ class StructureEvent:
 
     Attributes:
         step: Training steps before it.
-        axis: Name of the unit axis.
-        before: Width before.
-        after: Width after.
+        axis: Name of the unit axis, or of the layer whose connections were edited.
+        before: Units, or connections, before.
+        after: Units, or connections, after.
         reason: Who asked for it, and why.
         parameters: Parameters of the model afterwards.
         seconds: Time that planning and writing took.
         change: Largest absolute change of the model's outputs on the probe, divided by the largest absolute output;
             `None` without a probe.
         retraced: Whether the edit made compiled steps be traced anew.
-        source: For each unit after the edit its index before, or -1.
+        source: For each unit after the edit its index before, or -1; empty for connections.
+        edit: `"Resize"` for units, `"Rewire"` for connections.
     """
 
     step: int
@@ -36,6 +37,7 @@ class StructureEvent:
     change: float | None
     retraced: bool
     source: tuple[int, ...]
+    edit: str = "Resize"
 
 
 class StructureLog(list[StructureEvent]):
@@ -47,7 +49,7 @@ class StructureLog(list[StructureEvent]):
 
     def to_table(self) -> str:
         """Return the events as text, one line each."""
-        lines = [f"{'step':>7}  {'axis':<20} {'units':>13}  {'parameters':>11}  reason"]
+        lines = [f"{'step':>7}  {'axis':<20} {'from -> to':>13}  {'parameters':>11}  reason"]
         for e in self:
             lines.append(f"{e.step:>7}  {e.axis:<20} {e.before:>5} -> {e.after:<5}  {e.parameters:>11,}  {e.reason}")
         return "\n".join(lines)
@@ -55,7 +57,7 @@ class StructureLog(list[StructureEvent]):
     def widths(self, initial: dict[str, int]) -> dict[str, list[tuple[int, int]]]:
         """Return for each axis its width over time as `(step, width)`, starting from `initial`."""
         series = {axis: [(0, width)] for axis, width in initial.items()}
-        for event in self:
+        for event in (event for event in self if event.edit == "Resize"):
             series.setdefault(event.axis, [(0, event.before)]).append((event.step, event.after))
         return series
 

@@ -55,6 +55,7 @@ class AxisRule:
             would cut new units off, and their gradient would be zero for ever.
         size: Attribute of the layer that holds the extent of this axis, for example `"units"`; one of a layer inside it
             behind its name (`"lstm_cell/units"`), several of them separated by commas.
+        made: For a carrier in a layer that makes units: whether it lies along those, instead of along those that enter.
         power: By which power of the ratio of extents, new over old, the variable is multiplied (an attention's queries,
             whose products are divided by the square root of their number).
     """
@@ -66,3 +67,4 @@ class AxisRule:
     new: float | Literal["existing"] = 0.0
     size: str | None = None
     power: float = 0.0
+    made: bool = False

@@ -16,7 +16,9 @@ from keras_struct.structure.edits import Resize, Values
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.rearrangement import Rearrangement
 from keras_struct.structure.remap import NEW
+from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.rules import Port
+from keras_struct.surgery.rewiring import plan_rewiring
 from keras_struct.surgery.trace import Network
 
 NewSlots = Literal["initial", "mean"]
@@ -27,7 +29,6 @@ class Plan:
     """What an edit will write.
 
     Attributes:
-        edits: The edits, of different axes.
         graph: The structure afterwards.
         writes: Each variable with its value before and afterwards.
         sizes: Layers and their attribute that holds the number of units, with its new value.
@@ -35,7 +36,6 @@ class Plan:
         added_parameters: By how much the number of the model's parameters grows.
     """
 
-    edits: tuple[Resize, ...]
     graph: StructureGraph
     writes: list[tuple[Any, np.ndarray, np.ndarray]]
     sizes: list[tuple[Any, str, int]]
@@ -45,13 +45,13 @@ class Plan:
 
 def plan(
     network: Network,
-    edits: Sequence[Resize],
+    edits: Sequence[Resize | Rewire],
     slots: Sequence[Slot] = (),
     preserve: bool = True,
     new_slots: NewSlots = "initial",
     limits: Mapping[str, int] | None = None,
 ) -> Plan:
-    """Work out edits of different axes, which are carried out at once.
+    """Work out edits of different axes and masks, which are carried out at once.
 
     Args:
         network: The model as a graph of units.
@@ -67,18 +67,20 @@ def plan(
 
     Raises:
         ValueError: If an axis is unknown, fixed or edited twice, an index is out of range, no unit would be left, a limit
-            would be passed, or values have the wrong shape or dtype or are not finite.
+            would be passed, values have the wrong shape or dtype or are not finite, or masks do not fit.
     """
-    for edit in edits:
+    rewirings = [edit for edit in edits if isinstance(edit, Rewire)]
+    resizings = [edit for edit in edits if isinstance(edit, Resize)]
+    for edit in resizings:
         _check_edit(network.graph, edit, preserve, limits or {})
-    if len({edit.axis for edit in edits}) < len(edits):
-        raise ValueError(f"Cannot edit an axis twice at once. Received edits of {[edit.axis for edit in edits]}.")
-    graph, changes = network.graph.edited(*edits)
-    shares = _shares(network.graph, graph, edits, changes)
+    if len({edit.axis for edit in resizings}) < len(resizings):
+        raise ValueError(f"Cannot edit an axis twice at once. Received edits of {[edit.axis for edit in resizings]}.")
+    graph, changes = network.graph.edited(*resizings) if resizings else (network.graph, {})
+    shares = _shares(network.graph, graph, resizings, changes)
     by_variable: dict[tuple[str, str], dict[int, Rearrangement]] = defaultdict(dict)
     for port, change in changes.items():
         by_variable[port.layer, port.variable][port.axis] = change
-    for edit in edits:
+    for edit in resizings:
         known = {port: changes[port] for port in network.graph.ports(edit.axis) if port in changes}
         _check_keys(edit.values, known)
         _check_keys(edit.shift, known)
@@ -99,9 +101,10 @@ def plan(
         for slot in (slot for slot in slots if slot.reference is variable):
             held = current().read(slot.variable)
             writes.append((slot.variable, held, _slot(slot, held, axes, value, new_slots)))
-    for edit in edits:
+    for edit in resizings:
         _check_not_dead(edit, graph, fresh)
-    return Plan(tuple(edits), graph, writes, _sizes(network, graph, changes), changes, added)
+    writes += plan_rewiring(network, rewirings, slots, {layer for layer, _ in by_variable})
+    return Plan(graph, writes, _sizes(network, graph, changes), changes, added)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+"""Edits of a model's connections by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_struct.selectors import Selector
+from keras_struct.selectors.connections import ConnectionSelector, RandomConnections, Scope, WeightMagnitude, keep_best
+from keras_struct.structure.edits import prune
+from keras_struct.structure.events import StructureEvent
+from keras_struct.structure.rewiring import Rewire
+from keras_struct.surgery.rewiring import masked_layers
+
+
+class ConnectionEdits:
+    """What a `StructuralModel` can do with connections beside units."""
+
+    _structural: Any
+
+    @property
+    def masked_layers(self) -> dict[str, Any]:
+        """Layers whose connections can be edited, by name; `layer.mask` says which there are."""
+        return masked_layers(self._structural.network)
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many connections each masked layer has."""
+        return self._structural.connections
+
+    def measure_connections(self, layers: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return what a selector of connections gets to see of each masked layer.
+
+        Args:
+            layers: Names of the layers; all masked ones by default.
+
+        Raises:
+            ValueError: If there is no masked layer, or a layer is not masked.
+        """
+        known = self.masked_layers
+        if not known:
+            raise ValueError("The model has no masked layer. Convert it with keras_struct.sparsify(model).")
+        if unknown := [name for name in layers or () if name not in known]:
+            raise ValueError(f"Layers {unknown} have no mask. Masked layers are {sorted(known)}.")
+        self._structural.sync()
+        return self._structural.observation.measure_connections({n: known[n] for n in layers or known})
+
+    def prune_connections(
+        self,
+        sparsity: float,
+        selector: ConnectionSelector | None = None,
+        scope: Scope = "global",
+        layers: Sequence[str] | None = None,
+        normalize: bool = False,
+        seed: int = 0,
+    ) -> list[StructureEvent]:
+        """Remove connections until a share of all possible ones is gone (synaptic pruning).
+
+        Args:
+            sparsity: That share, from 0 up to 1.
+            selector: Says what connections are worth; those worth least go. By default the magnitude of their weight.
+            scope: Whether connections of all layers are ranked together (`"global"`), or each layer's by themselves.
+            layers: Names of the layers; all masked ones by default.
+            normalize: Whether saliencies are divided by their Euclidean norm in the layer before they are ranked together.
+            seed: For selectors that draw.
+
+        Returns:
+            What was logged, an event for each layer that lost connections.
+
+        Raises:
+            ValueError: If a layer is not masked, the selector lacks data, or a value is out of range; the model is as it was.
+        """
+        selector = _checked(WeightMagnitude() if selector is None else selector)
+        measured, rng = self.measure_connections(layers), np.random.default_rng(seed)
+        edits = keep_best(measured, selector, sparsity, scope, normalize, rng)
+        return self._structural.apply(edits, reason=type(selector).__name__)
+
+    def grow_connections(
+        self, layer: str, count: int, selector: ConnectionSelector | None = None, values: Any = None, seed: int = 0
+    ) -> StructureEvent:
+        """Make new connections in a layer (synaptogenesis). By default their weights are zero, and the function is kept.
+
+        Args:
+            layer: Name of a masked layer.
+            count: How many.
+            selector: Says which: those worth most. By default random ones.
+            values: Weights of new connections, in the shape of the kernel, of which the others are ignored.
+            seed: For selectors that draw.
+
+        Returns:
+            What was logged.
+
+        Raises:
+            ValueError: If the layer is not masked, has no room for as many, or the selector lacks data; the model is as it was.
+        """
+        selector = _checked(RandomConnections() if selector is None else selector)
+        measured = self.measure_connections([layer])[layer]
+        room = measured.size - measured.count
+        if not 1 <= count <= room:
+            raise ValueError(
+                f"Cannot make {count} new connections in layer '{layer}': it has {measured.count} of {measured.size}; make 1 to "
+                f"{room}."
+            )
+        scores = np.where(measured.mask, -np.inf, selector.scores(measured, np.random.default_rng(seed)))
+        mask = measured.mask.copy()
+        mask.flat[np.argsort(-scores, axis=None, kind="stable")[:count]] = True
+        return self._structural.apply([Rewire(layer, mask, values)], reason=type(selector).__name__)[0]
+
+    def prune_silent(self) -> list[StructureEvent]:
+        """Remove units that nothing reads, as all their outgoing weights are zero. The function is kept.
+
+        Units whose readers lost all connections to them are such: removing them makes a sparse network smaller.
+
+        Returns:
+            What was logged, an event for each axis that lost units; an axis keeps one.
+        """
+        edits = []
+        for axis, width in self._structural.graph.axes.items():
+            read = sum(fan.norms for fan in self._structural.measured(axis).fan_out())
+            silent = np.flatnonzero(np.broadcast_to(read, (width,)) == 0)[: width - 1]
+            if len(silent):
+                edits.append(prune(axis, width, silent.tolist()))
+        return self._structural.apply(edits, preserve=False, reason="silent")
+
+
+def _checked(selector: Any) -> ConnectionSelector:
+    """Return the selector if it is one of connections."""
+    if not isinstance(selector, ConnectionSelector):
+        raise TypeError(
+            f"Expected a selector of connections, such as WeightMagnitude() or Snip(). Received: {selector!r}"
+            + (", which chooses units: use it with model.prune." if isinstance(selector, Selector) else ".")
+        )
+    return selector

@@ -1,0 +1,89 @@
+"""What strategies that edit connections share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from keras_struct.structure.policy import Policy
+from keras_struct.structure.rewiring import Rewire
+
+
+@dataclass(frozen=True)
+class Rewiring(Policy):
+    """Base of strategies that edit the connections of masked layers while a model trains.
+
+    Args:
+        layers: Names of the layers to work on; all masked ones by default.
+    """
+
+    layers: tuple[str, ...] | None = field(default=None, kw_only=True)
+
+    works_on: ClassVar[str] = "connections"
+    needs_inputs: ClassVar[bool] = False
+    looks_at_full_axes: ClassVar[bool] = True
+    residual: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.layers is not None:
+            object.__setattr__(self, "layers", (self.layers,) if isinstance(self.layers, str) else tuple(self.layers))
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the last batch must be kept, with its targets, for gradients of the loss."""
+        return False
+
+    @property
+    def axes(self) -> tuple[str, ...] | None:
+        """Names of what it works on."""
+        return self.layers
+
+    def check(self, sites: Mapping[str, int], locked: Mapping[str, str]) -> None:
+        """Raise unless there are connections to edit.
+
+        Raises:
+            ValueError: If the model has no masked layer, or one of `layers` is not masked.
+        """
+        if not sites:
+            raise ValueError(
+                f"{type(self).__name__} edits connections, and the model has no masked layer. Convert it with "
+                "keras_struct.sparsify(model), or use MaskedDense and MaskedConv2D."
+            )
+        if unknown := [name for name in self.layers or () if name not in sites]:
+            raise ValueError(f"{type(self).__name__} cannot edit layers {unknown}: masked layers are {sorted(sites)}.")
+
+    def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
+        """Largest width of each axis; connections have none."""
+        return {}
+
+    def settle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+        """Return the state after edits; it stays."""
+        return state
+
+    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+        """State to start from; most remember nothing."""
+        return {}
+
+    @abstractmethod
+    def due(self, step: int, since: int | None = None) -> bool:
+        """Whether to look at connections after `step` gradient steps, or at one after `since`."""
+
+    @abstractmethod
+    def propose(
+        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
+    ) -> tuple[list[Rewire], dict[str, Any]]:
+        """Return the edits to make now, and the new state.
+
+        Args:
+            step: Gradient steps so far.
+            measurements: `ConnectionMeasurement` of each layer.
+            state: What `init` or the last `propose` returned.
+            since: Step after which it was asked before.
+        """
+
+
+def steps_between(step: int, since: int | None) -> range:
+    """Steps that an execution made since the strategy was asked before."""
+    return range(step if since is None else since + 1, step + 1)
