@@ -10,8 +10,10 @@ of the machine meet both sides; medians are printed. Compiling is left out every
 * `strategy_none`: median ratio of one training execution of a `StructuralModel` compiled without strategy over the same
   execution of a plain `keras.Model` of stock layers.
 * `buffering`: the same with a strategy that measures activations but whose schedule is never due, so that inputs are kept.
+* `masked`: the same with layers whose connections can be edited (`MaskedDense`, `MaskedConv2D`).
 * `event`: a growth of one unit (random incoming weights, zero outgoing weights) and the step after it, in steady steps of
   the same network at the width that it then has; the two parts are also given apart.
+* `rewire`: a new mask for the connections of the first hidden layer.
 * `retraces`: how often the training step was traced anew during 100 events.
 """
 
@@ -27,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from keras_struct import StructuralModel, layers
+from keras_struct import Rewire, StructuralModel, layers
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import NorthRandom
 
@@ -57,22 +59,22 @@ def vgg(conv, dense, width=0.25):
 
 
 NETWORKS = {
-    "mlp": (lambda growable: mlp(layers.GrowableDense if growable else keras.layers.Dense), (512, 784)),
-    "vgg": (
-        lambda growable: (
-            vgg(layers.GrowableConv2D, layers.GrowableDense)
-            if growable
-            else vgg(keras.layers.Conv2D, keras.layers.Dense)
-        ),
-        (128, 32, 32, 3),
-    ),
+    "mlp": (lambda conv, dense: mlp(dense), (512, 784)),
+    "vgg": (vgg, (128, 32, 32, 3)),
+}
+KINDS = {
+    "plain": (keras.layers.Conv2D, keras.layers.Dense),
+    "structural": (layers.GrowableConv2D, layers.GrowableDense),
+    "masked": (layers.MaskedConv2D, layers.MaskedDense),
 }
 
 
 def build(network, kind, jit):
     """A compiled model: plain, structural without strategy, or structural with buffering on."""
     keras.utils.set_random_seed(0)
-    model = (keras.Model if kind == "plain" else StructuralModel)(*NETWORKS[network][0](kind != "plain"))
+    model = (keras.Model if kind == "plain" else StructuralModel)(
+        *NETWORKS[network][0](*KINDS.get(kind, KINDS["structural"]))
+    )
     strategy = NorthRandom(schedule=EveryNSteps(10**9)) if kind == "buffering" else None
     own = {} if kind == "plain" else {"strategy": strategy}
     model.compile(keras.optimizers.Adam(3e-4), "sparse_categorical_crossentropy", jit_compile=jit, **own)
@@ -140,6 +142,25 @@ def events(runners, axis, count):
     }
 
 
+def rewirings(runners, layer, count):
+    """Cost of exchanging half of the connections of a masked layer, in steps of the same network."""
+    model, edits, steps = runners["masked"].model, [], []
+    rng, before = np.random.default_rng(0), model._structural.retraces
+    shape = tuple(model.get_layer(layer).kernel.shape)
+    for _ in range(count):
+        mask = rng.random(shape) < 0.5
+        start = time.perf_counter()
+        model.apply(Rewire(layer, mask))
+        edits.append(time.perf_counter() - start)
+        steps += [runners["masked"].step() for _ in range(3)]
+    edit = statistics.median(edits)
+    return {
+        "rewire_in_steps": edit / statistics.median(steps),
+        "rewire_ms": 1e3 * edit,
+        "rewire_retraces": model._structural.retraces - before,
+    }
+
+
 def traces(model):
     """How often TensorFlow traced the step beyond the first time, over all events."""
     return 0 if model.counted_traces is None else model.counted_traces() - 1
@@ -162,7 +183,9 @@ def main():
     parser.add_argument("--jit", action="store_true")
     options = parser.parse_args()
     shape = NETWORKS[options.network][1]
-    models = {kind: build(options.network, kind, options.jit) for kind in ("plain", "structural", "buffering")}
+    models = {
+        kind: build(options.network, kind, options.jit) for kind in ("plain", "structural", "buffering", "masked")
+    }
     count_traces(models["structural"])
     runners = {kind: Runner(model, shape, options.seed) for kind, model in models.items()}
     for runner in runners.values():
@@ -172,6 +195,7 @@ def main():
     ratios = {
         "strategy_none_ratio": paired_ratio(runners, "structural", options.pairs),
         "buffering_ratio": paired_ratio(runners, "buffering", options.pairs),
+        "masked_ratio": paired_ratio(runners, "masked", options.pairs),
     }
     models["structural"].grow(axis, 1)
     result = {
@@ -182,6 +206,7 @@ def main():
         "plain_step_ms": 1e3 * statistics.median(runners["plain"].step() for _ in range(30)),
         **ratios,
         **events(runners, axis, options.events),
+        **rewirings(runners, axis, options.events),
         "pairs": options.pairs,
         "events": options.events,
         "keras": keras.__version__,

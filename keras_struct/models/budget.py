@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import Any, Literal, final
 
 import keras
 import numpy as np
 
 from keras_struct.models.costs import Costs
+from keras_struct.selectors.base import finite
 from keras_struct.statistics.flops import flops
 from keras_struct.structure.edits import Resize
 
@@ -53,37 +54,111 @@ class Budget:
                 raise ValueError(f"`{name}` of a budget must be {kind}. Received: {name}={value}")
 
 
-def prune_to(
-    model: Any,
-    budget: Budget,
-    selector: Any,
-    scope: Scope = "global",
-    axes: Sequence[str] | None = None,
-    minimum: int = 1,
-    multiple: int = 1,
-) -> list[Resize]:
-    """Return the edits that bring a model within a budget, as few units as it takes; see `StructuralModel.prune`."""
-    if scope not in ("global", "local"):
-        raise ValueError(f"`scope` must be 'global' or 'local'. Received: scope={scope!r}")
-    if minimum < 1 or multiple < 1:
+class Ranking:
+    """The units of some axes in the order in which they go.
+
+    Args:
+        model: A `StructuralModel`.
+        selector: Says what units are worth.
+        scope: `"global"`: units of all axes are ranked together, saliencies divided by their mean over the axis; `"local"`: the
+            same share of each axis goes.
+        axes: Names of the axes; all editable ones by default.
+        minimum: How many units each axis keeps at least.
+        multiple: Widths are rounded up to multiples of this.
+
+    Raises:
+        ValueError: If a value is out of range, an axis is unknown, or there is none.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        selector: Any,
+        scope: Scope = "global",
+        axes: Sequence[str] | None = None,
+        minimum: int = 1,
+        multiple: int = 1,
+    ) -> None:
+        if scope not in ("global", "local"):
+            raise ValueError(f"`scope` must be 'global' or 'local'. Received: scope={scope!r}")
+        if minimum < 1 or multiple < 1:
+            raise ValueError(
+                f"`minimum` and `multiple` must be at least 1. Received: minimum={minimum}, multiple={multiple}"
+            )
+        self.selector, self.scope, self.minimum, self.multiple = selector, scope, minimum, multiple
+        self.measured = {axis: model.measure(axis) for axis in _acting(model, axes)}
+
+    @cached_property
+    def relative(self) -> dict[str, np.ndarray]:
+        """Saliencies, from 0 on, divided by their mean over the axis."""
+        found = {}
+        for axis, measured in self.measured.items():
+            scores = finite(measured, self.selector.scores(measured))
+            worth = scores - min(0.0, float(scores.min()))
+            mean = float(worth.mean())
+            found[axis] = worth / mean if mean > 0 else np.ones_like(worth)
+        return found
+
+    def widths(self, share: float) -> dict[str, int]:
+        """How wide each axis is when a share of the units, or of those of each axis, has gone."""
+        if self.scope == "local":
+            return self._rounded({axis: m.units * (1.0 - share) for axis, m in self.measured.items()})
+        everything = np.sort(np.concatenate(list(self.relative.values())))
+        gone = round(share * len(everything))
+        return self._above(everything[gone - 1] if gone else -np.inf)
+
+    def _above(self, threshold: float) -> dict[str, int]:
+        return self._rounded({axis: float((worth > threshold).sum()) for axis, worth in self.relative.items()})
+
+    def _rounded(self, widths: Mapping[str, float]) -> dict[str, int]:
+        """Whole widths: the next higher multiple, no fewer than the minimum and no more than there are."""
+        found = {axis: self.multiple * int(np.ceil(round(w, 9) / self.multiple)) for axis, w in widths.items()}
+        return {axis: min(self.measured[axis].units, max(width, self.minimum)) for axis, width in found.items()}
+
+    def edits(self, share: float) -> list[Resize]:
+        """The edits after which a share has gone."""
+        return self._to(self.widths(share))
+
+    def below(self, threshold: float) -> list[Resize]:
+        """The edits after which units are gone whose saliency is below a multiple of the mean over their axis."""
+        return self._to(self._above(np.nextafter(threshold, -np.inf)))
+
+    def _to(self, wanted: Mapping[str, int]) -> list[Resize]:
+        facts = self.measured.items()
+        return [self.selector.propose(m, m.units - wanted[axis]) for axis, m in facts if wanted[axis] < m.units]
+
+
+def prune_by(ranking: Ranking, fraction: float | None, threshold: float | None) -> list[Resize]:
+    """Return the edits that remove a share of the units, or those below a threshold.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+    if fraction is not None:
+        if not 0 < fraction < 1:
+            raise ValueError(
+                f"`fraction` is the share of units that go, between 0 and 1. Received: fraction={fraction}"
+            )
+        return ranking.edits(fraction)
+    if threshold is None or not threshold > 0:
         raise ValueError(
-            f"`minimum` and `multiple` must be at least 1. Received: minimum={minimum}, multiple={multiple}"
+            "`threshold` is a positive multiple of the mean saliency of an axis; units below it go. Received: "
+            f"threshold={threshold}"
         )
-    measured = {axis: model.measure(axis) for axis in _acting(model, axes)}
-    widths = _widths_by(
-        scope, {a: (m.units, selector.scores(m) if scope == "global" else None) for a, m in measured.items()}
-    )
-    rounded = partial(_rounded, start={a: m.units for a, m in measured.items()}, minimum=minimum, multiple=multiple)
+    return ranking.below(threshold)
 
-    def edits(share: float) -> list[Resize]:
-        wanted = rounded(widths(share))
-        return [selector.propose(m, m.units - wanted[a]) for a, m in measured.items() if wanted[a] < m.units]
 
-    fits, least = _criterion(model, budget, lambda share: rounded(widths(share)), edits)
+def prune_to(model: Any, budget: Budget, ranking: Ranking) -> list[Resize]:
+    """Return the edits that bring a model within a budget, as few units as it takes.
+
+    Raises:
+        ValueError: If it cannot be met.
+    """
+    fits, least = _criterion(model, budget, ranking)
     if not fits(1.0):
         raise ValueError(
-            f"Cannot prune the model to {budget}: with {minimum} units left on each of the {len(measured)} axes it still "
-            f"costs {least()}. Allow more, or lower `minimum`."
+            f"Cannot prune the model to {budget}: with {ranking.minimum} units left on each of the {len(ranking.measured)} axes "
+            f"it still costs {least()}. Allow more, or lower `minimum`."
         )
     low, high = 0.0, 1.0
     if fits(low):
@@ -91,7 +166,7 @@ def prune_to(
     for _ in range(8 if budget.latency is not None else 30):
         middle = (low + high) / 2
         low, high = (low, middle) if fits(middle) else (middle, high)
-    return edits(high)
+    return ranking.edits(high)
 
 
 def _acting(model: Any, axes: Sequence[str] | None) -> list[str]:
@@ -105,34 +180,7 @@ def _acting(model: Any, axes: Sequence[str] | None) -> list[str]:
     return acting
 
 
-def _widths_by(scope: Scope, facts: Mapping[str, tuple[int, Any]]) -> Callable[[float], dict[str, float]]:
-    """How wide each axis is when a share of the units, or of those of each axis, has gone."""
-    if scope == "local":
-        return lambda share: {axis: units * (1.0 - share) for axis, (units, _) in facts.items()}
-    relative = {}
-    for axis, (_, scores) in facts.items():
-        worth = scores - min(0.0, float(scores.min()))
-        mean = float(worth.mean())
-        relative[axis] = worth / mean if mean > 0 else np.ones_like(worth)
-    everything = np.sort(np.concatenate(list(relative.values())))
-
-    def widths(share: float) -> dict[str, float]:
-        gone = round(share * len(everything))
-        threshold = everything[gone - 1] if gone else -np.inf
-        return {axis: float((worth > threshold).sum()) for axis, worth in relative.items()}
-
-    return widths
-
-
-def _rounded(widths: Mapping[str, float], start: Mapping[str, int], minimum: int, multiple: int) -> dict[str, int]:
-    """Whole widths: the next higher multiple, no fewer than the minimum and no more than there are."""
-    found = {axis: multiple * int(np.ceil(round(width, 9) / multiple)) for axis, width in widths.items()}
-    return {axis: min(start[axis], max(width, minimum)) for axis, width in found.items()}
-
-
-def _criterion(
-    model: Any, budget: Budget, widths: Callable[[float], dict[str, int]], edits: Callable[[float], list[Resize]]
-) -> tuple[Callable[[float], bool], Callable[[], str]]:
+def _criterion(model: Any, budget: Budget, ranking: Ranking) -> tuple[Callable[[float], bool], Callable[[], str]]:
     """Whether the model fits the budget when a share has gone; and what it costs at the least, in words."""
     costs, now = Costs(model, model._structural.network), model.structure.axes
     largest = {
@@ -145,7 +193,7 @@ def _criterion(
     base = _latency(model) if budget.latency is not None else 0.0
 
     def cost(share: float) -> dict[str, float]:
-        changes = {axis: width - now[axis] for axis, width in widths(share).items()}
+        changes = {axis: width - now[axis] for axis, width in ranking.widths(share).items()}
         return {name: float(getattr(costs, name)(changes)) for name in limits}
 
     def fits(share: float) -> bool:
@@ -154,7 +202,7 @@ def _criterion(
         if budget.latency is None:
             return True
         copy = type(model).from_model(model)
-        copy.apply(edits(share), preserve=False)
+        copy.apply(ranking.edits(share), preserve=False)
         return _latency(copy) <= budget.latency * base
 
     def least() -> str:

@@ -67,6 +67,7 @@ class Evolution:
     @property
     def connections(self) -> dict[str, int]:
         """How many connections each masked layer has."""
+        self.sync()
         return {name: int(current().read(held.mask).sum()) for name, held in masked_layers(self.network).items()}
 
     @property

@@ -6,31 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 import keras
-import numpy as np
 
 from keras_struct.backend import current, keras_internals
-from keras_struct.initializers import RandomFanIn
-from keras_struct.models.budget import Budget, Scope, prune_to
 from keras_struct.models.connection_edits import ConnectionEdits
 from keras_struct.models.convert import convert_layers, copy_compile_state
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
 from keras_struct.models.evolution import Evolution
 from keras_struct.models.stepping import StructuralStepping
+from keras_struct.models.unit_edits import UnitEdits
 from keras_struct.models.weights_file import state_array, state_from_array, structure_in
-from keras_struct.probes import AxisMeasurement
-from keras_struct.selectors import ConnectionSelector, SmallestNorm
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.policy import Policy, pack, unpack
 from keras_struct.structure.rewiring import Rewire
-from keras_struct.surgery.plan import NewSlots, check_axis
+from keras_struct.surgery.plan import NewSlots
 
 _STATE = "structure"
 
 
 @keras.saving.register_keras_serializable("keras_struct")
-class StructuralModel(ConnectionEdits, keras.Model):
+class StructuralModel(UnitEdits, ConnectionEdits, keras.Model):
     """Keras model whose neurons and channels come and go while it trains.
 
     `fit` is ordinary Keras training. Between gradient steps the `strategy` given to `compile` looks at measurements of
@@ -89,118 +85,6 @@ class StructuralModel(ConnectionEdits, keras.Model):
     def structure_log(self) -> StructureLog:
         """Every edit so far, oldest first."""
         return self._structural.log
-
-    def measure(self, axis: str) -> AxisMeasurement:
-        """Return what a trigger, an initializer or a selector gets to see of an axis.
-
-        Args:
-            axis: A key of `model.structure.axes`.
-
-        Raises:
-            ValueError: If the axis is unknown or fixed; when a part is asked for, if there are no inputs or targets for it.
-        """
-        check_axis(self.structure, axis)
-        return self._structural.measured(axis)
-
-    def grow(
-        self, axis: str, count: int = 1, initializer: Any = None, seed: int | None = None
-    ) -> StructureEvent | None:
-        """Add units to an axis, without changing what the model computes unless the initializer means to.
-
-        Args:
-            axis: A key of `model.structure.axes`.
-            count: How many units to add.
-            initializer: Gives the new weights; by default random incoming weights of the norm that the existing units
-                have, and outgoing weights of zero.
-            seed: Seed of the new weights; by default a new one for each edit.
-
-        Returns:
-            What was logged; `None` if the initializer can make no unit, which it warns about.
-
-        Raises:
-            ValueError: If the axis is unknown or fixed, or would pass its limit.
-        """
-        check_axis(self.structure, axis)
-        found = self._structural
-        initializer = RandomFanIn() if initializer is None else initializer
-        edits.check_count(axis, count)
-        rng = np.random.default_rng(len(found.log) if seed is None else seed)
-        edit = initializer.propose(found.measured(axis), int(count), rng)
-        return None if edit is None else self.apply(edit)
-
-    @overload
-    def prune(
-        self, axis: str, units: Sequence[int] | None = None, count: int | None = None, selector: Any = None
-    ) -> StructureEvent: ...
-
-    @overload
-    def prune(
-        self,
-        *,
-        budget: Budget,
-        selector: Any = None,
-        scope: Scope = "global",
-        axes: Sequence[str] | None = None,
-        minimum: int = 1,
-        multiple: int = 1,
-    ) -> list[StructureEvent]: ...
-
-    def prune(
-        self,
-        axis=None,
-        units=None,
-        count=None,
-        selector=None,
-        *,
-        budget=None,
-        scope="global",
-        axes=None,
-        minimum=1,
-        multiple=1,
-    ):
-        """Remove units from an axis, or from the whole model until it fits a budget.
-
-        Args:
-            axis: A key of `model.structure.axes`.
-            units: Which units of it; give either this or `count`.
-            count: How many; which ones the `selector` says.
-            selector: Chooses units, by default those with the smallest product of incoming and outgoing norm.
-            budget: What the model may cost, in place of `axis`. All axes are edited at once, by as little as it takes.
-            scope: With a budget: `"global"` ranks the units of all axes together, saliencies divided by their mean over the
-                axis; `"local"` takes the same share of each axis.
-            axes: With a budget: names of the axes to prune; all editable ones by default, also those over which a
-                normalisation mixes units.
-            minimum: With a budget: how many units each axis keeps at least.
-            multiple: With a budget: widths are rounded up to multiples of this, which some hardware computes faster.
-
-        Returns:
-            What was logged; with a budget an event for each axis that was pruned.
-
-        Raises:
-            ValueError: If the axis or a unit is unknown, no unit would be left, the selector lacks data, or the budget cannot
-                be met; the model is as it was.
-        """
-        selector = SmallestNorm() if selector is None else selector
-        if isinstance(selector, ConnectionSelector):
-            raise TypeError(f"{selector!r} chooses connections, not units: use it with model.prune_connections.")
-        if (axis is None) == (budget is None):
-            raise ValueError(f"Pass either an axis or `budget`. Received: axis={axis!r}, budget={budget}")
-        if budget is not None:
-            if units is not None or count is not None:
-                raise ValueError(f"`budget` says how many units go. Received also: units={units}, count={count}")
-            pruned = prune_to(self, budget, selector, scope, axes, minimum, multiple)
-            return self._structural.apply(pruned, preserve=False, reason=type(selector).__name__)
-        check_axis(self.structure, axis)
-        if (units is None) == (count is None):
-            raise ValueError(f"Pass either `units` or `count`. Received: units={units}, count={count}")
-        if count is not None:
-            return self.apply(selector.propose(self._structural.measured(axis), count))
-        return self.apply(edits.prune(axis, self.structure.axes[axis], units))
-
-    def split(self, axis: str, units: Sequence[int] | int) -> StructureEvent:
-        """Put a copy of each of `units` behind the others; both share the outgoing weights, so the function is kept."""
-        check_axis(self.structure, axis)
-        return self.apply(edits.split(axis, self.structure.axes[axis], units))
 
     @overload
     def apply(

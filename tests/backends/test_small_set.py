@@ -1,15 +1,18 @@
 """The same small set on TensorFlow, JAX and PyTorch: `KERAS_BACKEND=jax python -m pytest tests/backends`."""
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
 
-from keras_struct import StructuralModel, StructuralTraining, initializers
+from keras_struct import AutoRGN, StructuralModel, StructuralTraining, initializers, sparsify
 from keras_struct.activations import relu1
 from keras_struct.layers import GrowableConv2D, GrowableDense
 from keras_struct.schedules import EveryNSteps
+from keras_struct.selectors import Snip
 from keras_struct.statistics import fisher_trace
-from keras_struct.strategies import GradMax, Grow, NorthRandom, NorthSelect
+from keras_struct.strategies import GradMax, Grow, NorthRandom, NorthSelect, RigL
 from keras_struct.testing import check_edit
 from keras_struct.testing.preservation import outputs, relative_change
 from keras_struct.triggers import AuxiliaryGradient, EffectiveDimension
@@ -230,3 +233,47 @@ def test_a_gradient_strategy_grows_on_every_backend():
     model.compile("adam", "mse", strategy=strategy)
     model.fit(X, Y, batch_size=16, epochs=3, verbose=0)
     assert 4 < model.structure.axes["h1"] <= 7
+
+
+def test_connections_come_and_go_on_every_backend():
+    model = sparsify(mlp(), sparsity=0.5)
+    model.compile("adam", "mse", strategy=RigL(schedule=EveryNSteps(2), decay_steps=20))
+    count = sum(model.connections.values())
+    model.fit(X, Y, batch_size=16, epochs=3, verbose=0)
+    assert sum(model.connections.values()) == count
+    assert model.structure_log
+    model.prune_connections(0.7, Snip())
+    model.fit(X, Y, batch_size=16, verbose=0)
+    for name, layer in model.masked_layers.items():
+        kernel, mask = (keras.ops.convert_to_numpy(v) for v in (layer.kernel, layer.mask))
+        assert (kernel[~mask] == 0).all(), name
+    assert relative_change(outputs(model, X), outputs(model.to_plain(), X)) < 1e-6
+
+
+def test_layers_learn_at_rates_of_their_own_on_every_backend():
+    moved = []
+    for callbacks in ([], [AutoRGN(X, Y, batch_size=64, batches=1, every=1)]):
+        model = mlp()
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        steps = [weights(model)]
+        model.fit(X, Y, batch_size=64, epochs=2, verbose=0, callbacks=[*callbacks, Watch(steps)])
+        moved.append([[b - a for a, b in zip(*pair, strict=True)] for pair in pairwise(steps)])
+    (_, factors), (_, later) = callbacks[0].history
+    for variable, plain, scaled in zip(model.weights, moved[0][0], moved[1][0], strict=True):
+        np.testing.assert_allclose(scaled, plain * factors[variable.path.rpartition("/")[0]], rtol=1e-3, atol=1e-6)
+    assert later != factors
+    assert not np.allclose(moved[1][1][0] / moved[1][0][0], 1, rtol=1e-3)
+
+
+class Watch(keras.callbacks.Callback):
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(weights(self.model))
+
+
+def weights(model):
+    model._structural.sync()
+    return [np.array(keras.ops.convert_to_numpy(weight.value)) for weight in model.weights]

@@ -116,9 +116,9 @@ def test_a_budget_that_cannot_be_met_says_what_is_least_and_changes_nothing():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "either an axis or `budget`"),
-        ({"axis": "inner", "budget": Budget(flops=0.5)}, "either an axis or `budget`"),
-        ({"budget": Budget(flops=0.5), "count": 3}, "says how many units go"),
+        ({}, "(exactly one of|a budget is for the model)"),
+        ({"axis": "inner", "budget": Budget(flops=0.5)}, "(exactly one of|a budget is for the model)"),
+        ({"budget": Budget(flops=0.5), "count": 3}, "exactly one of"),
         ({"budget": Budget(flops=0.5), "scope": "all"}, "`scope` must be"),
         ({"budget": Budget(flops=0.5), "minimum": 0}, "must be at least 1"),
         ({"budget": Budget(flops=0.5), "axes": ["outer"]}, r"Cannot prune axes \['outer'\]"),
@@ -139,3 +139,59 @@ def test_a_model_in_which_nothing_can_be_edited_says_why():
     model = StructuralModel([keras.Input((4,)), layers.Dense(3, name="only")])
     with pytest.raises(ValueError, match=r"no axis that can be edited .*only: its units are an output"):
         model.prune(budget=Budget(flops=0.5))
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+def test_a_share_of_the_units_goes(scope):
+    model, _, _ = with_data()
+    before = dict(model.structure.axes)
+    worth = {axis: selectors.Magnitude().scores(model.measure(axis)) for axis in before}
+    model.prune(fraction=0.25, selector=selectors.Magnitude(), scope=scope)
+    after = model.structure.axes
+    if scope == "local":
+        assert after == {axis: round(0.75 * width) for axis, width in before.items()}
+    else:
+        relative = np.sort(np.concatenate([part / part.mean() for part in worth.values()]))
+        limit = relative[len(relative) // 4 - 1]
+        assert after == {axis: int((part / part.mean() > limit).sum()) for axis, part in worth.items()}
+
+
+def test_units_below_a_threshold_go_and_no_others():
+    model, _, _ = with_data()
+    kernel = model.get_layer("hidden").kernel
+    kernel.assign(np.asarray(kernel) * np.where(np.arange(32) % 4, 1.0, 0.01))
+    event = model.prune("hidden", threshold=0.1, selector=selectors.Magnitude())
+    assert event.source == tuple(i for i in range(32) if i % 4)
+    assert model.prune("hidden", threshold=0.1, selector=selectors.Magnitude()) is None
+    assert model.prune(threshold=1e-6) == []
+
+
+def test_a_share_of_one_axis_keeps_its_minimum_and_a_multiple():
+    model, _, _ = with_data()
+    assert model.prune("hidden", fraction=0.3, multiple=8).after == 24
+    assert model.prune("hidden", fraction=0.9, minimum=20).after == 20
+    with pytest.raises(ValueError, match="Cannot prune axis 'hidden' to 18 units: `minimum` is 20"):
+        model.prune("hidden", count=2, minimum=20)
+    with pytest.raises(ValueError, match="`minimum` is 20"):
+        model.prune("hidden", units=[0], minimum=20)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "exactly one of"),
+        ({"fraction": 0.5, "budget": Budget(flops=0.5)}, "exactly one of"),
+        ({"axis": "hidden", "count": 1, "threshold": 1.0}, "exactly one of"),
+        ({"count": 1}, "need an axis"),
+        ({"axis": "hidden", "budget": Budget(flops=0.5)}, "a budget is for the model"),
+        ({"fraction": 1.0}, "`fraction` is the share"),
+        ({"threshold": 0.0}, "`threshold` is a positive multiple"),
+        ({"axis": "hiden", "fraction": 0.5}, "there is no such axis"),
+    ],
+)
+def test_how_much_goes_must_be_said_once(options, expected):
+    model, _, _ = with_data()
+    before = dict(model.structure.axes)
+    with pytest.raises(ValueError, match=expected):
+        model.prune(**options)
+    assert model.structure.axes == before

@@ -54,7 +54,7 @@ REFUSED = [
     (lambda m: m.grow("hidden", 0), "positive integer"),
     (lambda m: m.prune("hidden", [6]), "numbered 0 to 5"),
     (lambda m: m.prune("hidden", range(6)), "keep at least one"),
-    (lambda m: m.prune("hidden"), "either `units` or `count`"),
+    (lambda m: m.prune("hidden"), "exactly one of `units`, `count`"),
     (lambda m: m.prune("hidden", count=6), "so that one is left"),
     (lambda m: m.split("hidden", [9]), "numbered 0 to 5"),
     (lambda m: m.apply(grow("hidden", 6, 1)), "gradient would be zero for ever"),

@@ -1,0 +1,171 @@
+"""Edits of a model's units by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from keras_struct.initializers import RandomFanIn
+from keras_struct.models.budget import Budget, Ranking, Scope, prune_by, prune_to
+from keras_struct.probes import AxisMeasurement
+from keras_struct.selectors import ConnectionSelector, SmallestNorm
+from keras_struct.structure import edits
+from keras_struct.structure.events import StructureEvent
+from keras_struct.surgery.plan import check_axis
+
+
+class UnitEdits:
+    """What a `StructuralModel` can do with units."""
+
+    _structural: Any
+    structure: Any
+    apply: Any
+
+    def measure(self, axis: str) -> AxisMeasurement:
+        """Return what a trigger, an initializer or a selector gets to see of an axis.
+
+        Args:
+            axis: A key of `model.structure.axes`.
+
+        Raises:
+            ValueError: If the axis is unknown or fixed; when a part is asked for, if there are no inputs or targets for it.
+        """
+        check_axis(self.structure, axis)
+        return self._structural.measured(axis)
+
+    def grow(
+        self, axis: str, count: int = 1, initializer: Any = None, seed: int | None = None
+    ) -> StructureEvent | None:
+        """Add units to an axis, without changing what the model computes unless the initializer means to.
+
+        Args:
+            axis: A key of `model.structure.axes`.
+            count: How many units to add.
+            initializer: Gives the new weights; by default random incoming weights of the norm that the existing units
+                have, and outgoing weights of zero.
+            seed: Seed of the new weights; by default a new one for each edit.
+
+        Returns:
+            What was logged; `None` if the initializer can make no unit, which it warns about.
+
+        Raises:
+            ValueError: If the axis is unknown or fixed, or would pass its limit.
+        """
+        check_axis(self.structure, axis)
+        found = self._structural
+        initializer = RandomFanIn() if initializer is None else initializer
+        edits.check_count(axis, count)
+        rng = np.random.default_rng(len(found.log) if seed is None else seed)
+        edit = initializer.propose(found.measured(axis), int(count), rng)
+        return None if edit is None else self.apply(edit)
+
+    @overload
+    def prune(
+        self,
+        axis: str,
+        units: Sequence[int] | None = None,
+        count: int | None = None,
+        selector: Any = None,
+        *,
+        fraction: float | None = None,
+        threshold: float | None = None,
+        minimum: int = 1,
+        multiple: int = 1,
+    ) -> StructureEvent: ...
+
+    @overload
+    def prune(
+        self,
+        *,
+        selector: Any = None,
+        fraction: float | None = None,
+        threshold: float | None = None,
+        budget: Budget | None = None,
+        scope: Scope = "global",
+        axes: Sequence[str] | None = None,
+        minimum: int = 1,
+        multiple: int = 1,
+    ) -> list[StructureEvent]: ...
+
+    def prune(
+        self,
+        axis=None,
+        units=None,
+        count=None,
+        selector=None,
+        *,
+        fraction=None,
+        threshold=None,
+        budget=None,
+        scope="global",
+        axes=None,
+        minimum=1,
+        multiple=1,
+    ):
+        """Remove units from an axis, or from the whole model.
+
+        Give exactly one of `units`, `count`, `fraction`, `threshold` and `budget`. The first two need an `axis`, a budget is for
+        the model, and the others are for either: without an axis all are pruned at once.
+
+        Args:
+            axis: A key of `model.structure.axes`.
+            units: Which units of the axis.
+            count: How many units of the axis; which ones the `selector` says.
+            selector: Says what units are worth; those worth least go. By default the product of incoming and outgoing norm.
+            fraction: Which share of the units, between 0 and 1.
+            threshold: Units whose saliency is below this multiple of the mean over their axis.
+            budget: What the model may cost; as few units go as it takes.
+            scope: Without an axis: `"global"` ranks the units of all axes together, saliencies divided by their mean over the
+                axis; `"local"` takes the same share of each axis.
+            axes: Without an axis: names of the axes to prune; all editable ones by default, also those over which a
+                normalisation mixes units.
+            minimum: How many units each axis keeps at least.
+            multiple: Widths that a share, threshold or budget leads to are rounded up to multiples of this, which some hardware
+                computes faster.
+
+        Returns:
+            What was logged; without an axis an event for each one that was pruned. `None` if no unit of the axis is below the
+            threshold.
+
+        Raises:
+            ValueError: If the axis or a unit is unknown, fewer units than `minimum` would be left, the selector lacks data, or
+                the budget cannot be met; the model is as it was.
+            TypeError: If the selector is one of connections.
+        """
+        selector = SmallestNorm() if selector is None else selector
+        if isinstance(selector, ConnectionSelector):
+            raise TypeError(f"{selector!r} chooses connections, not units: use it with model.prune_connections.")
+        by_axis, either = {"units": units, "count": count}, {"fraction": fraction, "threshold": threshold}
+        given = {k: v for k, v in {**by_axis, **either, "budget": budget}.items() if v is not None}
+        if len(given) != 1:
+            raise ValueError(
+                f"Pass exactly one of `units`, `count`, `fraction`, `threshold`, `budget`. Received: {given}"
+            )
+        if (axis is None and set(given) <= set(by_axis)) or (axis is not None and budget is not None):
+            raise ValueError(
+                f"`units` and `count` need an axis, and a budget is for the model. Received: axis={axis!r}, {given}"
+            )
+        if axis is not None:
+            check_axis(self.structure, axis)
+            axes = [axis]
+        if units is not None or count is not None:
+            width = self.structure.axes[axis]
+            edit = (
+                selector.propose(self._structural.measured(axis), count)
+                if units is None
+                else edits.prune(axis, width, units)
+            )
+            if len(edit.source) < minimum:
+                raise ValueError(f"Cannot prune axis '{axis}' to {len(edit.source)} units: `minimum` is {minimum}.")
+            return self.apply(edit)
+        ranking = Ranking(self, selector, scope, axes, minimum, multiple)
+        chosen = prune_by(ranking, fraction, threshold) if budget is None else prune_to(self, budget, ranking)
+        found = self._structural.apply(chosen, preserve=axis is not None, reason=type(selector).__name__)
+        return found if axis is None else next(iter(found), None)
+
+    def split(self, axis: str, units: Sequence[int] | int) -> StructureEvent:
+        """Put a copy of each of `units` behind the others; both share the outgoing weights, so the function is kept."""
+        check_axis(self.structure, axis)
+        return self.apply(edits.split(axis, self.structure.axes[axis], units))
