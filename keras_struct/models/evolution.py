@@ -15,6 +15,7 @@ from keras_struct.backend import current, keras_internals
 from keras_struct.backend.optimizer_slots import Slot, needs_static_shapes, rebuild, slots_of
 from keras_struct.models.elasticity import make_elastic
 from keras_struct.models.observation import Observation
+from keras_struct.models.probe_check import checked_probe
 from keras_struct.probes import InputBuffer
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.events import StructureEvent, StructureLog
@@ -205,7 +206,7 @@ class Evolution:
         if isinstance(probe, int):
             seen.buffer = InputBuffer(probe)
         elif probe is not None:
-            seen.fixed_inputs, seen.fixed_targets = _as_tensors(probe), _as_tensors(targets)
+            seen.fixed_inputs, seen.fixed_targets = checked_probe(self.model, probe, targets)
             self._check_probe()
         elif strategy is not None and strategy.needs_inputs:
             seen.buffer = InputBuffer(seen.probe.samples_needed(self.acting_axes(), self.strategy_limits()))
@@ -352,11 +353,6 @@ class Evolution:
         """Fill an empty buffer with the first samples of array data before the first step."""
         if not self.step:
             self.observation.prime(x)
-
-
-def _as_tensors(arrays: Any) -> Any:
-    """Arrays where they are computed on, converted once; `None` stays."""
-    return None if arrays is None else keras.tree.map_structure(keras.ops.convert_to_tensor, arrays)
 
 
 def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:

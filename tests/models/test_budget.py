@@ -195,3 +195,23 @@ def test_how_much_goes_must_be_said_once(options, expected):
     with pytest.raises(ValueError, match=expected):
         model.prune(**options)
     assert model.structure.axes == before
+
+
+@pytest.mark.parametrize(
+    ("probe", "targets", "expected"),
+    [
+        (np.zeros((8, 8, 8, 4)), None, r"`probe` must hold inputs of the model, of shapes \[\(None, 8, 8, 3\)\]"),
+        (np.zeros((8, 8, 3)), None, "`probe` must hold inputs"),
+        ([np.zeros((8, 8, 8, 3))] * 2, None, "`probe` must hold inputs"),
+        (np.zeros((8, 8, 8, 3)), np.zeros((7, 4)), r"same number of samples. Received \[7, 8\]"),
+        (
+            np.zeros((8, 8, 8, 3)),
+            np.zeros((8, 5)),
+            r"The loss cannot compare `targets` whose samples have shapes \[\(5,\)\]",
+        ),
+    ],
+)
+def test_data_of_the_wrong_shape_is_refused_when_it_is_given(probe, targets, expected):
+    model = built()
+    with pytest.raises(ValueError, match=expected):
+        model.compile("adam", "mse", probe=probe, targets=targets)
