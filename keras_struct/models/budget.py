@@ -171,6 +171,7 @@ def prune_to(model: Any, budget: Budget, ranking: Ranking) -> list[Resize]:
 
 def _acting(model: Any, axes: Sequence[str] | None) -> list[str]:
     graph = model.structure
+    axes = [axes] if isinstance(axes, str) else axes
     if axes is not None and (unknown := [axis for axis in axes if axis not in graph.axes]):
         raise ValueError(f"Cannot prune axes {unknown}: editable axes are {sorted(graph.axes)}.")
     acting = list(graph.axes if axes is None else axes)

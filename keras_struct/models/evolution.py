@@ -20,6 +20,7 @@ from keras_struct.probes import InputBuffer
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
+from keras_struct.structure.policy import Policy
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.surgery.commit import commit
 from keras_struct.surgery.plan import NewSlots, plan
@@ -194,7 +195,9 @@ class Evolution:
 
         Raises:
             ValueError: If it has nothing to act on, or the probe does not suffice for it.
+            TypeError: If it is no strategy.
         """
+        _check_strategy(strategy)
         self.strategy, self.policy_state = strategy, None
         seen = self.observation
         seen.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
@@ -353,6 +356,16 @@ class Evolution:
         """Fill an empty buffer with the first samples of array data before the first step."""
         if not self.step:
             self.observation.prime(x)
+
+
+def _check_strategy(strategy: Any) -> None:
+    if strategy is None or (isinstance(strategy, Policy) and hasattr(strategy, "works_on")):
+        return
+    hint = f"{strategy.__name__}()" if isinstance(strategy, type) else "keras_struct.strategies.NorthSelect()"
+    two = (
+        " To grow and prune, put two together: GrowAndPrune(grow, prune)." if isinstance(strategy, list | tuple) else ""
+    )
+    raise TypeError(f"`strategy` must be a strategy, such as {hint}. Received: {strategy!r}.{two}")
 
 
 def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:

@@ -6,6 +6,9 @@ from typing import Any
 
 import keras
 
+SHOWN = 12
+"""Of how many axes the progress bar shows the width; of more only their sum."""
+
 
 class StructuralStepping(keras.callbacks.Callback):
     """Runs a structural step after every execution of the train function, and reports widths as metrics do.
@@ -60,7 +63,12 @@ class StructuralStepping(keras.callbacks.Callback):
         """Add parameters and widths to the logs that other callbacks and the progress bar see."""
         if logs is not None and self.evolution.strategy is not None:
             logs["parameters"] = self.evolution.parameters
-            logs.update({f"{axis}_units": width for axis, width in self.evolution.graph.axes.items()})
+            axes = self.evolution.graph.axes
+            logs.update(
+                {f"{a}_units": width for a, width in axes.items()}
+                if len(axes) <= SHOWN
+                else {"units": sum(axes.values())}
+            )
             if self.evolution.strategy.works_on == "connections":
                 logs["connections"] = self.evolution.total_connections
 

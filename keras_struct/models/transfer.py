@@ -152,7 +152,7 @@ def _kept(old: Any, classes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("The model has no classifier of which `classes` could be kept. Pass `num_classes` instead.")
     kernel = np.array(keras.ops.convert_to_numpy(old.kernel))
     kernel = kernel.reshape(-1, kernel.shape[-1])
-    chosen = [int(index) for index in classes]
+    chosen = [int(index) for index in np.ravel(classes)]
     if not chosen or not all(0 <= index < kernel.shape[1] for index in chosen) or len(set(chosen)) < len(chosen):
         raise ValueError(
             f"`classes` must be different classes of the old classifier, 0 to {kernel.shape[1] - 1}. Received: {classes}"

@@ -10,7 +10,7 @@ import numpy as np
 from keras_struct.initializers import RandomFanIn
 from keras_struct.models.budget import Budget, Ranking, Scope, prune_by, prune_to
 from keras_struct.probes import AxisMeasurement
-from keras_struct.selectors import ConnectionSelector, SmallestNorm
+from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent
 from keras_struct.surgery.plan import check_axis
@@ -132,11 +132,11 @@ class UnitEdits:
         Raises:
             ValueError: If the axis or a unit is unknown, fewer units than `minimum` would be left, the selector lacks data, or
                 the budget cannot be met; the model is as it was.
-            TypeError: If the selector is one of connections.
+            TypeError: If the selector is not one of units, or the budget no `Budget`.
         """
-        selector = SmallestNorm() if selector is None else selector
-        if isinstance(selector, ConnectionSelector):
-            raise TypeError(f"{selector!r} chooses connections, not units: use it with model.prune_connections.")
+        selector = _checked(SmallestNorm() if selector is None else selector)
+        if budget is not None and not isinstance(budget, Budget):
+            raise TypeError(f"`budget` must be a Budget, such as Budget(flops=0.5). Received: {budget!r}")
         by_axis, either = {"units": units, "count": count}, {"fraction": fraction, "threshold": threshold}
         given = {k: v for k, v in {**by_axis, **either, "budget": budget}.items() if v is not None}
         if len(given) != 1:
@@ -169,3 +169,13 @@ class UnitEdits:
         """Put a copy of each of `units` behind the others; both share the outgoing weights, so the function is kept."""
         check_axis(self.structure, axis)
         return self.apply(edits.split(axis, self.structure.axes[axis], units))
+
+
+def _checked(selector: Any) -> Selector:
+    """Return the selector if it is one of units."""
+    if isinstance(selector, Selector):
+        return selector
+    if isinstance(selector, ConnectionSelector):
+        raise TypeError(f"{selector!r} chooses connections, not units: use it with model.prune_connections.")
+    hint = f"{selector.__name__}()" if isinstance(selector, type) else "keras_struct.selectors.Taylor()"
+    raise TypeError(f"`selector` must be a selector, such as {hint}. Received: {selector!r}")

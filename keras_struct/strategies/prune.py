@@ -89,6 +89,9 @@ class GrowAndPrune(Policy):
         moving_baseline: Whether an axis that was edited is measured anew at once, so that triggers compare with its state
             after the last edit instead of that at the start.
 
+    Raises:
+        TypeError: If either is something else.
+
     References:
         Maile et al., thesis chapter 7, algorithm 5.
     """
@@ -96,6 +99,13 @@ class GrowAndPrune(Policy):
     grow: Grow
     prune: Prune
     moving_baseline: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.grow, Grow) or not isinstance(self.prune, Prune):
+            raise TypeError(
+                "GrowAndPrune takes a Grow (or a strategy that is one, such as NorthSelect) and a Prune. Received: "
+                f"grow={self.grow!r}, prune={self.prune!r}"
+            )
 
     works_on: ClassVar[str] = "units"
     looks_at_full_axes: ClassVar[bool] = True

@@ -38,6 +38,9 @@ class Sparsify(Rewiring):
     References:
         Zhu, Gupta, *To prune, or not to prune*, 2017 (`WeightMagnitude`, `Cubic`, `"local"`).
 
+    Raises:
+        TypeError: If the schedule is one of steps.
+
     Examples:
         >>> strategy = Sparsify(schedule=Cubic(final=0.9, stop=2000))
     """
@@ -47,6 +50,14 @@ class Sparsify(Rewiring):
     scope: Scope = "global"
     normalize: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.schedule, SparsitySchedule):
+            raise TypeError(
+                "The schedule of Sparsify says which share is gone when: Cubic(final=0.9, stop=1000) or Once(0.9). Received: "
+                f"{self.schedule!r}"
+            )
 
     @property
     def needs_gradients(self) -> bool:
@@ -87,6 +98,7 @@ class DropAndGrow(Rewiring):
 
     Raises:
         ValueError: If a value is out of range.
+        TypeError: If the schedule does not say when.
     """
 
     drop: ConnectionSelector = WeightMagnitude()  # noqa: RUF009
@@ -100,6 +112,8 @@ class DropAndGrow(Rewiring):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.schedule, Schedule):
+            raise TypeError(f"The schedule of an exchange says when: EveryNSteps(100). Received: {self.schedule!r}")
         if not 0 < self.fraction < 1:
             raise ValueError(f"`fraction` must lie between 0 and 1. Received: fraction={self.fraction}")
         if self.initial not in ("zeros", "normal"):

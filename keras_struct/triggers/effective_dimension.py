@@ -100,8 +100,8 @@ class EffectiveDimension(Orthogonality):
         if measured.samples() <= measured.units:
             raise ValueError(
                 f"Cannot measure the effective dimension of axis '{measured.axis}': it has {measured.units} units but only "
-                f"{measured.samples()} rows of activations, and needs more rows than units. Raise `probe` in compile, or "
-                "limit the width."
+                f"{measured.samples()} rows of activations, and needs more rows than units. Give more samples (`probe` in "
+                "compile), or limit the width."
             )
         return rank_of_gram(measured.gram(), self.epsilon) / measured.units
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import Budget, StructuralModel, selectors
+from keras_struct import Budget, StructuralModel, selectors, strategies
 from keras_struct.models import budget as budgets
 from keras_struct.statistics import flops
 
@@ -215,3 +215,47 @@ def test_data_of_the_wrong_shape_is_refused_when_it_is_given(probe, targets, exp
     model = built()
     with pytest.raises(ValueError, match=expected):
         model.compile("adam", "mse", probe=probe, targets=targets)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"axis": "hidden", "count": 1, "selector": "taylor"}, r"such as keras_struct\.selectors\.Taylor\(\)"),
+        ({"axis": "hidden", "count": 1, "selector": selectors.Fisher}, r"such as Fisher\(\)"),
+        ({"budget": 0.5}, r"`budget` must be a Budget, such as Budget\(flops=0.5\)"),
+    ],
+)
+def test_selectors_and_budgets_are_objects(options, expected):
+    with pytest.raises(TypeError, match=expected):
+        built().prune(**options)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        ("north", r"such as keras_struct\.strategies\.NorthSelect\(\)"),
+        (strategies.Dyno, r"such as Dyno\(\)"),
+        ([strategies.NorthRandom()], "GrowAndPrune"),
+        (selectors.Taylor(), "`strategy` must be a strategy"),
+    ],
+)
+def test_strategies_are_objects(strategy, expected):
+    with pytest.raises(TypeError, match=expected):
+        built().compile("adam", "mse", strategy=strategy)
+
+
+def test_one_axis_may_be_named_without_a_list():
+    model = built()
+    model.prune(fraction=0.5, axes="hidden")
+    assert model.structure.axes == {"first": 16, "inner": 16, "hidden": 16}
+
+
+def test_progress_shows_widths_of_small_networks_and_their_sum_of_large_ones():
+    keras.utils.set_random_seed(0)
+    x, y = np.zeros((8, 4)), np.zeros((8, 1))
+    for depth, names in ((12, {f"d{i}_units" for i in range(12)}), (13, {"units"})):
+        stack = [keras.Input((4,)), *(layers.Dense(2, name=f"d{i}") for i in range(depth)), layers.Dense(1)]
+        model = StructuralModel(stack)
+        model.compile("sgd", "mse", strategy=strategies.Dyno(minimum=1), probe=np.zeros((64, 4)))
+        history = model.fit(x, y, verbose=0)
+        assert set(history.history) == {"loss", "parameters", *names}

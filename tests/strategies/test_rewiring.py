@@ -8,8 +8,19 @@ from keras_struct import StructuralModel, selectors, sparsify
 from keras_struct.backend import current
 from keras_struct.probes.connections import ConnectionMeasurement
 from keras_struct.schedules import Cubic, EveryNSteps, Once
-from keras_struct.strategies import DeepRewiring, DropAndGrow, DynamicSurgery, RigL, SparseEvolution, Sparsify
+from keras_struct.strategies import (
+    DeepRewiring,
+    DropAndGrow,
+    DynamicSurgery,
+    Grow,
+    GrowAndPrune,
+    Prune,
+    RigL,
+    SparseEvolution,
+    Sparsify,
+)
 from keras_struct.structure.policy import pack, unpack
+from keras_struct.triggers import FractionOfWidth
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((64, 6)).astype("float32")
@@ -220,4 +231,17 @@ def test_layers_can_be_chosen_and_must_be_masked():
 )
 def test_bad_arguments_are_refused(make, expected):
     with pytest.raises(ValueError, match=expected):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Sparsify(schedule=EveryNSteps(5)),
+        lambda: RigL(schedule=Cubic(final=0.5, stop=5)),
+        lambda: GrowAndPrune(Prune(FractionOfWidth(0.1)), Grow(FractionOfWidth(0.1))),
+    ],
+)
+def test_parts_in_the_wrong_place_are_refused(make):
+    with pytest.raises(TypeError, match="Received"):
         make()

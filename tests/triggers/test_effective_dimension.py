@@ -42,7 +42,7 @@ def test_the_baseline_of_a_convolution_is_the_running_maximum_updated_after_use(
 
 
 def test_it_refuses_fewer_rows_than_units_and_says_what_to_raise():
-    with pytest.raises(ValueError, match=r"64 units but only 64 rows.*Raise `probe`"):
+    with pytest.raises(ValueError, match=r"64 units but only 64 rows.*Give more samples"):
         EffectiveDimension()(measured(64, 64, samples=64), 1.0)
 
 
