@@ -12,6 +12,7 @@ _PUBLIC = {
     "sparsify": "models",
     "Resize": "structure",
     "Rewire": "structure",
+    "Reconfigure": "structure",
     "grow": "structure",
     "prune": "structure",
     "split": "structure",

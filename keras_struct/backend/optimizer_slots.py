@@ -14,6 +14,9 @@ from keras_struct.backend import keras_internals as internals
 
 _COPIES_EVERYWHERE = {"average"}
 _COPIES = {"ScheduleFreeAdamW": {"momentum"}}
+_POWERS = dict.fromkeys(("velocity", "velocity_hat", "accumulator", "accumulated_grad"), 2) | {
+    "accumulated_delta_var": 0
+}
 _NEEDS_STATIC_SHAPES = ("Muon",)
 
 
@@ -26,12 +29,14 @@ class Slot:
         reference: The weight.
         initial: Value of a fresh entry.
         copies: Whether the slot holds a copy of the weight (moving averages), so that new entries start from the weight.
+        power: With which power of a gradient the slot goes: 1 for first moments, 2 for second ones, 0 for what does not.
     """
 
     variable: Any
     reference: Any
     initial: float
     copies: bool
+    power: int = 1
 
 
 def slots_of(optimizer: Any) -> list[Slot]:
@@ -95,7 +100,7 @@ def _listen(optimizer: Any, build: Callable[[], None]) -> list[tuple[Any, Any, A
 def _slot(optimizer: Any, variable: Any, reference: Any, initializer: Any, name: str) -> Slot:
     copies = name in _COPIES_EVERYWHERE | _COPIES.get(type(optimizer).__name__, set())
     start = keras.ops.convert_to_numpy(keras.initializers.get(initializer)(shape=(1,), dtype="float32"))
-    return Slot(variable, reference, float(start[0]), copies)
+    return Slot(variable, reference, float(start[0]), copies, 0 if copies else _POWERS.get(name, 1))
 
 
 def copy_state(source: Any, target: Any, weights: Sequence[tuple[Any, Any]]) -> None:

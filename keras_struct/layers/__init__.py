@@ -2,6 +2,19 @@
 
 from keras_struct.layers.conv import GrowableConv1D, GrowableConv2D, GrowableConv3D
 from keras_struct.layers.dense import GrowableDense
+from keras_struct.layers.group_conv import GroupConv2D
+from keras_struct.layers.group_norm import GroupBatchNormalization
+from keras_struct.layers.group_pooling import GroupPooling2D
 from keras_struct.layers.masked import MaskedConv2D, MaskedDense
 
-__all__ = ["GrowableConv1D", "GrowableConv2D", "GrowableConv3D", "GrowableDense", "MaskedConv2D", "MaskedDense"]
+__all__ = [
+    "GroupBatchNormalization",
+    "GroupConv2D",
+    "GroupPooling2D",
+    "GrowableConv1D",
+    "GrowableConv2D",
+    "GrowableConv3D",
+    "GrowableDense",
+    "MaskedConv2D",
+    "MaskedDense",
+]

@@ -35,9 +35,12 @@ def make_elastic(network: Network, slots: Sequence[Slot], static: bool) -> bool:
 
 
 def _loose_axes(network: Network) -> dict[tuple[str, str], list[int]]:
-    """Axes of variables along which editable, elastic units lie."""
+    """Axes of variables along which editable, elastic units lie, or whose extent another edit of their layer changes."""
     graph = network.graph
     loose: dict[tuple[str, str], list[int]] = {}
+    for path, layer in network.layers.items():
+        for variable, axes in layer.loose_axes().items() if hasattr(layer, "loose_axes") else ():
+            loose.setdefault((path, variable), []).extend(axes)
     for name in graph.axes:
         if graph.units[name].elastic:
             for port in graph.ports(name):

@@ -21,6 +21,7 @@ from keras_struct.structure.edits import Resize
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.policy import Policy
+from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.surgery.commit import commit
 from keras_struct.surgery.plan import NewSlots, plan
@@ -113,10 +114,10 @@ class Evolution:
         return found
 
     def apply(
-        self, edits: Sequence[Resize | Rewire], preserve: bool = True, reason: str = "asked for"
+        self, edits: Sequence[Resize | Rewire | Reconfigure], preserve: bool = True, reason: str = "asked for"
     ) -> list[StructureEvent]:
         """Plan and carry out edits of different axes and masks at once, all or nothing, and log them."""
-        if wrong := [edit for edit in edits if not isinstance(edit, Resize | Rewire)]:
+        if wrong := [edit for edit in edits if not isinstance(edit, Resize | Rewire | Reconfigure)]:
             raise TypeError(f"Expected an edit such as keras_struct.grow(axis, width, count). Received: {wrong[0]!r}")
         if not edits:
             return []
@@ -151,15 +152,27 @@ class Evolution:
         self._total_connections = None
         return events
 
-    def _size(self, edit: Resize | Rewire) -> int:
+    def _size(self, edit: Resize | Rewire | Reconfigure) -> int:
         """Units, or connections, before an edit."""
         if isinstance(edit, Resize):
             return self.graph.axes.get(edit.axis, 0)
-        return self.connections.get(edit.layer, 0)
+        if isinstance(edit, Rewire):
+            return self.connections.get(edit.layer, 0)
+        return self._weights(edit.layer)
 
-    def _event(self, edit: Resize | Rewire, before: int, facts: Mapping[str, Any]) -> StructureEvent:
+    def _weights(self, layer: str) -> int:
+        """Trainable weights of a layer."""
+        held = getattr(self.network.layers.get(layer), "trainable_variables", ())
+        return sum(int(np.prod(variable.shape)) for variable in held)
+
+    def _event(self, edit: Resize | Rewire | Reconfigure, before: int, facts: Mapping[str, Any]) -> StructureEvent:
         if isinstance(edit, Rewire):
             return StructureEvent(self.step, edit.layer, before, edit.count, **facts, source=(), edit="Rewire")
+        if isinstance(edit, Reconfigure):
+            after = self._weights(edit.layer)
+            reason = f"{facts['reason']}: {', '.join(f'{name}={value}' for name, value in edit.config.items())}"
+            facts = {**facts, "reason": reason}
+            return StructureEvent(self.step, edit.layer, before, after, **facts, source=(), edit="Reconfigure")
         return StructureEvent(self.step, edit.axis, before, len(edit.source), **facts, source=edit.source)
 
     def _live_slots(self) -> Sequence[Slot]:

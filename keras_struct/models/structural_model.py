@@ -13,20 +13,23 @@ from keras_struct.models.convert import convert_layers, copy_compile_state
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
 from keras_struct.models.evolution import Evolution
 from keras_struct.models.stepping import StructuralStepping
+from keras_struct.models.symmetry_edits import SymmetryEdits
 from keras_struct.models.unit_edits import UnitEdits
 from keras_struct.models.weights_file import state_array, state_from_array, structure_in
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.policy import Policy, pack, unpack
+from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.surgery.plan import NewSlots
 
 _STATE = "structure"
+Edit = edits.Resize | Rewire | Reconfigure
 
 
 @keras.saving.register_keras_serializable("keras_struct")
-class StructuralModel(UnitEdits, ConnectionEdits, keras.Model):
+class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, keras.Model):
     """Keras model whose neurons and channels come and go while it trains.
 
     `fit` is ordinary Keras training. Between gradient steps the `strategy` given to `compile` looks at measurements of
@@ -87,21 +90,17 @@ class StructuralModel(UnitEdits, ConnectionEdits, keras.Model):
         return self._structural.log
 
     @overload
-    def apply(
-        self, edit: edits.Resize | Rewire, values: Mapping[str, Any] | None = None, preserve: bool = True
-    ) -> StructureEvent: ...
+    def apply(self, edit: Edit, values: Mapping[str, Any] | None = None, preserve: bool = True) -> StructureEvent: ...
 
     @overload
-    def apply(
-        self, edit: Sequence[edits.Resize | Rewire], values: None = None, preserve: bool = True
-    ) -> list[StructureEvent]: ...
+    def apply(self, edit: Sequence[Edit], values: None = None, preserve: bool = True) -> list[StructureEvent]: ...
 
     def apply(self, edit, values=None, preserve=True):
         """Carry out an edit on weights, optimizer slots and everything Keras recorded: all of it, or nothing.
 
         Args:
-            edit: The edit (`Resize` of units, `Rewire` of connections), or a list of edits of different axes and layers, which
-                are carried out at once: that is faster than one after the other.
+            edit: The edit (`Resize` of units, `Rewire` of connections, `Reconfigure` of a layer), or a list of edits of different
+                axes and layers, which are carried out at once: that is faster than one after the other.
             values: New weights, in place of those that a single `Resize` brings; see `keras_struct.structure.Values`.
             preserve: Refuse an edit of units that a normalisation or an activation mixes, which cannot keep the
                 function.

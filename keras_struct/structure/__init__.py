@@ -5,6 +5,7 @@ from keras_struct.structure.edits import Resize, Values, grow, prune, split
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import Call, StructureGraph
 from keras_struct.structure.policy import Policy
+from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.remap import NEW, remap
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.rules import AxisRule, Layout, Port
@@ -16,6 +17,7 @@ __all__ = [
     "Layout",
     "Policy",
     "Port",
+    "Reconfigure",
     "Resize",
     "Rewire",
     "StructureEvent",

@@ -14,17 +14,17 @@ class StructureEvent:
 
     Attributes:
         step: Training steps before it.
-        axis: Name of the unit axis, or of the layer whose connections were edited.
-        before: Units, or connections, before.
-        after: Units, or connections, after.
+        axis: Name of the unit axis, or of the layer that was edited.
+        before: Units, or connections, or trainable weights of the layer before.
+        after: The same afterwards.
         reason: Who asked for it, and why.
         parameters: Parameters of the model afterwards.
         seconds: Time that planning and writing took.
         change: Largest absolute change of the model's outputs on the probe, divided by the largest absolute output;
             `None` without a probe.
         retraced: Whether the edit made compiled steps be traced anew.
-        source: For each unit after the edit its index before, or -1; empty for connections.
-        edit: `"Resize"` for units, `"Rewire"` for connections.
+        source: For each unit after the edit its index before, or -1; empty for other edits.
+        edit: `"Resize"` for units, `"Rewire"` for connections, `"Reconfigure"` for what a layer is.
     """
 
     step: int

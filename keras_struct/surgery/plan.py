@@ -15,9 +15,11 @@ from keras_struct.backend.optimizer_slots import Slot
 from keras_struct.structure.edits import Resize, Values
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.rearrangement import Rearrangement
+from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.remap import NEW
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.rules import Port
+from keras_struct.surgery.reconfiguring import plan_reconfiguring
 from keras_struct.surgery.rewiring import plan_rewiring
 from keras_struct.surgery.trace import Network
 
@@ -31,21 +33,21 @@ class Plan:
     Attributes:
         graph: The structure afterwards.
         writes: Each variable with its value before and afterwards.
-        sizes: Layers and their attribute that holds the number of units, with its new value.
+        sizes: Layers and an attribute, such as the number of units, with its new value.
         changes: What happens along each axis of a variable.
         added_parameters: By how much the number of the model's parameters grows.
     """
 
     graph: StructureGraph
     writes: list[tuple[Any, np.ndarray, np.ndarray]]
-    sizes: list[tuple[Any, str, int]]
+    sizes: list[tuple[Any, str, Any]]
     changes: Mapping[Port, Rearrangement]
     added_parameters: int
 
 
 def plan(
     network: Network,
-    edits: Sequence[Resize | Rewire],
+    edits: Sequence[Resize | Rewire | Reconfigure],
     slots: Sequence[Slot] = (),
     preserve: bool = True,
     new_slots: NewSlots = "initial",
@@ -103,8 +105,15 @@ def plan(
             writes.append((slot.variable, held, _slot(slot, held, axes, value, new_slots)))
     for edit in resizings:
         _check_not_dead(edit, graph, fresh)
-    writes += plan_rewiring(network, rewirings, slots, {layer for layer, _ in by_variable})
-    return Plan(graph, writes, _sizes(network, graph, changes), changes, added)
+    resized = {layer for layer, _ in by_variable}
+    writes += plan_rewiring(network, rewirings, slots, resized)
+    others = [edit for edit in edits if isinstance(edit, Reconfigure)]
+    more, attributes = plan_reconfiguring(network, others, slots, resized | {edit.layer for edit in rewirings})
+    weights = (
+        {id(v) for layer in network.layers.values() for v in internals.own_variables(layer).values()} if more else set()
+    )
+    added += sum(after.size - before.size for variable, before, after in more if id(variable) in weights)
+    return Plan(graph, writes + more, _sizes(network, graph, changes) + attributes, changes, added)
 
 
 @dataclass(frozen=True)
@@ -313,8 +322,8 @@ def _check_not_dead(edit: Resize, graph: StructureGraph, fresh: list[tuple[Port,
 
 def _sizes(
     network: Network, graph: StructureGraph, changes: Mapping[Port, Rearrangement]
-) -> list[tuple[Any, str, int]]:
-    found = []
+) -> list[tuple[Any, str, Any]]:
+    found: list[tuple[Any, str, Any]] = []
     for port, change in changes.items():
         for name in change.rule.size.split(",") if change.rule.size else ():
             *inside, attribute = name.split("/")

@@ -71,6 +71,8 @@ def behaviour_of(
         return handler(operation, inputs, outputs)
     if (composite := _COMPOSITES.get(type(operation))) is not None:
         return composite(operation, inputs, outputs, ["inputs"] if names is None else names)
+    if hasattr(operation, "unit_behaviour"):
+        return operation.unit_behaviour(inputs, outputs)
     if hasattr(operation, "unit_rules"):
         return from_rules(operation, tuple(operation.unit_rules()), outputs[0])
     return Opaque(

@@ -1,0 +1,353 @@
+"""Convolutions that commute with rotations and mirrors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_struct.backend import current
+from keras_struct.layers.dense import checked_limit
+from keras_struct.layers.framed import Framed, int_variable, whole_number
+from keras_struct.structure.fields import Fields
+from keras_struct.structure.rules import AxisRule
+from keras_struct.symmetry import groups, tables
+from keras_struct.symmetry.groups import Group, check_within
+from keras_struct.symmetry.sampling import sampling_problem
+
+
+@keras.saving.register_keras_serializable("keras_struct")
+class GroupConv2D(Framed, keras.layers.Layer):
+    """2D convolution that is equivariant to a group of rotations and mirrors: turn the input, and the output turns.
+
+    Features have a channel for each element of a *frame*, the same for all layers of a network whatever their groups: channel
+    `f · |T| + i` of an output is field `f` at element `i` of the frame T. A layer of a smaller group in the same frame is as
+    wide, and has more free weights. Relaxing a layer to a subgroup is therefore an edit that touches nothing else.
+
+    Weights are stored once for each orbit (`kernel`, shape `(free rows, fields in, filters)`; `bias`, shape
+    `(filters, cosets)`) and expanded by a table of indices before one plain convolution.
+
+    Args:
+        filters: Number of fields of the output, which has `filters · |frame|` channels.
+        kernel_size: Integer or tuple of 2 integers; equal for groups with quarter turns.
+        group: What the layer is equivariant to: `"C1"`, `"C2"`, `"C4"` (rotations), `"D1"`, `"D2"`, `"D4"` (with mirrors, left
+            to right), `"p4"`, `"p4m"`, or a `keras_struct.symmetry.Group`.
+        input_group: `None` if the input is an image (a lifting); else what the features that enter are equivariant to, in the
+            same frame.
+        frame: A group that holds `group`, and all other groups of the network.
+        strides: Integer or tuple of 2 integers.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`; by default as Keras is configured.
+        dilation_rate: Integer or tuple of 2 integers.
+        activation: A pointwise activation.
+        use_bias: Whether there is a bias, one number for each field and coset of the group in the frame.
+        kernel_initializer: By default He normal, by the fan-in of the expanded kernel, alike for all groups.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the free weights.
+        bias_regularizer: Regularizer of the bias.
+        strict: Raise, instead of warning, when strides or padding break the symmetry.
+        max_filters: Largest number of filters it may grow to, or `None`.
+        **kwargs: As `keras.layers.Layer`.
+
+    Input shape:
+        `(batch, height, width, channels)` for an image, `(batch, height, width, fields · |frame|)` for features; channels
+        second for `data_format="channels_first"`.
+
+    Output shape:
+        `(batch, new height, new width, filters · |frame|)`.
+
+    Raises:
+        ValueError: If a group is unknown, no subgroup of the frame or of the input's group, a kernel is not square for a group
+            with quarter turns, or a number is not positive; when built, if channels do not match the frame, or, with `strict`,
+            if the symmetry is broken (even kernels with padding `"same"`, uneven strides).
+
+    References:
+        Cohen, Welling, *Group Equivariant Convolutional Networks*, ICML 2016; Maile et al., *Equivariance-aware architectural
+        optimization of neural networks*, ICLR 2023 (thesis chapter 4, equations 2 and 3).
+
+    Examples:
+        >>> layer = GroupConv2D(4, 3, "D4", padding="same")
+        >>> layer(np.zeros((1, 8, 8, 3))).shape
+        TensorShape([1, 8, 8, 32])
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        group: str | Group = "C4",
+        input_group: str | Group | None = None,
+        frame: str | Group = "D4",
+        strides: int | tuple[int, int] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | tuple[int, int] = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        strict: bool = False,
+        max_filters: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = whole_number("filters", filters)
+        self.set_groups(group, frame)
+        self.input_group = None if input_group is None else groups.get(input_group)
+        if self.input_group is not None:
+            check_within(self.input_group, self.frame)
+            check_within(self.group, self.input_group, "group of the input")
+        self.kernel_size = _pair("kernel_size", kernel_size)
+        if self.group.rotations == 4 and self.kernel_size[0] != self.kernel_size[1]:
+            raise ValueError(
+                f"Kernels must be square for {self.group}, which has quarter turns. Received: kernel_size={self.kernel_size}. "
+                "Use a square kernel, or a group without quarter turns."
+            )
+        self.strides, self.dilation_rate = _pair("strides", strides), _pair("dilation_rate", dilation_rate)
+        if padding not in ("valid", "same"):
+            raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding!r}")
+        self.padding = padding
+        self.data_format = keras.config.image_data_format() if data_format is None else data_format
+        self.activation = keras.activations.get(activation)
+        self.use_bias, self.strict = use_bias, strict
+        self.kernel_initializer = None if kernel_initializer is None else keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.max_filters = checked_limit("max_filters", max_filters, filters)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    # Shapes
+
+    @property
+    def lifting(self) -> bool:
+        """Whether the layer reads an image."""
+        return self.input_group is None
+
+    @property
+    def input_order(self) -> int:
+        """Channels of a field that enters."""
+        return 1 if self.lifting else self.frame.order
+
+    @property
+    def free_rows(self) -> int:
+        """Free weights of the kernel for each pair of fields."""
+        return tables.free_rows(self.kernel_size, self.group, self.frame, self.lifting)
+
+    @property
+    def cosets(self) -> int:
+        """Cosets of the group in the frame."""
+        return self.frame.order // self.group.order
+
+    def _window(self) -> tuple[int, int]:
+        height, width = (d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
+        return height, width
+
+    def build(self, input_shape):
+        """Make weights and tables, and check that strides and padding keep the symmetry."""
+        fields = self.fields_in(input_shape, self.input_order)
+        first = 2 if self.data_format == "channels_first" else 1
+        extents = (input_shape[first], input_shape[first + 1])
+        self.complain(
+            sampling_problem(self.group, extents, self._window(), self.strides, self.padding), strict=self.strict
+        )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.free_rows, fields, self.filters),
+            initializer=self._initializer(fields),
+            regularizer=self.kernel_regularizer,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.filters, self.cosets),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+            )
+        self.table = int_variable(self, "table", self._tables(self.group)["table"])
+        self.coset = int_variable(self, "coset", self._tables(self.group)["coset"])
+
+    def _initializer(self, fields: int) -> Any:
+        if self.kernel_initializer is not None:
+            return self.kernel_initializer
+        fan_in = self.kernel_size[0] * self.kernel_size[1] * fields * self.input_order
+        return keras.initializers.RandomNormal(stddev=float(np.sqrt(2 / fan_in)))
+
+    def _tables(self, group: Group) -> dict[str, np.ndarray]:
+        table = tables.expansion(self.kernel_size, group, self.frame, self.lifting)
+        return {"table": table, "coset": group.decomposition(self.frame)[1].astype(np.int32)}
+
+    # Computing
+
+    def expanded_kernel(self) -> Any:
+        """The kernel of the plain convolution, `(height, width, channels in, channels out)`."""
+        return expanded(self.kernel, self.table, self.kernel_size)
+
+    def expanded_bias(self) -> Any:
+        """The bias of the plain convolution, `(channels out,)`."""
+        return keras.ops.reshape(keras.ops.take(self.bias, self.coset, axis=1), (-1,))
+
+    def call(self, inputs):
+        """Expand the kernel and convolve."""
+        outputs = keras.ops.conv(
+            inputs,
+            self.expanded_kernel(),
+            strides=list(self.strides),
+            padding=self.padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+        if self.use_bias:
+            outputs = current().add_bias(outputs, self.expanded_bias(), self.data_format == "channels_first")
+        return outputs if self.activation is None else self.activation(outputs)
+
+    # Structure
+
+    def unit_behaviour(self, inputs: list, outputs: list) -> Fields:
+        """What the layer does to units: its fields."""
+        kernel = (AxisRule("kernel", 1, "consume"), AxisRule("kernel", 2, "produce", size="filters"))
+        rules = (*kernel, AxisRule("bias", 0, "produce")) if self.use_bias else kernel
+        axis = self.channel_axis(len(inputs[0]) + 1) - 1
+        return Fields(rules, axis, outputs[0], self.input_order, self.frame.order, units=self.filters)
+
+    def loose_axes(self) -> dict[str, tuple[int, ...]]:
+        """Axes of variables whose extent an edit of the group changes."""
+        return {"kernel": (0,), "bias": (1,)}
+
+    def reconfigured(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return attributes for another configuration.
+
+        Raises:
+            ValueError: If anything but the group would change, or the group lies outside of the frame or is neither sub- nor
+                supergroup of the present one.
+        """
+        return {"group": checked_group(self, config)}
+
+    def reweigh(self, config: Mapping[str, Any], values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what becomes of arrays of the shapes of the layer's variables when the group changes.
+
+        To a subgroup: each free row is copied to those that it stood for (thesis equation 5). To a supergroup: rows that become
+        one are averaged, the orthogonal projection.
+
+        Args:
+            config: `{"group": ...}`.
+            values: Arrays by the name of the variable.
+
+        Returns:
+            Arrays by the name of the variable.
+        """
+        group = checked_group(self, config)
+        found = dict(values)
+        if "kernel" in values:
+            arguments = (self.kernel_size, self.frame, self.lifting)
+            found["kernel"] = regrouped_rows(values["kernel"], self.group, group, *arguments)
+        if "bias" in values:
+            found["bias"] = regrouped_cosets(values["bias"], self.group, group, self.frame)
+        return {**found, **{name: table for name, table in self._tables(group).items() if name in values}}
+
+    def equivariance_distance(self, group: str | Group) -> Any:
+        """Return how far the kernel is from one that is equivariant to a group: ‖W - P W‖ / ‖W‖, from 0 to 1, a scalar tensor.
+
+        It can be differentiated. P averages over the group.
+        """
+        return distance(self.expanded_kernel(), groups.get(group), self.frame, self.lifting)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        config = {
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "group": self.group.name,
+            "input_group": None if self.input_group is None else self.input_group.name,
+            "frame": self.frame.name,
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": self.dilation_rate,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "strict": self.strict,
+            "max_filters": self.max_filters,
+        }
+        return {**super().get_config(), **config}
+
+
+def expanded(rows: Any, table: Any, size: tuple[int, int]) -> Any:
+    """Expand free rows by a table to a kernel of a plain convolution; numbers of fields may be unknown."""
+    fields_in, fields_out = (
+        keras.ops.shape(rows)[axis] if rows.shape[axis] is None else rows.shape[axis] for axis in (1, 2)
+    )
+    _, ins, outs = table.shape
+    full = keras.ops.transpose(keras.ops.take(rows, table, axis=0), (0, 3, 1, 4, 2))
+    return keras.ops.reshape(full, (*size, fields_in * ins, fields_out * outs))
+
+
+def checked_group(layer: Any, config: Mapping[str, Any]) -> Group:
+    """Return the group of a configuration that a layer may change to.
+
+    Raises:
+        ValueError: If it may not.
+    """
+    if set(config) != {"group"}:
+        raise ValueError(f"Layer '{layer.name}' can change its `group` only. Received: {dict(config)}")
+    group = groups.get(config["group"])
+    check_within(group, layer.frame)
+    if not (group <= layer.group or layer.group <= group):
+        raise ValueError(
+            f"Layer '{layer.name}' is equivariant to {layer.group}, which neither holds {group} nor lies in it: relax it to "
+            f"{groups.intersection([group, layer.group])} first, or constrain it to {groups.common_frame([group, layer.group])}."
+        )
+    return group
+
+
+def regrouped_rows(
+    rows: np.ndarray, old: Group, new: Group, size: tuple[int, int], frame: Group, lifting: bool
+) -> np.ndarray:
+    """Free rows of a kernel after a change of the group."""
+    if new <= old:
+        return rows[tables.relaxation(size, old, new, frame, lifting)]
+    into = tables.constraint(size, old, new, frame, lifting)
+    return tables.averaged(rows, into, tables.free_rows(size, new, frame, lifting))
+
+
+def regrouped_cosets(values: np.ndarray, old: Group, new: Group, frame: Group) -> np.ndarray:
+    """Numbers for each field and coset after a change of the group, `(fields, cosets)`."""
+    before, after = old.decomposition(frame)[1], new.decomposition(frame)[1]
+    cosets = frame.order // new.order
+    if new <= old:
+        source = np.empty(cosets, np.int64)
+        source[after] = before
+        return values[:, source]
+    into = np.empty(values.shape[1], np.int64)
+    into[before] = after
+    return tables.averaged(values.T, into, cosets).T
+
+
+def distance(kernel: Any, group: Group, frame: Group, lifting: bool) -> Any:
+    """‖W - P W‖ / ‖W‖ of an expanded kernel, as a tensor."""
+    check_within(group, frame)
+    height, width, _, channels = kernel.shape
+    order, ins = frame.order, 1 if lifting else frame.order
+    table = tables.expansion((height, width), group, frame, lifting)
+    full = keras.ops.reshape(kernel, (height * width, -1, ins, channels // order, order))
+    flat = keras.ops.reshape(keras.ops.transpose(full, (0, 2, 4, 1, 3)), (table.size, -1))
+    sums = keras.ops.segment_sum(flat, table.ravel(), num_segments=int(table.max()) + 1)
+    mean = keras.ops.take(sums / group.order, table.ravel(), axis=0)
+    squared = keras.ops.sum(keras.ops.square(flat))
+    return keras.ops.sqrt(keras.ops.sum(keras.ops.square(flat - mean)) / keras.ops.maximum(squared, 1e-30) + 1e-30)
+
+
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    if len(pair) != 2:
+        raise ValueError(f"`{name}` must be an integer or two. Received: {name}={value}")
+    return whole_number(name, pair[0]), whole_number(name, pair[1])

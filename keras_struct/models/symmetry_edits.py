@@ -1,0 +1,106 @@
+"""Edits of a model's symmetries by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_struct.layers.group_norm import GroupBatchNormalization
+from keras_struct.structure.events import StructureEvent
+from keras_struct.structure.reconfiguring import Reconfigure, SlotRule
+from keras_struct.symmetry import groups
+from keras_struct.symmetry.groups import Group
+
+
+class SymmetryEdits:
+    """What a `StructuralModel` can do with the symmetries of its layers."""
+
+    _structural: Any
+
+    @property
+    def symmetries(self) -> dict[str, Group]:
+        """Which group each layer with a symmetry is equivariant to, by name."""
+        layers = self._structural.network.layers.items()
+        return {path: layer.group for path, layer in layers if hasattr(layer, "reweigh") and hasattr(layer, "group")}
+
+    def relax(
+        self, layer: str, group: str | Group, normalization: bool = True, slots: SlotRule = "shared"
+    ) -> list[StructureEvent]:
+        """Loosen the symmetry of a layer to a subgroup. The function is kept; the layer has more free weights afterwards.
+
+        Args:
+            layer: Name of a `GroupConv2D` or `GroupBatchNormalization`.
+            group: The subgroup.
+            normalization: Whether a `GroupBatchNormalization` right behind the layer is relaxed, too. In inference this keeps the
+                function; in training, statistics of smaller orbits differ a little.
+            slots: What becomes of the optimizer's state; see `keras_struct.Reconfigure`.
+
+        Returns:
+            What was logged, an event for each layer.
+
+        Raises:
+            ValueError: If the layer has no symmetry, or the group is no proper subgroup of its own.
+
+        References:
+            Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.3).
+        """
+        new, old = groups.get(group), self._symmetry(layer)
+        if not new < old:
+            hint = (
+                "To tighten it, use model.constrain."
+                if old < new
+                else f"Its subgroups: {_names(old.subgroups()[:-1])}."
+            )
+            raise ValueError(
+                f"Cannot relax layer '{layer}' from {old} to {new}, which is no smaller group inside of it. {hint}"
+            )
+        return self._regroup(layer, new, normalization, slots, "relaxed")
+
+    def constrain(
+        self, layer: str, group: str | Group, normalization: bool = True, slots: SlotRule = "shared"
+    ) -> list[StructureEvent]:
+        """Tighten the symmetry of a layer to a larger group: its weights are averaged over it. The function changes.
+
+        Args:
+            layer: Name of a `GroupConv2D` or `GroupBatchNormalization`.
+            group: The larger group, inside of the layer's frame.
+            normalization: Whether a `GroupBatchNormalization` right behind the layer is constrained, too.
+            slots: What becomes of the optimizer's state; see `keras_struct.Reconfigure`.
+
+        Returns:
+            What was logged, an event for each layer.
+
+        Raises:
+            ValueError: If the layer has no symmetry, or the group does not hold its own or lies outside of the frame.
+        """
+        new, old = groups.get(group), self._symmetry(layer)
+        if not old < new:
+            hint = "To loosen it, use model.relax." if new < old else "It must hold the present one."
+            raise ValueError(f"Cannot constrain layer '{layer}' from {old} to {new}. {hint}")
+        return self._regroup(layer, new, normalization, slots, "constrained")
+
+    def _symmetry(self, layer: str) -> Group:
+        found = self.symmetries
+        if layer not in found:
+            raise ValueError(f"Layer '{layer}' has no symmetry, or does not exist. Layers that have: {sorted(found)}.")
+        return found[layer]
+
+    def _regroup(
+        self, layer: str, new: Group, normalization: bool, slots: SlotRule, reason: str
+    ) -> list[StructureEvent]:
+        names = [layer]
+        if normalization:
+            old, found = self._symmetry(layer), self.symmetries
+            names += [name for name in self._normalizations(layer) if name != layer and found[name] == old]
+        edits = [Reconfigure(name, {"group": new.name}, slots) for name in names]
+        return self._structural.apply(edits, reason=reason)
+
+    def _normalizations(self, layer: str) -> list[str]:
+        """Normalisations right behind a layer."""
+        network = self._structural.network
+        outputs = {number for call in network.graph.calls if call.layer == layer for number in call.outputs}
+        behind = [call.layer for call in network.graph.calls if outputs & set(call.inputs)]
+        return [name for name in dict.fromkeys(behind) if isinstance(network.layers[name], GroupBatchNormalization)]
+
+
+def _names(found: tuple[Group, ...]) -> str:
+    return ", ".join(group.name for group in found) or "none"

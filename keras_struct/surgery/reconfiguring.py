@@ -1,0 +1,72 @@
+"""Work out edits of what layers are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_struct.backend import current
+from keras_struct.backend import keras_internals as internals
+from keras_struct.backend.optimizer_slots import Slot
+from keras_struct.structure.reconfiguring import Reconfigure
+from keras_struct.surgery.rewiring import Write
+from keras_struct.surgery.trace import Network
+
+
+def plan_reconfiguring(
+    network: Network, edits: Sequence[Reconfigure], slots: Sequence[Slot], resized: set[str]
+) -> tuple[list[Write], list[tuple[Any, str, Any]]]:
+    """Return what edits of layers will write, and the attributes that layers get.
+
+    Args:
+        network: The model.
+        edits: The edits, of different layers.
+        slots: Optimizer variables that follow the weights.
+        resized: Layers whose units or connections are edited at the same time.
+
+    Raises:
+        ValueError: If a layer is unknown or cannot be changed, is edited twice or resized at once, or refuses the arguments.
+    """
+    _check_layers(network, edits, resized)
+    writes: list[Write] = []
+    attributes: list[tuple[Any, str, Any]] = []
+    for edit in edits:
+        layer = network.layers[edit.layer]
+        new = layer.reconfigured(edit.config)
+        attributes += [(layer, name, value) for name, value in new.items()]
+        variables = internals.own_variables(layer)
+        values = {name: current().read(variable) for name, variable in variables.items()}
+        after = layer.reweigh(edit.config, values)
+        for name, variable in variables.items():
+            if after[name] is values[name]:
+                continue
+            _check_finite(edit, name, after[name])
+            writes.append((variable, values[name], after[name].astype(values[name].dtype)))
+            share = values[name].size / after[name].size if edit.slots == "shared" else 1.0
+            for slot in (slot for slot in slots if slot.reference is variable):
+                held = current().read(slot.variable)
+                moved = layer.reweigh(edit.config, {name: held})[name] * share**slot.power
+                writes.append((slot.variable, held, moved.astype(held.dtype)))
+    return writes, attributes
+
+
+def _check_layers(network: Network, edits: Sequence[Reconfigure], resized: set[str]) -> None:
+    changeable = sorted(path for path, layer in network.layers.items() if hasattr(layer, "reweigh"))
+    names = [edit.layer for edit in edits]
+    for name in names:
+        if name not in changeable:
+            raise ValueError(
+                f"Cannot change what layer '{name}' is: it does not exist, or has no method `reweigh` that says what becomes of "
+                f"its weights. Layers that can be changed: {changeable}."
+            )
+        if name in resized:
+            raise ValueError(f"Cannot change layer '{name}' and resize it at once. Make one edit after the other.")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"Layers {twice} would be changed twice at once.")
+
+
+def _check_finite(edit: Reconfigure, name: str, value: np.ndarray) -> None:
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise ValueError(f"Variable '{name}' of layer '{edit.layer}' would hold NaN or infinity.")

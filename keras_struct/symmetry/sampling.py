@@ -1,0 +1,66 @@
+"""Where strides and padding keep mirrors and rotations."""
+
+from __future__ import annotations
+
+from keras_struct.symmetry.groups import Group
+
+
+def is_symmetric(extent: int, kernel: int, stride: int, padding: str) -> bool:
+    """Return whether a convolution or pooling samples an axis symmetrically, so that it commutes with mirroring it.
+
+    `valid`: if the windows fill the axis, (n - k) mod s = 0. `same`: if the padding is even, with o = ⌈n/s⌉ windows
+    (o - 1) s + k - n ≥ 0 and even.
+
+    Args:
+        extent: Length n of the axis.
+        kernel: Size k of the window, dilation counted in.
+        stride: Step s.
+        padding: `"valid"` or `"same"`.
+
+    >>> is_symmetric(28, 3, 1, "same"), is_symmetric(28, 3, 2, "same"), is_symmetric(28, 2, 2, "valid")
+    (True, False, True)
+    """
+    if padding == "valid":
+        return extent >= kernel and (extent - kernel) % stride == 0
+    missing = (-(-extent // stride) - 1) * stride + kernel - extent
+    return missing >= 0 and missing % 2 == 0
+
+
+def sampling_problem(
+    group: Group,
+    extents: tuple[int | None, int | None],
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    padding: str,
+) -> str | None:
+    """Return why a layer does not keep a symmetry that it promises, and what to change; `None` if it does.
+
+    Args:
+        group: What it promises.
+        extents: Height and width of its input; where one is unknown, nothing is said.
+        kernel: Height and width of the window, dilation counted in.
+        strides: Steps along height and width.
+        padding: `"valid"` or `"same"`.
+    """
+    axes = [(n, k, s) for n, k, s in zip(extents, kernel, strides, strict=True) if n is not None]
+    if group.order > 1 and group.rotations == 1:
+        axes = axes[-1:] if extents[1] is not None else []  # left-right mirrors only
+    if group.order == 1 or all(is_symmetric(*axis, padding) for axis in axes):
+        return None
+    n, k, s = next(axis for axis in axes if not is_symmetric(*axis, padding))
+    return (
+        f"windows of {k} with stride {s} and padding '{padding}' lie unevenly on an axis of {n}, which breaks {group}. "
+        f"{_remedy(n, k, s, padding)}"
+    )
+
+
+def _remedy(n: int, k: int, s: int, padding: str) -> str:
+    sizes = [size for size in range(1, 8) if is_symmetric(n, size, s, padding)]
+    other = "same" if padding == "valid" else "valid"
+    ways = [f"a window of {' or '.join(map(str, sizes))}"] if sizes else []
+    if is_symmetric(n, k, s, other):
+        ways.append(f"padding='{other}'")
+    extents = [size for size in range(max(k, n - 3), n + 4) if is_symmetric(size, k, s, padding)]
+    if extents:
+        ways.append(f"an axis of {' or '.join(map(str, extents))}")
+    return f"Use {', or '.join(ways)}." if ways else "Use stride 1 and an odd window."
