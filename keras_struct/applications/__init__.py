@@ -1,6 +1,7 @@
-"""Networks from the literature, ready to grow."""
+"""Networks from the literature, ready to grow and to be relaxed."""
 
+from keras_struct.applications.equivariant import EquivariantCNN
 from keras_struct.applications.vgg import VGG11
 from keras_struct.applications.wide_resnet import WideResNet28
 
-__all__ = ["VGG11", "WideResNet28"]
+__all__ = ["VGG11", "EquivariantCNN", "WideResNet28"]

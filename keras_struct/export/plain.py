@@ -9,6 +9,8 @@ import numpy as np
 
 from keras_struct.activations import relu1
 from keras_struct.backend import keras_internals
+from keras_struct.export.symmetric import copy_symmetric, plain_symmetric
+from keras_struct.layers.framed import Framed
 from keras_struct.layers.masked import Masked
 
 _PLAIN = {
@@ -42,6 +44,8 @@ def _copy_weights(model: Any, copy: Any) -> None:
         other = copy.get_layer(layer.name)
         if isinstance(layer, keras.Model):
             _copy_weights(layer, other)
+        elif isinstance(layer, Framed):
+            copy_symmetric(layer, other)
         elif isinstance(layer, Masked):
             other.kernel.assign(np.array(keras.ops.convert_to_numpy(layer.connected_kernel)))
             if layer.use_bias:
@@ -56,6 +60,8 @@ def _functional(model: Any) -> keras.Model:
 
 
 def _plain(layer: Any) -> Any:
+    if isinstance(layer, Framed):
+        return plain_symmetric(layer)
     config = layer.get_config()
     if getattr(getattr(layer, "activation", None), "__name__", "") == relu1.__name__:
         config["activation"] = "relu"  # the same values; only the derivative at 0 differs

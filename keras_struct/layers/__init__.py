@@ -6,6 +6,7 @@ from keras_struct.layers.group_conv import GroupConv2D
 from keras_struct.layers.group_norm import GroupBatchNormalization
 from keras_struct.layers.group_pooling import GroupPooling2D
 from keras_struct.layers.masked import MaskedConv2D, MaskedDense
+from keras_struct.layers.mixed_conv import MixedEquivariantConv
 
 __all__ = [
     "GroupBatchNormalization",
@@ -17,4 +18,5 @@ __all__ = [
     "GrowableDense",
     "MaskedConv2D",
     "MaskedDense",
+    "MixedEquivariantConv",
 ]

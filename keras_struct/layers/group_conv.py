@@ -101,13 +101,13 @@ class GroupConv2D(Framed, keras.layers.Layer):
         if self.input_group is not None:
             check_within(self.input_group, self.frame)
             check_within(self.group, self.input_group, "group of the input")
-        self.kernel_size = _pair("kernel_size", kernel_size)
+        self.kernel_size = pair("kernel_size", kernel_size)
         if self.group.rotations == 4 and self.kernel_size[0] != self.kernel_size[1]:
             raise ValueError(
                 f"Kernels must be square for {self.group}, which has quarter turns. Received: kernel_size={self.kernel_size}. "
                 "Use a square kernel, or a group without quarter turns."
             )
-        self.strides, self.dilation_rate = _pair("strides", strides), _pair("dilation_rate", dilation_rate)
+        self.strides, self.dilation_rate = pair("strides", strides), pair("dilation_rate", dilation_rate)
         if padding not in ("valid", "same"):
             raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding!r}")
         self.padding = padding
@@ -161,7 +161,7 @@ class GroupConv2D(Framed, keras.layers.Layer):
             initializer=self._initializer(fields),
             regularizer=self.kernel_regularizer,
         )
-        self.bias = None
+        self.bias: Any = None
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
@@ -346,7 +346,12 @@ def distance(kernel: Any, group: Group, frame: Group, lifting: bool) -> Any:
     return keras.ops.sqrt(keras.ops.sum(keras.ops.square(flat - mean)) / keras.ops.maximum(squared, 1e-30) + 1e-30)
 
 
-def _pair(name: str, value: Any) -> tuple[int, int]:
+def pair(name: str, value: Any) -> tuple[int, int]:
+    """Return two positive whole numbers, given as one or two.
+
+    Raises:
+        ValueError: If they are none.
+    """
     pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
     if len(pair) != 2:
         raise ValueError(f"`{name}` must be an integer or two. Received: {name}={value}")

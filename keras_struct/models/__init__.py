@@ -2,7 +2,8 @@
 
 from keras_struct.models.budget import Budget
 from keras_struct.models.connections import sparsify
+from keras_struct.models.equivariant import to_equivariant
 from keras_struct.models.structural_model import StructuralModel
 from keras_struct.models.transfer import transfer
 
-__all__ = ["Budget", "StructuralModel", "sparsify", "transfer"]
+__all__ = ["Budget", "StructuralModel", "sparsify", "to_equivariant", "transfer"]

@@ -319,6 +319,7 @@ class Evolution:
         return {
             "step": self.step,
             "widths": dict(self.graph.axes),
+            "groups": self.groups(),
             "initial_widths": self.initial_widths,
             "policy_state": self.policy_state,
             "log": self.log.records(),
@@ -351,6 +352,25 @@ class Evolution:
         finally:
             self.log = log
             self.observation = observation
+
+    def groups(self) -> dict[str, str]:
+        """Name of the group that each layer with a symmetry that can be edited is equivariant to."""
+        layers = self.network.layers.items()
+        return {path: held.group.name for path, held in layers if hasattr(held, "reweigh") and hasattr(held, "group")}
+
+    def match_groups(self, groups: Mapping[str, str]) -> None:
+        """Give every layer the symmetry that weights from elsewhere have; their values are set by the caller."""
+        log, self.log = self.log, StructureLog()
+        observation, self.observation = self.observation, Observation(self.model, self.network)
+        try:
+            for wanted in (dict.fromkeys(groups, "C1"), groups):  # every change is possible by way of no symmetry
+                now = self.groups()
+                edits = [
+                    Reconfigure(p, {"group": name}) for p, name in wanted.items() if p in now and now[p] != groups[p]
+                ]
+                self.apply(edits)
+        finally:
+            self.log, self.observation = log, observation
 
     def match_shapes(self, arrays: Sequence[Any]) -> None:
         """Give every axis the width that a list of weights has, in the order of `model.weights`."""

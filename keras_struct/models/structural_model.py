@@ -270,6 +270,7 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, keras.Model):
         """Load weights, as `keras.Model.load_weights`; a file of other widths restores its structure first."""
         if (state := structure_in(filepath)) is not None:
             self._structural.match_widths(state["widths"])
+            self._structural.match_groups(state.get("groups", {}))
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def set_weights(self, weights):

@@ -1,0 +1,143 @@
+"""Turn an ordinary network into an equivariant one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_struct.backend import keras_internals as internals
+from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D
+from keras_struct.models.structural_model import StructuralModel
+from keras_struct.surgery.trace import trace
+from keras_struct.symmetry import groups as symmetries
+from keras_struct.symmetry.groups import Group
+
+_KEPT = (
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
+    keras.layers.Activation,
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.Concatenate,
+    keras.layers.Identity,
+    keras.layers.SpatialDropout2D,
+    keras.layers.Dropout,
+    keras.layers.ZeroPadding2D,
+    keras.layers.UpSampling2D,
+    keras.layers.Rescaling,
+)
+_GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+
+
+def to_equivariant(model: keras.Model, group: str | Group, frame: str | Group | None = None) -> StructuralModel:
+    """Return an equivariant network of the same build and the same widths, with fresh weights, and invariant outputs.
+
+    Convolutions become `GroupConv2D`, batch normalisations `GroupBatchNormalization`; a `GroupPooling2D` follows the global
+    pooling (or replaces `Flatten`, together with a global average); dense layers behind it stay. A convolution of `filters`
+    channels becomes one of `filters / |frame|` fields, so that a step costs what it did.
+
+    Args:
+        model: A Functional or Sequential network of convolutions, normalisations, poolings, pointwise activations, sums and
+            concatenations, global pooling or `Flatten`, and dense layers.
+        group: What the network is to be invariant to.
+        frame: A group that holds it, if layers are to be constrained further; by default the group itself.
+
+    Returns:
+        The network, not compiled.
+
+    Raises:
+        ValueError: If the network is not built, has a layer that has no equivariant form, or a number of filters that is no
+            multiple of the order of the frame.
+
+    Examples:
+        >>> convolution, pooling = keras.layers.Conv2D(16, 3, padding="same"), keras.layers.GlobalAveragePooling2D()
+        >>> plain = keras.Sequential([keras.Input((8, 8, 1)), convolution, pooling, keras.layers.Dense(2)])
+        >>> model = to_equivariant(plain, "C4")
+        >>> from keras_struct.symmetry import equivariance_error
+        >>> max(equivariance_error(model, np.random.rand(2, 8, 8, 1), "C4").values()) < 1e-5
+        True
+    """
+    trace(model)
+    chosen = symmetries.get(group)
+    outer = chosen if frame is None else symmetries.get(frame)
+    symmetries.check_within(chosen, outer)
+    functional = internals.functional_of(model)
+    converter = _Converter(chosen, outer)
+    values = {id(tensor): keras.Input(tensor.shape[1:], name=f"{model.name}_input") for tensor in functional.inputs}
+    converter.images |= {id(value) for value in values.values()}
+    inputs = [values[id(tensor)] for tensor in functional.inputs]
+    for node in internals.nodes_in_order(functional):
+        ins, outs = internals.node_tensors(node)
+        result = converter.convert(node.operation, [values[id(tensor)] for tensor in ins])
+        values.update({id(tensor): result for tensor in outs})
+    outputs = [values[id(tensor)] for tensor in functional.outputs]
+    return StructuralModel(_single(inputs), _single(outputs), name=model.name)
+
+
+def _single(tensors: list[Any]) -> Any:
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
+class _Converter:
+    """Carries out the layers of a network in their equivariant form.
+
+    Attributes:
+        images: Ids of tensors that are images, not features in the frame.
+        flat: Ids of tensors that are invariant.
+    """
+
+    def __init__(self, group: Group, frame: Group) -> None:
+        self.group, self.frame = group, frame
+        self.images: set[int] = set()
+        self.flat: set[int] = set()
+
+    def convert(self, layer: Any, inputs: list[Any]) -> Any:
+        """Return what the equivariant form of a layer makes of its inputs."""
+        kinds = [id(tensor) in self.images for tensor in inputs]
+        result = self._convert(layer, inputs, all(kinds))
+        if all(kinds) and isinstance(layer, _KEPT):
+            self.images.add(id(result))
+        if all(id(tensor) in self.flat for tensor in inputs):
+            self.flat.add(id(result))
+        return result
+
+    def _convert(self, layer: Any, inputs: list[Any], image: bool) -> Any:
+        if any(id(tensor) in self.flat for tensor in inputs):
+            return type(layer).from_config(layer.get_config())(*inputs if len(inputs) == 1 else (inputs,))
+        if isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.Conv2DTranspose):
+            return self._convolution(layer, image)(inputs[0])
+        if isinstance(layer, keras.layers.BatchNormalization) and not image:
+            names = ("momentum", "epsilon", "center", "scale")
+            options = {name: getattr(layer, name) for name in names}
+            return GroupBatchNormalization(self.group, self.frame, name=layer.name, **options)(inputs[0])
+        if isinstance(layer, _GLOBAL) and not image:
+            return self._invariant(type(layer).from_config(layer.get_config())(inputs[0]), f"{layer.name}_orbits")
+        if isinstance(layer, keras.layers.Flatten) and not image:
+            pooled = keras.layers.GlobalAveragePooling2D(name=layer.name)(inputs[0])
+            return self._invariant(pooled, f"{layer.name}_orbits")
+        if isinstance(layer, _KEPT):
+            return type(layer).from_config(layer.get_config())(inputs[0] if len(inputs) == 1 else inputs)
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) has no equivariant form here. Convolutions, normalisations, "
+            "poolings, pointwise activations, sums and concatenations have, and behind global pooling or Flatten everything."
+        )
+
+    def _invariant(self, tensor: Any, name: str) -> Any:
+        result = GroupPooling2D(self.group, self.frame, name=name)(tensor)
+        self.flat.add(id(result))
+        return result
+
+    def _convolution(self, layer: Any, image: bool) -> GroupConv2D:
+        if layer.groups != 1 or layer.filters % self.frame.order:
+            raise ValueError(
+                f"Convolution '{layer.name}' has {layer.filters} filters in {layer.groups} groups: expected a multiple of "
+                f"{self.frame.order}, the order of {self.frame}, in one."
+            )
+        names = ("strides", "padding", "data_format", "dilation_rate", "activation", "use_bias", "name")
+        options = {name: getattr(layer, name) for name in names}
+        fields, before = layer.filters // self.frame.order, None if image else self.group
+        return GroupConv2D(fields, layer.kernel_size, self.group, before, self.frame, **options)

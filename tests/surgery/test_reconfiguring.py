@@ -1,0 +1,281 @@
+"""Symmetries that are relaxed and constrained while a network trains."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_struct import Reconfigure, Resize, StructuralModel
+from keras_struct.applications import EquivariantCNN
+from keras_struct.backend import current
+from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D
+from keras_struct.symmetry import Group, equivariance_error
+from keras_struct.symmetry.groups import NAMES
+from keras_struct.testing import check_edit
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((16, 8, 8, 2)).astype("float32")
+Y = X.mean((1, 2))
+GROUPS = [Group(name) for name in NAMES]
+PAIRS = [pytest.param(g, h, id=f"{g}-{h}") for g in GROUPS for h in g.subgroups() if h != g]
+
+
+def build(groups=("D4", "D4", "D4"), seed=0, frame="D4"):
+    keras.utils.set_random_seed(seed)
+    inputs = x = keras.Input((8, 8, 2))
+    before = None
+    for i, group in enumerate(groups):
+        x = GroupConv2D(3, 3, group, before, frame, padding="same", name=f"c{i}")(x)
+        x = GroupBatchNormalization(group, frame, momentum=0.8, name=f"n{i}")(x)
+        x = keras.layers.ReLU()(x)
+        before = group
+    x = GroupPooling2D(before, frame)(keras.layers.GlobalAveragePooling2D()(keras.layers.AveragePooling2D(2)(x)))
+    return StructuralModel(inputs, keras.layers.Dense(2)(x))
+
+
+def trained(groups=("D4", "D4", "D4"), optimizer="adam", epochs=4, **options):
+    model = build(groups, **options)
+    model.compile(optimizer, "mse")
+    model.fit(X, Y, batch_size=8, epochs=epochs, verbose=0)
+    return model
+
+
+def read(variable):
+    return current().read(variable)
+
+
+def relative(a, b):
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+@pytest.mark.parametrize(("group", "new"), PAIRS)
+@pytest.mark.parametrize("place", [0, 1])
+def test_relaxing_keeps_the_expanded_kernel_and_the_function(group, new, place):
+    model = trained([group.name] * 3, epochs=1)
+    layer = model.get_layer(f"c{place}")
+    layer.bias.assign(RNG.standard_normal(layer.bias.shape))
+    kernel, bias = read_expanded(layer)
+    before = model.predict(X, verbose=0)
+    events = model.relax(f"c{place}", new)
+    assert all(np.array_equal(a, b) for a, b in zip(read_expanded(layer), (kernel, bias), strict=True))
+    assert relative(model.predict(X, verbose=0), before) < 1e-6
+    assert [event.axis for event in events] == [f"c{place}", f"n{place}"]
+    assert events[0].after == sum(int(np.prod(v.shape)) for v in layer.trainable_variables)
+    assert events[0].after > events[0].before
+    assert model.symmetries[f"c{place}"] == new
+
+
+def read_expanded(layer):
+    return [keras.ops.convert_to_numpy(part) for part in (layer.expanded_kernel(), layer.expanded_bias())]
+
+
+def test_a_relaxed_layer_is_free_to_leave_the_old_group_and_keeps_the_new_one():
+    model = trained(["D4"] * 3)
+    model.relax("c1", "C4")
+    layer = model.get_layer("c1")
+    layer.kernel.assign(read(layer.kernel) + 0.1 * RNG.standard_normal(layer.kernel.shape))
+    error = equivariance_error(model, X, "D4")
+    assert max(error[a] for a in Group("C4").elements) < 1e-5
+    assert min(error[a] for a in (4, 5, 6, 7)) > 1e-3
+
+
+def test_a_network_stays_invariant_while_it_trains():
+    model = trained(["D4", "C4", "C2"], epochs=10)
+    error = equivariance_error(model, X, "D4")
+    assert error[2] < 1e-5
+    assert min(error[a] for a in range(1, 8) if a != 2) > 1e-3
+
+
+def test_any_order_of_relaxations_keeps_the_function():
+    model = trained()
+    before = model.predict(X, verbose=0)
+    count = model.count_params()
+    for layer, group in [("c2", "D2"), ("c0", "C4"), ("c1", "C4"), ("c2", "C1"), ("c1", "C2"), ("c0", "C1")]:
+        model.relax(layer, group)
+        assert model.count_params() > count
+        count = model.count_params()
+    after = model.predict(X, verbose=0)
+    assert relative(after, before) < 1e-5
+    assert (after.argmax(-1) == before.argmax(-1)).all()
+
+
+def test_relaxing_in_two_steps_is_relaxing_at_once():
+    once, twice = trained(), trained()
+    once.relax("c1", "C2")
+    twice.relax("c1", "D2")
+    twice.relax("c1", "C2")
+    for a, b in zip(once.weights, twice.weights, strict=True):
+        np.testing.assert_array_equal(read(a), read(b))
+
+
+def test_in_training_mode_the_output_moves_little():
+    model = trained()
+    before = np.asarray(keras.ops.convert_to_numpy(model(X, training=True)))
+    model.relax("c1", "C2")
+    assert relative(np.asarray(keras.ops.convert_to_numpy(model(X, training=True))), before) < 5e-2
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "nadam", "adagrad", "lion"])
+def test_moments_of_the_copies_add_up_to_that_of_the_shared_weight(optimizer):
+    model = trained(optimizer=optimizer)
+    layer = model.get_layer("c1")
+    slots = [s for s in model._structural._live_slots() if s.reference is layer.kernel]
+    before = [read(s.variable) for s in slots]
+    model.relax("c1", "C4")
+    for slot, old in zip(slots, before, strict=True):
+        new = read(slot.variable)
+        assert new.shape == tuple(layer.kernel.shape)
+        if slot.power == 1:
+            np.testing.assert_allclose(new.sum(axis=0), old.sum(axis=0), rtol=1e-4, atol=1e-6)
+        if slot.power == 2:
+            np.testing.assert_allclose(2 * new.sum(axis=0), old.sum(axis=0), rtol=1e-4, atol=1e-9)
+
+
+def test_slots_can_be_copied_instead():
+    model = trained()
+    slots = [s for s in model._structural._live_slots() if s.reference is model.get_layer("c1").kernel]
+    before = [read(s.variable) for s in slots]
+    model.relax("c1", "C4", slots="copied")
+    for slot, old in zip(slots, before, strict=True):
+        assert set(np.unique(read(slot.variable))) == set(np.unique(old))
+
+
+def test_relaxing_to_no_symmetry_trains_as_a_plain_convolution_would():
+    """After relaxing to C1 with plain gradient descent, a step is that of the exported network."""
+    model = build(["D4"])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.relax("c0", "C1")
+    plain = model.to_plain()
+    for layer in plain.layers:
+        layer.trainable = layer.name == "c0"
+    plain.compile(keras.optimizers.SGD(0.1), "mse")
+    for layer in model.layers:
+        layer.trainable = layer.name == "c0"
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    for network in (model, plain):
+        network.fit(X, Y, batch_size=16, epochs=3, shuffle=False, verbose=0)
+    kernel, bias = read_expanded(model.get_layer("c0"))
+    np.testing.assert_allclose(kernel, keras.ops.convert_to_numpy(plain.get_layer("c0").kernel), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(bias, keras.ops.convert_to_numpy(plain.get_layer("c0").bias), rtol=1e-4, atol=1e-6)
+
+
+def test_constraining_projects_and_undoes_relaxing():
+    model = trained()
+    before = [read(w) for w in model.weights]
+    model.relax("c1", "C2")
+    model.constrain("c1", "D4")
+    for old, weight in zip(before, model.weights, strict=True):
+        np.testing.assert_allclose(read(weight), old, rtol=1e-5, atol=1e-6, err_msg=weight.path)
+    free = trained(["C1"] * 3)
+    free.constrain("c1", "D4")
+    assert float(free.get_layer("c1").equivariance_distance("D4")) < 1e-6
+    assert float(free.get_layer("c0").equivariance_distance("D4")) > 0.1
+
+
+def test_training_goes_on_without_a_new_trace_and_every_weight_moves():
+    model = trained()
+    step = model.train_function
+    for layer, group in [("c1", "C4"), ("c0", "D2"), ("c1", "C1")]:
+        model.relax(layer, group)
+        before = [read(v) for v in model.trainable_variables]
+        model.fit(X, Y, batch_size=8, verbose=0)
+        assert all((read(v) != old).any() for v, old in zip(model.trainable_variables, before, strict=True))
+    model.constrain("c1", "C2")
+    model.fit(X, Y, batch_size=8, verbose=0)
+    assert model._structural.retraces == 0
+    assert model.train_function is step
+    assert {event.edit for event in model.structure_log} == {"Reconfigure"}
+    assert "relaxed: group=C4" in model.structure_log.to_table()
+
+
+def test_fields_grow_and_go_as_units():
+    for edit, preserves in [
+        (lambda m: m.grow("c1", 2), True),
+        (lambda m: m.split("c0", [1]), True),
+        (lambda m: m.prune("c2", units=[0]), False),
+    ]:
+        model = check_edit(lambda: build(["D4", "C4", "C2"]), edit, X, Y, preserves=preserves)
+        error = equivariance_error(model, X, "D4")
+        assert error[2] < 1e-5
+
+
+@pytest.mark.parametrize("suffix", ["m.keras", "m.weights.h5"])
+def test_relaxed_networks_are_saved_and_loaded_and_train_on_alike(suffix, tmp_path):
+    model = trained()
+    model.relax("c1", "C4")
+    model.relax("c2", "D1")
+    model.grow("c0", 1)
+    model.fit(X, Y, batch_size=8, verbose=0)
+    if suffix == "m.keras":
+        model.save(tmp_path / suffix)
+        loaded = keras.models.load_model(tmp_path / suffix)
+    else:
+        model.save_weights(tmp_path / suffix)
+        loaded = trained(seed=3)
+        loaded.relax("c0", "C1")
+        loaded.load_weights(tmp_path / suffix)
+    assert loaded.symmetries == model.symmetries
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    for network in (model, loaded):
+        network.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_edits_survive_json():
+    edit = Reconfigure("c1", {"group": "C4"}, "copied")
+    assert Reconfigure.from_json(edit.to_json()) == edit
+    assert hash(Reconfigure.from_json(edit.to_json())) == hash(edit)
+    assert json.loads(edit.to_json())["edit"] == "Reconfigure"
+    with pytest.raises(ValueError, match="`slots` must be 'shared' or 'copied'"):
+        Reconfigure("c1", {"group": "C4"}, "halved")
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        (lambda m: m.relax("c1", "D4"), "Cannot relax layer 'c1' from C4 to D4.*use model.constrain"),
+        (lambda m: m.relax("c1", "D1"), "Cannot relax layer 'c1' from C4 to D1.*Its subgroups: C1, C2"),
+        (lambda m: m.constrain("c1", "C2"), "To loosen it, use model.relax"),
+        (lambda m: m.constrain("c1", "D2"), "It must hold the present one"),
+        (
+            lambda m: m.relax("c9", "C1"),
+            r"Layer 'c9' has no symmetry, or does not exist. Layers that have: \['c0', 'c1'",
+        ),
+        (lambda m: m.relax("c1", "C3"), "Unknown group"),
+        (lambda m: m.apply(Reconfigure("dense", {"group": "C1"})), "no method `reweigh`"),
+        (lambda m: m.apply(Reconfigure("c1", {"filters": 3})), "can change its `group` only"),
+        (lambda m: m.apply(Reconfigure("c1", {"group": "D2"})), "relax it to C2 first, or constrain it to D4"),
+        (lambda m: m.apply([Reconfigure("c1", {"group": "C1"}), Resize("c1", (0,))]), "and resize it at once"),
+        (lambda m: m.apply([Reconfigure("c1", {"group": "C1"})] * 2), "changed twice at once"),
+    ],
+)
+def test_edits_that_cannot_be_change_nothing(act, expected):
+    model = trained(["C4"] * 3, epochs=1)
+    held = [*model.weights, *model.optimizer.variables]
+    before = [read(v) for v in held]
+    with pytest.raises(ValueError, match=expected):
+        act(model)
+    assert all(np.array_equal(a, read(v)) for a, v in zip(before, held, strict=True))
+    assert set(model.symmetries.values()) == {Group("C4")}
+
+
+def test_groups_outside_of_the_frame_are_refused():
+    model = trained(["C2"] * 3, epochs=1, frame="C4")
+    with pytest.raises(ValueError, match="D4 is no subgroup of the frame C4"):
+        model.constrain("c1", "D4")
+
+
+def test_the_published_backbone_counts_as_published_and_is_exactly_invariant():
+    count = {g: sum(int(np.prod(v.shape)) for v in EquivariantCNN(groups=g).trainable_variables) for g in ("D4", "C1")}
+    assert count["D4"] == pytest.approx(874e3, rel=1e-3)
+    assert count["C1"] == pytest.approx(6.97e6, rel=1e-2)
+    x = RNG.random((8, 28, 28, 1)).astype("float32")
+    model = EquivariantCNN(width=1 / 8)
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(x, np.arange(8), epochs=8, batch_size=4, verbose=0)
+    assert max(equivariance_error(model, x, "D4").values()) < 1e-5
+    paper = EquivariantCNN(width=1 / 8, pooling="paper")
+    paper.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    paper.fit(x, np.arange(8), epochs=8, batch_size=4, verbose=0)
+    assert max(equivariance_error(paper, x, "D4").values()) > 1e-3
