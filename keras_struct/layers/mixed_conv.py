@@ -261,7 +261,9 @@ class MixedEquivariantConv(Framed, keras.layers.Layer):
             if self.use_bias:
                 rules.append(AxisRule(f"bias_{group.name}", 0, "produce"))
         axis = self.channel_axis(len(inputs[0]) + 1) - 1
-        return Fields(tuple(rules), axis, outputs[0], self.input_order, self.frame.order, units=self.filters)
+        mixes = f"layer '{self.name}' norms its kernels over all of its fields" if self.mixing == "softmax" else None
+        orders = (self.input_order, self.frame.order)
+        return Fields(tuple(rules), axis, outputs[0], *orders, units=self.filters, mixes=mixes)
 
     def get_config(self):
         """Return the arguments of the constructor."""

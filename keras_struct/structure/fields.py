@@ -23,6 +23,7 @@ class Fields(Behaviour):
         channels_in: Channels of a field that enters.
         channels_out: Channels of a field that leaves.
         units: How many fields the layer makes; `None` for one that passes its input's on.
+        mixes: Why the layer mixes the fields that it makes, if it does.
     """
 
     rules: tuple[AxisRule, ...]
@@ -31,6 +32,7 @@ class Fields(Behaviour):
     channels_in: int
     channels_out: int
     units: int | None = None
+    mixes: str | None = None
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Read one label of each field, record where fields lie in the variables, and make or pass them."""
@@ -43,6 +45,8 @@ class Fields(Behaviour):
         made = read if self.units is None else walk.produce(layer, self.units)
         for rule in self.rules:
             walk.record(layer, rule, made if rule.role == "produce" or rule.made else read)
+        if self.mixes:
+            walk.mix(made, self.mixes)
         if (made == FIXED).all():
             return [UnitLabels.fixed(self.output_shape)]
         return [

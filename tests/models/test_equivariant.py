@@ -1,0 +1,91 @@
+"""Ordinary networks become equivariant; equivariant ones become ordinary."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_struct import to_equivariant
+from keras_struct.applications import EquivariantCNN
+from keras_struct.layers import GroupConv2D, GroupPooling2D
+from keras_struct.models import StructuralModel
+from keras_struct.symmetry import equivariance_error
+
+L = keras.layers
+RNG = np.random.default_rng(0)
+X = RNG.random((8, 12, 12, 1)).astype("float32")
+
+
+def plain(top="pool"):
+    inputs = keras.Input((12, 12, 1))
+    x = L.Conv2D(16, 3, padding="same", use_bias=False)(L.Rescaling(2.0)(inputs))
+    x = L.ReLU()(L.BatchNormalization()(x))
+    y = L.Conv2D(16, 3, padding="same", activation="relu")(x)
+    x = L.Concatenate()([L.Add()([x, y]), y])
+    x = L.Conv2D(32, 3, padding="same", activation="relu", name="last")(L.MaxPooling2D()(x))
+    x = L.GlobalMaxPooling2D()(x) if top == "pool" else L.Flatten()(x)
+    x = L.Dropout(0.1)(L.Dense(8, activation="relu")(x))
+    return keras.Model(inputs, L.Dense(3, activation="softmax")(x))
+
+
+@pytest.mark.parametrize("top", ["pool", "flatten"])
+@pytest.mark.parametrize(("group", "frame"), [("C4", None), ("D4", None), ("D1", "D2")])
+def test_a_network_becomes_invariant_and_stays_so_while_it_trains(group, frame, top):
+    model = to_equivariant(plain(top), group, frame)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(X, np.arange(8) % 3, epochs=5, batch_size=4, verbose=0)
+    assert max(equivariance_error(model, X, group).values()) < 1e-5
+    assert model.get_layer("last").filters * model.get_layer("last").frame.order == 32
+    if frame:
+        assert max(equivariance_error(model, X, frame).values()) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([L.Conv2D(12, 3)], "12 filters in 1 groups: expected a multiple of 8"),
+        ([L.Conv2D(16, 3), L.LayerNormalization()], r"\(LayerNormalization\) has no equivariant form"),
+        ([L.Conv2D(16, 3), L.DepthwiseConv2D(3)], r"\(DepthwiseConv2D\) has no equivariant form"),
+    ],
+)
+def test_what_has_no_equivariant_form_is_named(layers, expected):
+    with pytest.raises(ValueError, match=expected):
+        to_equivariant(keras.Sequential([keras.Input((8, 8, 1)), *layers]), "D4")
+
+
+@pytest.mark.parametrize("groups", ["D4", "C4", [["C1", "D2"]] * 8])
+def test_the_exported_network_is_stock_and_computes_the_same(groups, tmp_path):
+    x = RNG.random((4, 28, 28, 1)).astype("float32")
+    model = EquivariantCNN(width=1 / 8, groups=groups)
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(x, np.arange(4), epochs=4, verbose=0)
+    exported = model.to_plain()
+    exported.save(tmp_path / "plain.keras")
+    loaded = keras.models.load_model(tmp_path / "plain.keras")
+    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["mean", "max"])
+@pytest.mark.parametrize("group", ["C2", "D2", "D4"])
+def test_pooling_over_cosets_is_exported(mode, group):
+    inputs = keras.Input((8, 8, 2))
+    maps = GroupPooling2D(group, "D4", mode)(GroupConv2D(3, 3, "D4")(inputs))
+    model = StructuralModel(inputs, maps)
+    x = RNG.random((2, 8, 8, 2)).astype("float32")
+    np.testing.assert_allclose(
+        model.to_plain().predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"groups": ["D4"] * 3}, "one for each of the 8 convolutions"),
+        ({"groups": "D4", "frame": "C4"}, "D4 is no subgroup of the frame C4"),
+        ({"input_shape": (6, 6, 1)}, "at least 8 x 8"),
+        ({"pooling": "none"}, "`pooling` must be 'exact' or 'paper'"),
+    ],
+)
+def test_backbones_that_cannot_be_are_refused(options, expected):
+    with pytest.raises(ValueError, match=expected):
+        EquivariantCNN(width=1 / 8, **options)
