@@ -39,6 +39,7 @@ _MODULES = {
     "models",
     "schedules",
     "selectors",
+    "search",
     "statistics",
     "strategies",
     "structure",

@@ -83,14 +83,14 @@ def EquivariantCNN(
         count = scaled(fields * 8 // outer.order, width)
         x = _convolution(x, count, kernel_size, group, chosen[i - 2] if i > 1 else None, outer, mixing, f"conv{i}")
         tied = group if isinstance(group, Group) else common_frame(group)
-        x = GroupBatchNormalization(tied, outer, name=f"norm{i}")(x)
+        x = GroupBatchNormalization(tied, outer, momentum=0.9, name=f"norm{i}")(x)
         x = keras.layers.ReLU(name=f"relu{i}")(x)
         if i in pooled:
             x = _halved(x, pooling, f"pool{i}")
     x = keras.layers.GlobalAveragePooling2D(name="positions")(x)
     x = GroupPooling2D(over, outer, name="orbits")(x)
     x = keras.layers.Dense(hidden, use_bias=False, name="hidden")(x)
-    x = keras.layers.ReLU(name="hidden_relu")(keras.layers.BatchNormalization(name="hidden_norm")(x))
+    x = keras.layers.ReLU(name="hidden_relu")(keras.layers.BatchNormalization(momentum=0.9, name="hidden_norm")(x))
     outputs = keras.layers.Dense(num_classes, activation=classifier_activation, name="predictions")(x)
     return StructuralModel(inputs, outputs, name=name)
 

@@ -145,3 +145,14 @@ def weight_gradients(model: Any, loss: Callable, batch: tuple[Any, Any, Any]) ->
 
     found = jax.grad(value)([variable.value for variable in model.trainable_variables])
     return [np.asarray(part.astype("float32"), np.float64) for part in found]
+
+
+def differentiate(function: Callable, variables: list[Any]) -> tuple[Any, Any, list[Any]]:
+    """Refuse: a loss that is a function of Keras variables cannot be differentiated on JAX.
+
+    Raises:
+        NotImplementedError: Always.
+    """
+    raise NotImplementedError(
+        "Training two sets of weights in turns works on the TensorFlow and PyTorch backends of Keras, not on JAX."
+    )

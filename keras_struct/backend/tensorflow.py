@@ -227,3 +227,20 @@ def weight_gradients(model: Any, loss: Callable, batch: tuple[Any, Any, Any]) ->
         value = loss(x, y, model(x, training=False), weights)
     found = tape.gradient(value, held, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return [tf.cast(tf.convert_to_tensor(part), tf.float64).numpy() for part in found]
+
+
+def differentiate(function: Callable, variables: list[Any]) -> tuple[Any, Any, list[Any]]:
+    """Differentiate a loss by Keras variables.
+
+    Args:
+        function: Returns the loss and something else.
+        variables: The variables.
+
+    Returns:
+        The something else, the loss, and its gradients by the variables alone.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([variable.value for variable in variables])
+        loss, other = function()
+    held = [variable.value for variable in variables]
+    return other, loss, tape.gradient(loss, held, unconnected_gradients=tf.UnconnectedGradients.ZERO)

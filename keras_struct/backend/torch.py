@@ -148,3 +148,19 @@ def weight_gradients(model: Any, loss: Callable, batch: tuple[Any, Any, Any]) ->
         value = loss(x, keras.ops.convert_to_tensor(y), model(x, training=False), weights)
     found = torch.autograd.grad(value, held, allow_unused=True, materialize_grads=True)
     return [part.double().cpu().numpy() for part in found]
+
+
+def differentiate(function: Callable, variables: list[Any]) -> tuple[Any, Any, list[Any]]:
+    """Differentiate a loss by Keras variables.
+
+    Args:
+        function: Returns the loss and something else.
+        variables: The variables.
+
+    Returns:
+        The something else, the loss, and its gradients by the variables alone.
+    """
+    with torch.enable_grad():
+        loss, other = function()
+    held = [variable.value for variable in variables]
+    return other, loss, list(torch.autograd.grad(loss, held, allow_unused=True, materialize_grads=True))

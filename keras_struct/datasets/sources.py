@@ -9,10 +9,11 @@ import numpy as np
 from keras_struct.datasets.arrays import EXPECTED, Dataset, read_npz
 from keras_struct.datasets.image_archives import ORIGINS, SIZE, read_galaxy10, read_image_archive
 from keras_struct.datasets.local_copies import find_copy
+from keras_struct.datasets.rotated import rotated_mnist
 from keras_struct.datasets.splits import stratified_split
 
 DOWNLOADED = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-NAMES = ("digits", *DOWNLOADED, *ORIGINS)
+NAMES = ("digits", *DOWNLOADED, "rotated_mnist", *ORIGINS)
 """Data sets that `load` knows by name."""
 
 
@@ -29,7 +30,8 @@ def load(
 
     Args:
         name_or_path: One of `NAMES`, or an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test`.
-            "digits" (1797 images of 8 x 8) comes with scikit-learn; the others of `NAMES` are downloaded by Keras.
+            "digits" (1797 images of 8 x 8) comes with scikit-learn, "rotated_mnist" is made of "mnist"; the others of `NAMES`
+            are downloaded by Keras.
         data_dir: A folder that is looked into first, or for a file that is not found otherwise. Copies of a data set
             are found there as `<name>.npz`; as the folder `cifar-10-batches-py` or `cifar-100-python` that its authors
             publish and Keras unpacks; and as `<name>_jpeg.npz`, JPEG files in arrays `jpeg_train` (uint8, the bytes of
@@ -37,8 +39,8 @@ def load(
             `y_train`, and the same for `test`. JPEG keeps images only approximately. "imagenette", "imagewoof" and
             "galaxy10" are found there as the files that are downloaded otherwise: `imagenette2-160.tgz` (100 MB),
             `imagewoof2-160.tgz` (90 MB) and `Galaxy10_DECals.h5` (2.7 GB).
-        seed: Chooses the fifth of "digits", or the tenth of "galaxy10", to test on, the same share of every class. Others
-            are split already.
+        seed: Chooses the fifth of "digits", or the tenth of "galaxy10", to test on, the same share of every class, and the
+            images and angles of "rotated_mnist". Others are split already.
         image_size: Height and width that images of "imagenette", "imagewoof" and "galaxy10" are scaled to; 64 by default.
 
     Returns:
@@ -71,6 +73,8 @@ def load(
         return copy
     if name == "digits":
         return _digits(seed)
+    if name == "rotated_mnist":
+        return rotated_mnist(load("mnist", data_dir), seed)
     if name in DOWNLOADED:
         return _downloaded(name)
     return read_npz(_found(Path(name_or_path), folder))

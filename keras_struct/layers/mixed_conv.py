@@ -145,7 +145,8 @@ class MixedEquivariantConv(Framed, keras.layers.Layer):
                 self.biases[name] = self.add_weight(
                     name=f"bias_{name}", shape=(self.filters, cosets), initializer="zeros"
                 )
-        self.alpha = self.norm = None
+        self.alpha: Any = None
+        self.norm: Any = None
         if self.mixing == "softmax":
             self.alpha = self.add_weight(name="alpha", shape=(len(self.groups),), initializer="zeros")
             norm = float(np.sqrt(2 * self.filters * self.frame.order))

@@ -127,7 +127,7 @@ class Evolution:
         outputs = None if sample is None else self._outputs(sample)
         start = time.perf_counter()
         before = [self._size(edit) for edit in edits]
-        planned = plan(self.network, edits, self._live_slots(), preserve, self.new_slots, self.limits())
+        planned = plan(self.network, edits, self.live_slots(), preserve, self.new_slots, self.limits())
         try:
             stale = commit(self.network, planned)
         except BaseException:
@@ -175,7 +175,7 @@ class Evolution:
             return StructureEvent(self.step, edit.layer, before, after, **facts, source=(), edit="Reconfigure")
         return StructureEvent(self.step, edit.axis, before, len(edit.source), **facts, source=edit.source)
 
-    def _live_slots(self) -> Sequence[Slot]:
+    def live_slots(self) -> Sequence[Slot]:
         """Slots of the optimizer as it is now: it may have been built or replaced since `compile`."""
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is not None and optimizer.built and optimizer is not self._slots_for:

@@ -90,11 +90,11 @@ class SymmetryEdits:
         names = [layer]
         if normalization:
             old, found = self._symmetry(layer), self.symmetries
-            names += [name for name in self._normalizations(layer) if name != layer and found[name] == old]
+            names += [name for name in self.normalizations_behind(layer) if name != layer and found[name] == old]
         edits = [Reconfigure(name, {"group": new.name}, slots) for name in names]
         return self._structural.apply(edits, reason=reason)
 
-    def _normalizations(self, layer: str) -> list[str]:
+    def normalizations_behind(self, layer: str) -> list[str]:
         """Normalisations right behind a layer."""
         network = self._structural.network
         outputs = {number for call in network.graph.calls if call.layer == layer for number in call.outputs}

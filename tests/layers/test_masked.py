@@ -74,7 +74,7 @@ def test_a_masked_network_computes_what_one_with_zeros_would(dormant):
 def test_connections_that_are_gone_stay_zero_and_the_others_train_on_with_their_slots(optimizer):
     model = trained(optimizer)
     mask, kernel = half(model, "h"), model.get_layer("h").kernel
-    slots = [s for s in model._structural._live_slots() if s.reference is kernel]
+    slots = [s for s in model._structural.live_slots() if s.reference is kernel]
     before = [read(kernel), *(read(s.variable) for s in slots)]
     event = model.apply(Rewire("h", mask))
     assert (event.axis, event.before, event.after, event.edit) == ("h", mask.size, mask.sum(), "Rewire")
@@ -99,7 +99,7 @@ def test_new_connections_start_from_given_weights_and_fresh_slots():
     born = second & ~first
     np.testing.assert_array_equal(read(kernel)[born], values[born])
     np.testing.assert_array_equal(read(kernel)[second & first], before[second & first])
-    for slot in (s for s in model._structural._live_slots() if s.reference is kernel):
+    for slot in (s for s in model._structural.live_slots() if s.reference is kernel):
         assert (read(slot.variable)[born] == slot.initial).all()
     third = np.ones_like(second)
     output = model.predict(X, verbose=0)

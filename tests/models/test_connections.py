@@ -167,7 +167,7 @@ def test_a_lottery_ticket_goes_back_to_early_weights_and_optimizer_state():
                 expected = expected * masks[name]
             np.testing.assert_array_equal(read(weight), expected, err_msg=weight.path)
         assert int(new.optimizer.iterations) == int(seen[1][1][0])
-        for slot in new._structural._live_slots():
+        for slot in new._structural.live_slots():
             if slot.reference is new.get_layer("h").kernel:
                 assert (read(slot.variable)[~masks["h"]] == 0).all()
     assert sum(new.connections.values()) == 108

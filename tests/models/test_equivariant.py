@@ -8,6 +8,7 @@ from keras_struct import to_equivariant
 from keras_struct.applications import EquivariantCNN
 from keras_struct.layers import GroupConv2D, GroupPooling2D
 from keras_struct.models import StructuralModel
+from keras_struct.statistics import flops, flops_per_layer
 from keras_struct.symmetry import equivariance_error
 
 L = keras.layers
@@ -89,3 +90,11 @@ def test_pooling_over_cosets_is_exported(mode, group):
 def test_backbones_that_cannot_be_are_refused(options, expected):
     with pytest.raises(ValueError, match=expected):
         EquivariantCNN(width=1 / 8, **options)
+
+
+def test_operations_are_those_of_the_exported_network():
+    model = EquivariantCNN(width=1 / 8, groups=["D4"] * 4 + [["C1", "C4"]] * 4)
+    plain_one = model.to_plain()
+    counts, expected = (flops_per_layer(m, unknown="zero") for m in (model, plain_one))
+    assert {n: c for n, c in counts.items() if n != "orbits"} == {n: c for n, c in expected.items() if n != "orbits"}
+    assert flops(model) == pytest.approx(flops(plain_one), rel=1e-3)

@@ -120,7 +120,7 @@ def test_in_training_mode_the_output_moves_little():
 def test_moments_of_the_copies_add_up_to_that_of_the_shared_weight(optimizer):
     model = trained(optimizer=optimizer)
     layer = model.get_layer("c1")
-    slots = [s for s in model._structural._live_slots() if s.reference is layer.kernel]
+    slots = [s for s in model._structural.live_slots() if s.reference is layer.kernel]
     before = [read(s.variable) for s in slots]
     model.relax("c1", "C4")
     for slot, old in zip(slots, before, strict=True):
@@ -134,7 +134,7 @@ def test_moments_of_the_copies_add_up_to_that_of_the_shared_weight(optimizer):
 
 def test_slots_can_be_copied_instead():
     model = trained()
-    slots = [s for s in model._structural._live_slots() if s.reference is model.get_layer("c1").kernel]
+    slots = [s for s in model._structural.live_slots() if s.reference is model.get_layer("c1").kernel]
     before = [read(s.variable) for s in slots]
     model.relax("c1", "C4", slots="copied")
     for slot, old in zip(slots, before, strict=True):

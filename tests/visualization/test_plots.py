@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from keras_struct.structure import StructureEvent, StructureLog
-from keras_struct.visualization import plot_curves, plot_widths, png
+from keras_struct.visualization import plot_curves, plot_mixtures, plot_population, plot_widths, png
 
 EVENTS = [
     StructureEvent(3, "a", 2, 4, "asked for", 10, 0.1, 0.0, False, (0, 1, -1, -1)),
@@ -47,3 +47,25 @@ def test_a_history_shows_its_own_events_and_a_model_all_of_them():
 def test_what_holds_no_log_is_refused_with_what_would_do():
     with pytest.raises(TypeError, match=r"training.structure_log"):
         plot_widths({"loss": [1.0]})
+
+
+def test_mixtures_are_a_panel_a_layer_and_a_line_a_group():
+    mixtures = [{"conv1": {"C1": 0.5, "D4": 0.5}, "conv2": {"C1": 0.5, "D4": 0.5}}]
+    mixtures.append({"conv1": {"C1": 0.2, "D4": 0.8}, "conv2": {"C1": 0.6, "D4": 0.4}})
+    figure = plot_mixtures(mixtures)
+    assert [panel.get_title() for panel in figure.axes] == ["conv1", "conv2"]
+    lines = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines}
+    assert lines == {"C1": [0.5, 0.2], "D4": [0.5, 0.8]}
+    assert png(figure).startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="no mixtures to plot"):
+        plot_mixtures([])
+
+
+def test_populations_show_all_networks_and_the_groups_of_those_that_stayed():
+    one = {"groups": ["D4", "C4"], "accuracy": 0.5, "parameters": 10, "selected": True}
+    other = {"groups": ["D4", "D4"], "accuracy": 0.4, "parameters": 20, "selected": False}
+    figure = plot_population([[one], [one, other]])
+    assert len(figure.axes[0].lines) == 3
+    assert [text.get_text() for text in figure.axes[1].texts] == ["D4", "C4"]
+    with pytest.raises(ValueError, match="no networks to plot"):
+        plot_population([])
