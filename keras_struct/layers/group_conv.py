@@ -11,6 +11,7 @@ import numpy as np
 from keras_struct.backend import current
 from keras_struct.layers.dense import checked_limit
 from keras_struct.layers.framed import Framed, int_variable, whole_number
+from keras_struct.statistics.flops_layers import expanded_convolution
 from keras_struct.structure.fields import Fields
 from keras_struct.structure.rules import AxisRule
 from keras_struct.symmetry import groups, tables
@@ -205,6 +206,10 @@ class GroupConv2D(Framed, keras.layers.Layer):
         if self.use_bias:
             outputs = current().add_bias(outputs, self.expanded_bias(), self.data_format == "channels_first")
         return outputs if self.activation is None else self.activation(outputs)
+
+    def count_flops(self, call: Any) -> int:
+        """Floating point operations of a call: those of the plain convolution with the expanded kernel."""
+        return expanded_convolution(call)
 
     # Structure
 

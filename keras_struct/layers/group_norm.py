@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import keras
@@ -111,6 +112,10 @@ class GroupBatchNormalization(Framed, keras.layers.Layer):
         shape = [1] * (others + 1)
         shape[axis] = -1
         return keras.ops.reshape(numbers, shape)
+
+    def count_flops(self, call: Any) -> int:
+        """Floating point operations of a call at inference: a factor and an offset for each entry."""
+        return 2 * prod(call.inputs[0])
 
     def unit_behaviour(self, inputs: list, outputs: list) -> Fields:
         """What the layer does to units: it has entries for each field."""

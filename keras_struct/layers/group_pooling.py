@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Literal
 
 import keras
@@ -88,6 +89,10 @@ class GroupPooling2D(Framed, keras.layers.Layer):
         blocks = keras.ops.reshape(taken, (*leading, channels // order * len(members), members.shape[1]))
         pooled = keras.ops.mean(blocks, axis=-1) if self.mode == "mean" else keras.ops.max(blocks, axis=-1)
         return keras.ops.moveaxis(pooled, -1, axis) if axis != rank - 1 else pooled
+
+    def count_flops(self, call: Any) -> int:
+        """Floating point operations of a call at inference: one for each entry of the input."""
+        return prod(call.inputs[0])
 
     def unit_behaviour(self, inputs: list, outputs: list) -> Fields:
         """What the layer does to units: fields pass, with fewer channels."""

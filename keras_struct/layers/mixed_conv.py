@@ -11,6 +11,7 @@ import numpy as np
 from keras_struct.backend import current
 from keras_struct.layers.framed import Framed, whole_number
 from keras_struct.layers.group_conv import GroupConv2D, distance, pair
+from keras_struct.statistics.flops_layers import expanded_convolution
 from keras_struct.structure.fields import Fields
 from keras_struct.structure.rules import AxisRule
 from keras_struct.symmetry import groups as symmetries
@@ -249,6 +250,10 @@ class MixedEquivariantConv(Framed, keras.layers.Layer):
             coset = chosen.decomposition(self.frame)[1]
             layer.bias.assign(np.stack([bias[:, coset == i].mean(axis=1) for i in range(layer.cosets)], axis=1))
         return layer
+
+    def count_flops(self, call: Any) -> int:
+        """Floating point operations of a call: those of the plain convolution with the expanded kernel."""
+        return expanded_convolution(call)
 
     # Structure
 

@@ -47,8 +47,8 @@ def _convolution(call: LayerCall) -> int:
     return 2 * fan_in * prod(call.outputs[0]) + _finish(call)
 
 
-def _group_convolution(call: LayerCall) -> int:
-    """As the plain convolution with the expanded kernel; expanding it is done once for all samples and not counted."""
+def expanded_convolution(call: LayerCall) -> int:
+    """Operations of a plain convolution with all input channels; expanding a kernel once for all samples is not counted."""
     fan_in = prod(call.layer.kernel_size) * channels(call.layer, call.inputs[0])
     return 2 * fan_in * prod(call.outputs[0]) + _finish(call)
 
@@ -136,9 +136,6 @@ RULES: dict[str, Rule] = {
     **_for_ranks("Conv{}Transpose", _transposed_convolution),
     **_for_ranks("DepthwiseConv{}", _depthwise_convolution),
     **_for_ranks("SeparableConv{}", _separable_convolution),
-    **dict.fromkeys(("GroupConv2D", "MixedEquivariantConv"), _group_convolution),
-    "GroupBatchNormalization": _each_input(2),
-    "GroupPooling2D": _each_input(1),
     "BatchNormalization": _each_input(2),  # at inference one factor and one offset a channel
     "LayerNormalization": _normalization(moments=6),
     "GroupNormalization": _each_input(6),  # scale and offset are folded into those of the normalisation

@@ -44,7 +44,9 @@ def register_flops(layer_class: type, function: Rule | None = None) -> Callable:
 
 
 def rule_for(layer: Any) -> Rule | None:
-    """The rule of the nearest class that `layer` descends from, or None where there is none."""
+    """The rule of the nearest class that `layer` descends from, or its own method `count_flops`; None where there is none."""
+    if type(layer) not in _REGISTERED and hasattr(layer, "count_flops"):
+        return layer.count_flops
     stock = _stock_rules()
     for ancestor in type(layer).__mro__:
         rule = _REGISTERED.get(ancestor) or stock.get(ancestor)
