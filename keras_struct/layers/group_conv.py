@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -121,6 +122,7 @@ class GroupConv2D(Framed, keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.max_filters = checked_limit("max_filters", max_filters, filters)
         self.input_spec = keras.layers.InputSpec(ndim=4)
+        self._watch: Callable[[Any], Any] | None = None
 
     # Shapes
 
@@ -187,7 +189,17 @@ class GroupConv2D(Framed, keras.layers.Layer):
 
     def expanded_kernel(self) -> Any:
         """The kernel of the plain convolution, `(height, width, channels in, channels out)`."""
-        return expanded(self.kernel, self.table, self.kernel_size)
+        kernel = expanded(self.kernel, self.table, self.kernel_size)
+        return kernel if self._watch is None else self._watch(kernel)
+
+    @contextmanager
+    def watching(self, watch: Callable[[Any], Any]) -> Iterator[None]:
+        """Let a function see the expanded kernel on its way into the convolution, and replace it."""
+        object.__setattr__(self, "_watch", watch)
+        try:
+            yield
+        finally:
+            object.__setattr__(self, "_watch", None)
 
     def expanded_bias(self) -> Any:
         """The bias of the plain convolution, `(channels out,)`."""

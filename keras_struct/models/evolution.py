@@ -16,6 +16,7 @@ from keras_struct.backend.optimizer_slots import Slot, needs_static_shapes, rebu
 from keras_struct.models.elasticity import make_elastic
 from keras_struct.models.observation import Observation
 from keras_struct.models.probe_check import checked_probe
+from keras_struct.models.sites import SITES, UnitSites
 from keras_struct.probes import InputBuffer
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.events import StructureEvent, StructureLog
@@ -48,6 +49,7 @@ class Evolution:
         self.slots: Sequence[Slot] = ()
         self.new_slots: NewSlots = "initial"
         self.strategy: Any = None
+        self.sites: UnitSites = UnitSites(self)
         self.policy_state: dict[str, Any] | None = None
         self.observation = Observation(model, self.network)
         self.step = 0
@@ -215,32 +217,18 @@ class Evolution:
         seen = self.observation
         seen.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
         if strategy is not None:
-            units = strategy.works_on == "units"
-            strategy.check(
-                dict(self.graph.axes if units else self.connections), dict(self.graph.locked if units else {})
-            )
+            self.sites = SITES[strategy.works_on](self)
+            strategy.check(self.sites.counts(), self.sites.locked())
         if isinstance(probe, int):
             seen.buffer = InputBuffer(probe)
         elif probe is not None:
             seen.fixed_inputs, seen.fixed_targets = checked_probe(self.model, probe, targets)
-            self._check_probe()
+            if strategy is not None:
+                self.sites.check_probe()
         elif strategy is not None and strategy.needs_inputs:
-            seen.buffer = InputBuffer(seen.probe.samples_needed(self.acting_axes(), self.strategy_limits()))
+            seen.buffer = InputBuffer(seen.probe.samples_needed(self.sites.acting(), self.strategy_limits()))
         if seen.keeps_targets:
             seen.check_loss()
-
-    def _check_probe(self) -> None:
-        """Raise unless the probe has enough samples for every axis that the strategy may grow."""
-        if self.strategy is None:
-            return
-        held = keras.tree.flatten(self.observation.fixed_inputs)[0].shape[0]
-        for axis in self.acting_axes() if self.strategy.needs_inputs else ():
-            limit = self.strategy_limits().get(axis, self.graph.axes[axis])
-            if held <= (needed := self.observation.probe.rows_needed(axis, limit)):
-                raise ValueError(
-                    f"The probe has {held} samples, too few to measure axis '{axis}' up to its limit of {limit} units: pass "
-                    f"more than {needed}, or a smaller `max_units`."
-                )
 
     def structural_step(self, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
         """Let the strategy measure and edit once. Returns the events."""
@@ -271,16 +259,7 @@ class Evolution:
         seen = self.observation
         if (self.strategy.needs_inputs and not seen.full) or (seen.keeps_targets and seen.gradient_batch is None):
             return None
-        if self.strategy.works_on == "connections":
-            return seen.measure_connections(self._acting_layers())
-        limits = self.strategy_limits()
-        axes = [
-            axis
-            for axis in self.acting_axes()
-            if (self.strategy.looks_at_full_axes or self.graph.axes[axis] < limits.get(axis, 2**31))
-            and (only is None or axis in only)
-        ]
-        return seen.measure(axes, limits, self.initial_widths, self.strategy.residual)
+        return self.sites.measure(only)
 
     def strategy_limits(self) -> dict[str, int]:
         """Largest width of each axis under the strategy."""
@@ -289,16 +268,6 @@ class Evolution:
         if seen.buffer is None or not self.strategy.needs_inputs:
             return limits
         return {axis: min(limit, seen.probe.widest(axis, seen.buffer.samples)) for axis, limit in limits.items()}
-
-    def acting_axes(self) -> list[str]:
-        """Axes that the strategy works on."""
-        wanted = self.strategy.axes
-        return [name for name in self.graph.axes if wanted is None or name in wanted]
-
-    def _acting_layers(self) -> dict[str, Any]:
-        """Masked layers that the strategy works on."""
-        wanted = self.strategy.axes
-        return {name: layer for name, layer in masked_layers(self.network).items() if wanted is None or name in wanted}
 
     def _loss_is_broken(self, logs: Mapping[str, Any] | None) -> bool:
         loss = (logs or {}).get("loss")

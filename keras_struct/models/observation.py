@@ -169,6 +169,11 @@ class Observation:
             batch = (inputs, targets, weights)
         return GradientSweep(self.probe, internals.loss_function(self.model), batch, axes)
 
+    def loss_function(self) -> Any:
+        """What `fit` minimises, checked to have gradients."""
+        self.check_loss()
+        return internals.loss_function(self.model)
+
     def check_loss(self) -> None:
         """Raise unless gradients of the model's loss can be computed.
 

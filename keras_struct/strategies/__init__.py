@@ -7,6 +7,7 @@ from keras_struct.strategies.grow import Grow
 from keras_struct.strategies.north import NorthPre, NorthRandom, NorthSelect, NorthWeight
 from keras_struct.strategies.prune import GrowAndPrune, Prune
 from keras_struct.strategies.sparse import DropAndGrow, RigL, SparseEvolution, Sparsify
+from keras_struct.strategies.symmetry import SymmetrySchedule
 
 __all__ = [
     "DeepRewiring",
@@ -26,4 +27,5 @@ __all__ = [
     "RigL",
     "SparseEvolution",
     "Sparsify",
+    "SymmetrySchedule",
 ]
