@@ -19,3 +19,4 @@ CRITERIA = {
     "surgeon": "OptimalBrainSurgeon",
 }
 """Class in `keras_struct.selectors` of each criterion."""
+GROUPS = ("C1", "C2", "C4", "D1", "D2", "D4")

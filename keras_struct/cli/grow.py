@@ -62,12 +62,12 @@ def _write(out: Path, facts: dict[str, Any], grown: Any) -> Path:
         (temporary / "structure.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
         (temporary / "widths.png").write_bytes(png(plot_widths(grown)))
         (temporary / "report.html").write_text(report(facts, grown), encoding="utf-8")
-        return _put_in_place(temporary, out / time.strftime("%Y%m%d-%H%M%S"))
+        return put_in_place(temporary, out / time.strftime("%Y%m%d-%H%M%S"))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put_in_place(temporary: Path, wanted: Path) -> Path:
+def put_in_place(temporary: Path, wanted: Path) -> Path:
     """Rename to the first of `wanted`, `wanted-1`, ... that does not exist."""
     for number in range(1000):
         folder = wanted if number == 0 else wanted.with_name(f"{wanted.name}-{number}")
@@ -81,6 +81,17 @@ def _put_in_place(temporary: Path, wanted: Path) -> Path:
     raise FileExistsError(f"there are 1000 runs called {wanted.name} in {wanted.parent}: try again in a second")
 
 
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    return {
+        "keras_struct": keras_struct.__version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
 def summary(data: datasets.Dataset, settings: Settings, rows: list[Row], command: str) -> dict[str, Any]:
     """Everything that is worth knowing about a run, as JSON can hold it."""
     grown = rows[0].model
@@ -89,13 +100,7 @@ def summary(data: datasets.Dataset, settings: Settings, rows: list[Row], command
         "samples": {"train": len(data.x_train), "test": len(data.x_test)},
         "settings": asdict(settings),
         "command": command,
-        "versions": {
-            "keras_struct": keras_struct.__version__,
-            "keras": keras.__version__,
-            "backend": keras.backend.backend(),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "initial_widths": grown._structural.initial_widths,
         "final_widths": dict(grown.structure.axes),
         "networks": [{k: v for k, v in vars(row).items() if k != "model"} for row in rows],

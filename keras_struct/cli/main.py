@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from keras_struct.cli.choices import BACKENDS, CRITERIA, STRATEGIES
+from keras_struct.cli.choices import BACKENDS, CRITERIA, GROUPS, STRATEGIES
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,6 +53,12 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
         grow_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
         return
+    if options.command == "equinas":
+        folder = _writable(options.out)
+        from keras_struct.cli.equinas import equinas_command
+
+        equinas_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
+        return
     from keras_struct.cli.surgery import inspect_command, prune_command
 
     (inspect_command if options.command == "inspect" else prune_command)(options)
@@ -64,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_grow(commands)
     _add_inspect(commands)
     _add_prune(commands)
+    _add_equinas(commands)
     return parser
 
 
@@ -105,6 +112,54 @@ def _add_prune(commands: Any) -> None:
     add("--out", metavar="FILE.keras", help="where to save; NAME_pruned.keras by default")
     add("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
     add("--quiet", action="store_true", help="no progress bars")
+
+
+def _add_equinas(commands: Any) -> None:
+    equinas = commands.add_parser(
+        "equinas",
+        help="let a network find the symmetry of images",
+        description=(
+            "Train an equivariant network of eight convolutions whose symmetries are searched, by gradient descent on mixtures "
+            "(--mode d) or by an evolution that relaxes layers (--mode e). Writes a folder with the network, what was found in "
+            "each epoch or generation, a plot and a report."
+        ),
+    )
+    add = equinas.add_argument
+    add("--mode", choices=("d", "e"), default="d", help="d: gradient descent (default); e: evolution")
+    add(
+        "--data",
+        default="digits",
+        help="digits (default), rotated_mnist, mnist, cifar10, ..., or an .npz file of images",
+    )
+    add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz")
+    add("--groups", type=_groups, default=GROUPS, metavar="C1,C4,D4", help="what to choose from; all six by default")
+    add("--epochs", type=_positive, default=100, metavar="N", help="of gradient descent; 100 by default")
+    add(
+        "--generations", type=_positive, default=50, metavar="N", help="of evolution, half an epoch each; 50 by default"
+    )
+    add("--batch-size", type=_positive, default=64, metavar="N", help="64 by default")
+    add(
+        "--learning-rate", type=_number, metavar="X", help="0.01 of Adam for gradient descent, 0.1 of SGD for evolution"
+    )
+    add(
+        "--width",
+        type=_number,
+        default=1.0,
+        metavar="X",
+        help="factor of the numbers of fields, 16 and 32; 1 by default",
+    )
+    add("--seed", type=_seed, default=0, metavar="N", help="of weights, order and draws; 0 by default")
+    add("--resume", metavar="FOLDER", help="keep the search there, and go on from there if it was interrupted")
+    add("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
+    add("--out", default="runs", metavar="FOLDER", help="where a folder for this run is made; runs by default")
+    add("--quiet", action="store_true", help="no progress bars")
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip().upper() for part in text.split(","))
+    if not set(names) <= set(GROUPS) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"expected some of {','.join(GROUPS)}, each once; received {text!r}")
+    return names
 
 
 def _add_grow(commands: Any) -> None:

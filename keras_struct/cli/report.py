@@ -40,14 +40,19 @@ def report(facts: dict[str, Any], model: Any) -> str:
         "<h2>Compared with static networks of the same budget</h2>",
         f"<div class=scroll>{_networks(facts['networks'])}</div>",
         "<h2>Units over time</h2>",
-        _image(plot_widths(model), "Units of each layer over training steps"),
+        image(plot_widths(model), "Units of each layer over training steps"),
         "<h2>Test accuracy</h2>",
-        _image(plot_curves(curves, "test accuracy"), "Test accuracy after each epoch"),
+        image(plot_curves(curves, "test accuracy"), "Test accuracy after each epoch"),
         _events(facts["events"]),
         "<h2>Settings</h2>",
-        f"<div class=scroll>{_pairs(facts['settings'] | {'command': facts['command']})}</div>",
+        f"<div class=scroll>{pairs(facts['settings'] | {'command': facts['command']})}</div>",
         f"<footer>{escape(', '.join(f'{k} {v}' for k, v in facts['versions'].items()))}</footer>",
     ]
+    return page(title, body)
+
+
+def page(title: str, body: list[str]) -> str:
+    """Return a whole HTML page."""
     head = f"<meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{escape(title)}</title>"
     return f"<!doctype html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
 
@@ -85,11 +90,13 @@ def _events(events: list[dict[str, Any]]) -> str:
     return f"<details><summary>All {len(events)} structural changes</summary>{table}</details>"
 
 
-def _pairs(values: dict[str, Any]) -> str:
+def pairs(values: dict[str, Any]) -> str:
+    """Return a table of names and values."""
     lines = [f"<tr><td>{escape(str(k))}</td><td class=text>{escape(str(v))}</td></tr>" for k, v in values.items()]
     return f"<table>{''.join(lines)}</table>"
 
 
-def _image(figure: Any, text: str) -> str:
+def image(figure: Any, text: str) -> str:
+    """Return a Matplotlib figure as part of the page, with a text for those who do not see it."""
     data = base64.b64encode(png(figure)).decode()
     return f"<img alt='{escape(text)}' src='data:image/png;base64,{data}'>"
