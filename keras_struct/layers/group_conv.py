@@ -9,19 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct.backend import current
 from keras_struct.layers.dense import checked_limit
-from keras_struct.layers.framed import Framed, int_variable, whole_number
-from keras_struct.statistics.flops_layers import expanded_convolution
+from keras_struct.layers.expanded_conv import ExpandedConv2D, expanded
+from keras_struct.layers.framed import int_variable
 from keras_struct.structure.fields import Fields
 from keras_struct.structure.rules import AxisRule
 from keras_struct.symmetry import groups, tables
 from keras_struct.symmetry.groups import Group, check_within
-from keras_struct.symmetry.sampling import sampling_problem
 
 
 @keras.saving.register_keras_serializable("keras_struct")
-class GroupConv2D(Framed, keras.layers.Layer):
+class GroupConv2D(ExpandedConv2D):
     """2D convolution that is equivariant to a group of rotations and mirrors: turn the input, and the output turns.
 
     Features have a channel for each element of a *frame*, the same for all layers of a network whatever their groups: channel
@@ -97,31 +95,18 @@ class GroupConv2D(Framed, keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = whole_number("filters", filters)
         self.set_groups(group, frame)
         self.input_group = None if input_group is None else groups.get(input_group)
         if self.input_group is not None:
             check_within(self.input_group, self.frame)
             check_within(self.group, self.input_group, "group of the input")
-        self.kernel_size = pair("kernel_size", kernel_size)
-        if self.group.rotations == 4 and self.kernel_size[0] != self.kernel_size[1]:
-            raise ValueError(
-                f"Kernels must be square for {self.group}, which has quarter turns. Received: kernel_size={self.kernel_size}. "
-                "Use a square kernel, or a group without quarter turns."
-            )
-        self.strides, self.dilation_rate = pair("strides", strides), pair("dilation_rate", dilation_rate)
-        if padding not in ("valid", "same"):
-            raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding!r}")
-        self.padding = padding
-        self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        self.activation = keras.activations.get(activation)
-        self.use_bias, self.strict = use_bias, strict
+        same = (strides, padding, data_format, dilation_rate, activation, use_bias, strict)
+        self.set_convolution(filters, kernel_size, *same, largest=self.group)
         self.kernel_initializer = None if kernel_initializer is None else keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.max_filters = checked_limit("max_filters", max_filters, filters)
-        self.input_spec = keras.layers.InputSpec(ndim=4)
         self._watch: Callable[[Any], Any] | None = None
 
     # Shapes
@@ -130,11 +115,6 @@ class GroupConv2D(Framed, keras.layers.Layer):
     def lifting(self) -> bool:
         """Whether the layer reads an image."""
         return self.input_group is None
-
-    @property
-    def input_order(self) -> int:
-        """Channels of a field that enters."""
-        return 1 if self.lifting else self.frame.order
 
     @property
     def free_rows(self) -> int:
@@ -146,22 +126,14 @@ class GroupConv2D(Framed, keras.layers.Layer):
         """Cosets of the group in the frame."""
         return self.frame.order // self.group.order
 
-    def _window(self) -> tuple[int, int]:
-        height, width = (d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
-        return height, width
-
     def build(self, input_shape):
         """Make weights and tables, and check that strides and padding keep the symmetry."""
-        fields = self.fields_in(input_shape, self.input_order)
-        first = 2 if self.data_format == "channels_first" else 1
-        extents = (input_shape[first], input_shape[first + 1])
-        self.complain(
-            sampling_problem(self.group, extents, self._window(), self.strides, self.padding), strict=self.strict
-        )
+        fields = self.checked_fields(input_shape)
+        normal = keras.initializers.RandomNormal(stddev=self.spread(fields))
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.free_rows, fields, self.filters),
-            initializer=self._initializer(fields),
+            initializer=normal if self.kernel_initializer is None else self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )
         self.bias: Any = None
@@ -174,12 +146,6 @@ class GroupConv2D(Framed, keras.layers.Layer):
             )
         self.table = int_variable(self, "table", self._tables(self.group)["table"])
         self.coset = int_variable(self, "coset", self._tables(self.group)["coset"])
-
-    def _initializer(self, fields: int) -> Any:
-        if self.kernel_initializer is not None:
-            return self.kernel_initializer
-        fan_in = self.kernel_size[0] * self.kernel_size[1] * fields * self.input_order
-        return keras.initializers.RandomNormal(stddev=float(np.sqrt(2 / fan_in)))
 
     def _tables(self, group: Group) -> dict[str, np.ndarray]:
         table = tables.expansion(self.kernel_size, group, self.frame, self.lifting)
@@ -205,32 +171,13 @@ class GroupConv2D(Framed, keras.layers.Layer):
         """The bias of the plain convolution, `(channels out,)`."""
         return keras.ops.reshape(keras.ops.take(self.bias, self.coset, axis=1), (-1,))
 
-    def call(self, inputs):
-        """Expand the kernel and convolve."""
-        outputs = keras.ops.conv(
-            inputs,
-            self.expanded_kernel(),
-            strides=list(self.strides),
-            padding=self.padding,
-            data_format=self.data_format,
-            dilation_rate=self.dilation_rate,
-        )
-        if self.use_bias:
-            outputs = current().add_bias(outputs, self.expanded_bias(), self.data_format == "channels_first")
-        return outputs if self.activation is None else self.activation(outputs)
-
-    def count_flops(self, call: Any) -> int:
-        """Floating point operations of a call: those of the plain convolution with the expanded kernel."""
-        return expanded_convolution(call)
-
     # Structure
 
     def unit_behaviour(self, inputs: list, outputs: list) -> Fields:
         """What the layer does to units: its fields."""
         kernel = (AxisRule("kernel", 1, "consume"), AxisRule("kernel", 2, "produce", size="filters"))
         rules = (*kernel, AxisRule("bias", 0, "produce")) if self.use_bias else kernel
-        axis = self.channel_axis(len(inputs[0]) + 1) - 1
-        return Fields(rules, axis, outputs[0], self.input_order, self.frame.order, units=self.filters)
+        return self.making(rules, inputs, outputs)
 
     def loose_axes(self) -> dict[str, tuple[int, ...]]:
         """Axes of variables whose extent an edit of the group changes."""
@@ -267,45 +214,18 @@ class GroupConv2D(Framed, keras.layers.Layer):
             found["bias"] = regrouped_cosets(values["bias"], self.group, group, self.frame)
         return {**found, **{name: table for name, table in self._tables(group).items() if name in values}}
 
-    def equivariance_distance(self, group: str | Group) -> Any:
-        """Return how far the kernel is from one that is equivariant to a group: ‖W - P W‖ / ‖W‖, from 0 to 1, a scalar tensor.
-
-        It can be differentiated. P averages over the group.
-        """
-        return distance(self.expanded_kernel(), groups.get(group), self.frame, self.lifting)
-
     def get_config(self):
         """Return the arguments of the constructor."""
         config = {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
             "group": self.group.name,
             "input_group": None if self.input_group is None else self.input_group.name,
-            "frame": self.frame.name,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "strict": self.strict,
             "max_filters": self.max_filters,
         }
         return {**super().get_config(), **config}
-
-
-def expanded(rows: Any, table: Any, size: tuple[int, int]) -> Any:
-    """Expand free rows by a table to a kernel of a plain convolution; numbers of fields may be unknown."""
-    fields_in, fields_out = (
-        keras.ops.shape(rows)[axis] if rows.shape[axis] is None else rows.shape[axis] for axis in (1, 2)
-    )
-    _, ins, outs = table.shape
-    full = keras.ops.transpose(keras.ops.take(rows, table, axis=0), (0, 3, 1, 4, 2))
-    return keras.ops.reshape(full, (*size, fields_in * ins, fields_out * outs))
 
 
 def checked_group(layer: Any, config: Mapping[str, Any]) -> Group:
@@ -347,29 +267,3 @@ def regrouped_cosets(values: np.ndarray, old: Group, new: Group, frame: Group) -
     into = np.empty(values.shape[1], np.int64)
     into[before] = after
     return tables.averaged(values.T, into, cosets).T
-
-
-def distance(kernel: Any, group: Group, frame: Group, lifting: bool) -> Any:
-    """‖W - P W‖ / ‖W‖ of an expanded kernel, as a tensor."""
-    check_within(group, frame)
-    height, width, _, channels = kernel.shape
-    order, ins = frame.order, 1 if lifting else frame.order
-    table = tables.expansion((height, width), group, frame, lifting)
-    full = keras.ops.reshape(kernel, (height * width, -1, ins, channels // order, order))
-    flat = keras.ops.reshape(keras.ops.transpose(full, (0, 2, 4, 1, 3)), (table.size, -1))
-    sums = keras.ops.segment_sum(flat, table.ravel(), num_segments=int(table.max()) + 1)
-    mean = keras.ops.take(sums / group.order, table.ravel(), axis=0)
-    squared = keras.ops.sum(keras.ops.square(flat))
-    return keras.ops.sqrt(keras.ops.sum(keras.ops.square(flat - mean)) / keras.ops.maximum(squared, 1e-30) + 1e-30)
-
-
-def pair(name: str, value: Any) -> tuple[int, int]:
-    """Return two positive whole numbers, given as one or two.
-
-    Raises:
-        ValueError: If they are none.
-    """
-    pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
-    if len(pair) != 2:
-        raise ValueError(f"`{name}` must be an integer or two. Received: {name}={value}")
-    return whole_number(name, pair[0]), whole_number(name, pair[1])

@@ -8,23 +8,20 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_struct.backend import current
-from keras_struct.layers.framed import Framed, whole_number
-from keras_struct.layers.group_conv import GroupConv2D, distance, pair
-from keras_struct.statistics.flops_layers import expanded_convolution
+from keras_struct.layers.expanded_conv import ExpandedConv2D
+from keras_struct.layers.group_conv import GroupConv2D
 from keras_struct.structure.fields import Fields
 from keras_struct.structure.rules import AxisRule
 from keras_struct.symmetry import groups as symmetries
 from keras_struct.symmetry import tables
 from keras_struct.symmetry.groups import Group, common_frame, intersection
-from keras_struct.symmetry.sampling import sampling_problem
 
 ALL = ("C1", "C2", "C4", "D1", "D2", "D4")
 Mixing = Literal["softmax", "sum"]
 
 
 @keras.saving.register_keras_serializable("keras_struct")
-class MixedEquivariantConv(Framed, keras.layers.Layer):
+class MixedEquivariantConv(ExpandedConv2D):
     """2D convolution with a kernel that is a weighted mixture of kernels of several groups, merged before one convolution.
 
     W = Σ z_G s W_G / ‖W_G‖, with z = softmax(α) and the expanded kernel W_G of each group G. All kernels have the same norm s, so
@@ -88,7 +85,6 @@ class MixedEquivariantConv(Framed, keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = whole_number("filters", filters)
         self.groups = tuple(symmetries.get(group) for group in groups)
         if not self.groups or len(set(self.groups)) < len(self.groups):
             raise ValueError(f"`groups` must hold one group or more, each once. Received: groups={groups}")
@@ -97,48 +93,29 @@ class MixedEquivariantConv(Framed, keras.layers.Layer):
             symmetries.check_within(group, self.frame)
         if mixing not in ("softmax", "sum"):
             raise ValueError(f"`mixing` must be 'softmax' or 'sum'. Received: mixing={mixing!r}")
-        self.mixing, self.lifting = mixing, lifting
-        # All else is checked, and carried out, as one layer for each group would.
-        options: dict[str, Any] = {
-            "strides": strides,
-            "padding": padding,
-            "data_format": data_format,
-            "dilation_rate": dilation_rate,
-        }
-        largest = common_frame(self.groups)
-        self._largest = largest if largest in self.groups else max(self.groups, key=lambda group: group.order)
-        GroupConv2D(filters, kernel_size, self._largest, frame=self.frame, **options)
-        self.kernel_size, self.strides = pair("kernel_size", kernel_size), pair("strides", strides)
-        self.padding, self.dilation_rate = padding, pair("dilation_rate", dilation_rate)
-        self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        self.activation = keras.activations.get(activation)
-        self.use_bias, self.strict = use_bias, strict
+        self.mixing, self._lifting = mixing, lifting
+        largest = max(self.groups, key=lambda group: (group.rotations, group.order))
+        same = (strides, padding, data_format, dilation_rate, activation, use_bias, strict)
+        self.set_convolution(filters, kernel_size, *same, largest=largest)
         given = {symmetries.get(name).name: value for name, value in (kernel_regularizers or {}).items()}
         self.kernel_regularizers = {name: keras.regularizers.get(value) for name, value in given.items()}
-        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     @property
-    def input_order(self) -> int:
-        """Channels of a field that enters."""
-        return 1 if self.lifting else self.frame.order
+    def lifting(self) -> bool:
+        """Whether the layer reads an image."""
+        return self._lifting
 
     def build(self, input_shape):
         """Make a kernel for each group, and their weights α."""
-        fields = self.fields_in(input_shape, self.input_order)
-        first = 2 if self.data_format == "channels_first" else 1
-        height, width = (d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
-        extents = (input_shape[first], input_shape[first + 1])
-        self.complain(
-            sampling_problem(self._largest, extents, (height, width), self.strides, self.padding), self.strict
-        )
-        spread = float(np.sqrt(2 / (self.kernel_size[0] * self.kernel_size[1] * fields * self.input_order)))
+        fields = self.checked_fields(input_shape)
+        normal = keras.initializers.RandomNormal(stddev=self.spread(fields))
         self.kernels, self.biases = {}, {}
         for group in self.groups:
             name = group.name
             self.kernels[name] = self.add_weight(
                 name=f"kernel_{name}",
                 shape=(tables.free_rows(self.kernel_size, group, self.frame, self.lifting), fields, self.filters),
-                initializer=keras.initializers.RandomNormal(stddev=spread),
+                initializer=normal.clone(),
                 regularizer=self.kernel_regularizers.get(name),
             )
             if self.use_bias:
@@ -198,24 +175,6 @@ class MixedEquivariantConv(Framed, keras.layers.Layer):
             total = part if total is None else total + part
         return keras.ops.reshape(total, (-1,))
 
-    def call(self, inputs):
-        """Merge the kernels and convolve once."""
-        outputs = keras.ops.conv(
-            inputs,
-            self.expanded_kernel(),
-            strides=list(self.strides),
-            padding=self.padding,
-            data_format=self.data_format,
-            dilation_rate=self.dilation_rate,
-        )
-        if self.use_bias:
-            outputs = current().add_bias(outputs, self.expanded_bias(), self.data_format == "channels_first")
-        return outputs if self.activation is None else self.activation(outputs)
-
-    def equivariance_distance(self, group: str | Group) -> Any:
-        """Return how far the merged kernel is from one that is equivariant to a group; as `GroupConv2D`."""
-        return distance(self.expanded_kernel(), symmetries.get(group), self.frame, self.lifting)
-
     def to_group_conv(self, group: str | Group | None = None, **kwargs: Any) -> GroupConv2D:
         """Return a built `GroupConv2D` with the merged kernel, projected on a group.
 
@@ -251,10 +210,6 @@ class MixedEquivariantConv(Framed, keras.layers.Layer):
             layer.bias.assign(np.stack([bias[:, coset == i].mean(axis=1) for i in range(layer.cosets)], axis=1))
         return layer
 
-    def count_flops(self, call: Any) -> int:
-        """Floating point operations of a call: those of the plain convolution with the expanded kernel."""
-        return expanded_convolution(call)
-
     # Structure
 
     def unit_behaviour(self, inputs: list, outputs: list) -> Fields:
@@ -266,28 +221,16 @@ class MixedEquivariantConv(Framed, keras.layers.Layer):
             rules.append(AxisRule(f"kernel_{group.name}", 2, "produce", size=size))
             if self.use_bias:
                 rules.append(AxisRule(f"bias_{group.name}", 0, "produce"))
-        axis = self.channel_axis(len(inputs[0]) + 1) - 1
         mixes = f"layer '{self.name}' norms its kernels over all of its fields" if self.mixing == "softmax" else None
-        orders = (self.input_order, self.frame.order)
-        return Fields(tuple(rules), axis, outputs[0], *orders, units=self.filters, mixes=mixes)
+        return self.making(tuple(rules), inputs, outputs, mixes)
 
     def get_config(self):
         """Return the arguments of the constructor."""
         regularizers = {k: keras.regularizers.serialize(v) for k, v in self.kernel_regularizers.items()}
         config = {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
             "groups": [group.name for group in self.groups],
             "lifting": self.lifting,
-            "frame": self.frame.name,
             "mixing": self.mixing,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
             "kernel_regularizers": regularizers,
-            "strict": self.strict,
         }
         return {**super().get_config(), **config}
