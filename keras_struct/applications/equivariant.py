@@ -30,6 +30,7 @@ def EquivariantCNN(
     pooling: Literal["exact", "paper"] = "exact",
     invariance: str | Group | None = None,
     mixing: Literal["softmax", "sum"] = "softmax",
+    temperature: float | None = None,
     classifier_activation: Any = "softmax",
     name: str = "equivariant_cnn",
 ) -> StructuralModel:
@@ -54,6 +55,7 @@ def EquivariantCNN(
         invariance: What the last group pooling is over; by default the intersection of all layers' groups, or the frame if the
             last convolution is a mixture.
         mixing: Of mixtures, as `MixedEquivariantConv`.
+        temperature: Of mixtures that are drawn, as `MixedEquivariantConv`.
         classifier_activation: Of the output; `None` for logits.
         name: Name of the model.
 
@@ -81,7 +83,9 @@ def EquivariantCNN(
     inputs = x = keras.Input(input_shape)
     for i, (fields, group) in enumerate(zip(FIELDS, chosen, strict=True), 1):
         count = scaled(fields * 8 // outer.order, width)
-        x = _convolution(x, count, kernel_size, group, chosen[i - 2] if i > 1 else None, outer, mixing, f"conv{i}")
+        x = _convolution(
+            x, count, kernel_size, group, chosen[i - 2] if i > 1 else None, outer, (mixing, temperature), f"conv{i}"
+        )
         tied = group if isinstance(group, Group) else common_frame(group)
         x = GroupBatchNormalization(tied, outer, momentum=0.9, name=f"norm{i}")(x)
         x = keras.layers.ReLU(name=f"relu{i}")(x)
@@ -114,7 +118,7 @@ def _convolution(x: Any, fields: int, size: int, group: Any, before: Any, frame:
     options: dict[str, Any] = {"padding": "same", "use_bias": False, "name": name}
     if isinstance(group, Group):
         return GroupConv2D(fields, size, group, None if before is None else frame, frame, **options)(x)
-    return MixedEquivariantConv(fields, size, group, before is None, frame, mixing, **options)(x)
+    return MixedEquivariantConv(fields, size, group, before is None, frame, *mixing, **options)(x)
 
 
 def _halved(x: Any, pooling: str, name: str) -> Any:

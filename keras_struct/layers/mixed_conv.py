@@ -33,6 +33,8 @@ class MixedEquivariantConv(ExpandedConv2D):
         groups: What to mix. They need a common frame, not to form a chain.
         lifting: Whether the input is an image instead of features in the frame.
         frame: A group that holds all of them; by default the smallest one.
+        temperature: `None` for z = softmax(α). With a number, z is drawn anew in each training step from the relaxed one-hot
+            distribution (Gumbel-softmax) of that temperature: near 0 it picks one group. In inference z is softmax(α).
         mixing: `"softmax"`, or `"sum"`: plain sums of kernels as they are, without z and norms (residual pathway priors, with a
             regularizer for the kernels that shall be small).
         strides: As `GroupConv2D`.
@@ -55,6 +57,8 @@ class MixedEquivariantConv(ExpandedConv2D):
         Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.4, equations
         11 and 12); Finzi, Benton, Wilson, *Residual Pathway Priors for Soft Equivariance Constraints*, NeurIPS 2021.
 
+    The draws are those of Jang, Gu, Poole, *Categorical Reparameterization with Gumbel-Softmax*, ICLR 2017.
+
     Differs from the authors' code, which adds the results of one convolution for each group, and norms the kernels before they
     are expanded, so that larger groups count more.
 
@@ -74,6 +78,7 @@ class MixedEquivariantConv(ExpandedConv2D):
         lifting: bool = False,
         frame: str | Group | None = None,
         mixing: Mixing = "softmax",
+        temperature: float | None = None,
         strides: int | tuple[int, int] = 1,
         padding: str = "valid",
         data_format: str | None = None,
@@ -93,7 +98,13 @@ class MixedEquivariantConv(ExpandedConv2D):
             symmetries.check_within(group, self.frame)
         if mixing not in ("softmax", "sum"):
             raise ValueError(f"`mixing` must be 'softmax' or 'sum'. Received: mixing={mixing!r}")
-        self.mixing, self._lifting = mixing, lifting
+        if temperature is not None and not (temperature > 0 and mixing == "softmax"):
+            raise ValueError(
+                f"`temperature` must be positive, and needs mixing='softmax'. Received: {temperature}, mixing={mixing!r}"
+            )
+        self.mixing, self._lifting, self.temperature = mixing, lifting, temperature
+        self._draws = None if temperature is None else keras.random.SeedGenerator()
+        self._drawn: Any = None
         largest = max(self.groups, key=lambda group: (group.rotations, group.order))
         same = (strides, padding, data_format, dilation_rate, activation, use_bias, strict)
         self.set_convolution(filters, kernel_size, *same, largest=largest)
@@ -141,11 +152,31 @@ class MixedEquivariantConv(ExpandedConv2D):
         shares = keras.ops.convert_to_numpy(keras.ops.softmax(keras.ops.cast(self.alpha, "float32")))
         return {group.name: float(share) for group, share in zip(self.groups, shares, strict=True)}
 
+    def _shares(self) -> Any:
+        """Shares z of the groups: softmax(α), or what was drawn for this step."""
+        return keras.ops.softmax(self.alpha) if self._drawn is None else self._drawn
+
+    def draw(self) -> Any:
+        """Draw shares from the relaxed one-hot distribution, `(groups,)`."""
+        uniform = keras.random.uniform((len(self.groups),), 1e-6, 1 - 1e-6, seed=self._draws)
+        gumbel = -keras.ops.log(-keras.ops.log(uniform))
+        return keras.ops.softmax((self.alpha + keras.ops.cast(gumbel, self.alpha.dtype)) / self.temperature)
+
+    def call(self, inputs, training=False):
+        """Merge the kernels and convolve once."""
+        if self.temperature is None or not training:
+            return super().call(inputs)
+        object.__setattr__(self, "_drawn", self.draw())
+        try:
+            return super().call(inputs)
+        finally:
+            object.__setattr__(self, "_drawn", None)
+
     def _factors(self) -> list[Any]:
         """What the expanded kernel of each group is multiplied by."""
         if self.mixing == "sum":
             return [1.0] * len(self.groups)
-        shares = keras.ops.softmax(self.alpha)
+        shares = self._shares()
         return [shares[i] * self.norm / (self._expanded_norm(group) + 1e-12) for i, group in enumerate(self.groups)]
 
     def _expanded_norm(self, group: Group) -> Any:
@@ -168,7 +199,7 @@ class MixedEquivariantConv(ExpandedConv2D):
 
     def expanded_bias(self) -> Any:
         """The bias of the plain convolution, `(channels out,)`."""
-        shares = [1.0] * len(self.groups) if self.mixing == "sum" else keras.ops.softmax(self.alpha)
+        shares = [1.0] * len(self.groups) if self.mixing == "sum" else self._shares()
         total = None
         for i, group in enumerate(self.groups):
             part = keras.ops.take(self.biases[group.name], group.decomposition(self.frame)[1], axis=1) * shares[i]
@@ -231,6 +262,7 @@ class MixedEquivariantConv(ExpandedConv2D):
             "groups": [group.name for group in self.groups],
             "lifting": self.lifting,
             "mixing": self.mixing,
+            "temperature": self.temperature,
             "kernel_regularizers": regularizers,
         }
         return {**super().get_config(), **config}

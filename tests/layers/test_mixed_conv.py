@@ -109,6 +109,33 @@ def test_the_gradient_by_the_mixture_is_its_finite_difference():
     assert alpha - numbers(layer.alpha) == pytest.approx(np.array(expected), rel=2e-2, abs=1e-4)
 
 
+def test_drawn_mixtures_are_those_of_the_relaxed_distribution_and_only_in_training():
+    keras.utils.set_random_seed(0)
+    layer = mixed(["C1", "C4", "D4"], temperature=0.1)
+    layer.alpha.assign([0.0, 1.0, -1.0])
+    draws = np.stack([numbers(layer.draw()) for _ in range(1500)])
+    np.testing.assert_allclose(draws.sum(axis=1), 1, atol=1e-5)
+    frequencies = np.bincount(draws.argmax(axis=1), minlength=3) / len(draws)
+    np.testing.assert_allclose(frequencies, list(layer.mixture().values()), atol=0.04)
+    assert np.median(draws.max(axis=1)) > 0.95
+    x = RNG.standard_normal((2, 7, 7, 16)).astype("float32")
+    assert not np.allclose(numbers(layer(x, training=True)), numbers(layer(x, training=True)))
+    np.testing.assert_array_equal(numbers(layer(x)), numbers(layer(x)))
+    again = MixedEquivariantConv.from_config(layer.get_config())
+    assert again.temperature == 0.1
+
+
+def test_drawn_mixtures_can_be_trained():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((7, 7, 16))
+    layer = MixedEquivariantConv(2, 3, ["C1", "D4"], temperature=1.0)
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    alpha = numbers(layer.alpha)
+    model.fit(RNG.standard_normal((16, 7, 7, 16)), RNG.standard_normal((16, 5, 5, 16)), epochs=3, verbose=0)
+    assert (numbers(layer.alpha) != alpha).all()
+
+
 def test_sums_are_plain_sums():
     layer = mixed(["C1", "D4"], mixing="sum", use_bias=False, kernel_regularizers={"C1": keras.regularizers.L2(0.5)})
     parts = [expand(numbers(layer.kernels[g.name]), (3, 3), g, layer.frame, False) for g in layer.groups]
@@ -181,6 +208,8 @@ def test_mixtures_grow_train_save_and_export(mixing):
         (lambda: MixedEquivariantConv(2, 3, ["C4", "p4"]), "one group or more, each once"),
         (lambda: MixedEquivariantConv(2, 3, ["C4", "D1"], frame="C4"), "D1 is no subgroup of the frame C4"),
         (lambda: MixedEquivariantConv(2, 3, mixing="mean"), "`mixing` must be"),
+        (lambda: MixedEquivariantConv(2, 3, temperature=0.0), "`temperature` must be positive"),
+        (lambda: MixedEquivariantConv(2, 3, temperature=1.0, mixing="sum"), "needs mixing='softmax'"),
         (lambda: MixedEquivariantConv(2, (3, 5), ["C2", "C4"]), "Kernels must be square"),
         (
             lambda: MixedEquivariantConv(2, 4, ["C4"], True, padding="same", strict=True).build((None, 8, 8, 1)),
