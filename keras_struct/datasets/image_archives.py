@@ -16,6 +16,7 @@ ORIGINS = {
     "imagenette": f"{IMAGENETTE}imagenette2-160.tgz",
     "imagewoof": f"{IMAGENETTE}imagewoof2-160.tgz",
     "galaxy10": "https://zenodo.org/records/10845026/files/Galaxy10_DECals.h5",
+    "isic2019": "https://isic-challenge-data.s3.amazonaws.com/2019/ISIC_2019_Training_Input.zip",
 }
 """Where the data sets are downloaded from."""
 SIZE = 64
@@ -50,7 +51,7 @@ def read_image_archive(path: Path, name: str, size: int = SIZE) -> Dataset:
                 if member.isfile() and len(place) >= 3 and place[-3] in parts and _is_jpeg(place[-1]):
                     file: Any = archive.extractfile(member)
                     with Image.open(file) as image:
-                        parts[place[-3]].append((place[-2], _square(image, size)))
+                        parts[place[-3]].append((place[-2], square(image, size)))
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise ValueError(
             f"Cannot read '{path}': it is damaged, or no archive of images ({error}). {_EXPECTED}"
@@ -76,8 +77,8 @@ def _is_jpeg(name: str) -> bool:
     return name.lower().endswith((".jpeg", ".jpg")) and not name.startswith("._")
 
 
-def _square(image: Any, size: int) -> np.ndarray:
-    """The central square of a Pillow image in RGB, scaled."""
+def square(image: Any, size: int) -> np.ndarray:
+    """Return the central square of a Pillow image in RGB, scaled."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -109,7 +110,7 @@ def read_galaxy10(path: Path, size: int = SIZE, seed: int = 0) -> Dataset:
     try:
         with h5py.File(path) as file:
             labels = np.asarray(file["ans"], np.int64)
-            images = np.stack([_square(Image.fromarray(image), size) for image in file["images"]])
+            images = np.stack([square(Image.fromarray(image), size) for image in file["images"]])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"Cannot read '{path}': it is damaged, or not Galaxy10 ({error}). Expected an HDF5 file with `images`, uint8 of "

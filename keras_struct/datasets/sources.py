@@ -10,6 +10,7 @@ from keras_struct.datasets.arrays import EXPECTED, Dataset, read_npz
 from keras_struct.datasets.image_archives import ORIGINS, SIZE, read_galaxy10, read_image_archive
 from keras_struct.datasets.local_copies import find_copy
 from keras_struct.datasets.rotated import rotated_mnist
+from keras_struct.datasets.skin import read_isic
 from keras_struct.datasets.splits import stratified_split
 
 DOWNLOADED = ("mnist", "fashion_mnist", "cifar10", "cifar100")
@@ -38,10 +39,12 @@ def load(
             all files), `offsets_train` (file `i` is `jpeg_train[offsets_train[i]:offsets_train[i + 1]]`) and
             `y_train`, and the same for `test`. JPEG keeps images only approximately. "imagenette", "imagewoof" and
             "galaxy10" are found there as the files that are downloaded otherwise: `imagenette2-160.tgz` (100 MB),
-            `imagewoof2-160.tgz` (90 MB) and `Galaxy10_DECals.h5` (2.7 GB).
-        seed: Chooses the fifth of "digits", or the tenth of "galaxy10", to test on, the same share of every class, and the
-            images and angles of "rotated_mnist". Others are split already.
-        image_size: Height and width that images of "imagenette", "imagewoof" and "galaxy10" are scaled to; 64 by default.
+            `imagewoof2-160.tgz` (90 MB) and `Galaxy10_DECals.h5` (2.7 GB); "isic2019" as
+            `ISIC_2019_Training_Input.zip` (9.1 GB) and `ISIC_2019_Training_GroundTruth.csv`.
+        seed: Chooses the fifth of "digits", or the tenth of "galaxy10" and "isic2019", to test on, the same share of every
+            class, and the images and angles of "rotated_mnist". Others are split already.
+        image_size: Height and width that images of "imagenette", "imagewoof", "galaxy10" and "isic2019" are scaled to; 64 by
+            default.
 
     Returns:
         The data set, features in float32.
@@ -55,7 +58,7 @@ def load(
     References:
         "digits": E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning Repository,
         1998; its test part, as scikit-learn has it. Imagenette and Imagewoof: J. Howard, ten classes of ImageNet each.
-        Galaxy10 DECaLS: H. Leung, J. Bovy.
+        Galaxy10 DECaLS: H. Leung, J. Bovy. ISIC 2019: Codella et al., Combalia et al., Tschandl et al.
 
     >>> load("digits").x_train.shape
     (1438, 8, 8)
@@ -116,23 +119,33 @@ def _downloaded(name: str) -> Dataset:
 
 
 def _archive(name: str, folder: Path | None, seed: int, size: int) -> Dataset:
-    """An image set in one file: in the folder, downloaded before, or downloaded now."""
-    import keras
-
+    """An image set in one file or two."""
     if size < 1:
         raise ValueError(f"`image_size` must be a positive integer. Received: image_size={size}")
-    origin = ORIGINS[name]
+    path = _fetched(name, ORIGINS[name], folder)
+    if name == "galaxy10":
+        return read_galaxy10(path, size, seed)
+    if name == "isic2019":
+        return read_isic(
+            path, _fetched(name, ORIGINS[name].replace("Input.zip", "GroundTruth.csv"), folder), size, seed
+        )
+    return read_image_archive(path, name, size)
+
+
+def _fetched(name: str, origin: str, folder: Path | None) -> Path:
+    """A file of a data set: in the folder, downloaded before, or downloaded now."""
+    import keras
+
     file = origin.rpartition("/")[2]
-    path = folder / file if folder is not None and (folder / file).is_file() else None
-    if path is None:
-        try:
-            path = Path(keras.utils.get_file(file, origin))
-        except Exception as error:  # Keras raises a bare Exception where it cannot download
-            raise ConnectionError(
-                f"Keras could not download '{name}' ({error}). Without a connection, put the file '{file}' into a folder and "
-                "pass that folder as `data_dir`."
-            ) from error
-    return read_galaxy10(path, size, seed) if name == "galaxy10" else read_image_archive(path, name, size)
+    if folder is not None and (folder / file).is_file():
+        return folder / file
+    try:
+        return Path(keras.utils.get_file(file, origin))
+    except Exception as error:  # Keras raises a bare Exception where it cannot download
+        raise ConnectionError(
+            f"Keras could not download '{name}' ({error}). Without a connection, put the file '{file}' into a folder and "
+            "pass that folder as `data_dir`."
+        ) from error
 
 
 def _digits(seed: int) -> Dataset:

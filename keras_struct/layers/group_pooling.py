@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_struct.layers.framed import Framed
+from keras_struct.layers.group_conv import checked_group
 from keras_struct.structure.fields import Fields
 from keras_struct.symmetry import groups
 from keras_struct.symmetry.groups import Group, check_within
@@ -97,6 +99,37 @@ class GroupPooling2D(Framed, keras.layers.Layer):
     def unit_behaviour(self, inputs: list, outputs: list) -> Fields:
         """What the layer does to units: fields pass, with fewer channels."""
         return self.fields((), inputs, outputs, self.frame.order, self.frame.order // self.group.order)
+
+    def reconfigured(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return attributes for another configuration; see `GroupConv2D.reconfigured`.
+
+        Raises:
+            ValueError: If anything but the group changes, the layer takes maxima, or the group is no subgroup of its own.
+        """
+        group = checked_group(self, config)
+        if self.mode == "max":
+            raise ValueError(
+                f"Layer '{self.name}' takes the maximum over {self.group}, which is no function of maxima over {group}. Leave "
+                "its group as it is, or pool by the mean."
+            )
+        if not group <= self.group:
+            raise ValueError(
+                f"Layer '{self.name}' pools over {self.group}; what it no longer tells apart cannot come back. It can change "
+                f"to a subgroup only. Received: {group}"
+            )
+        return {"group": group}
+
+    def reweigh(self, config: Mapping[str, Any], values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the weights after a change of the group: the layer has none."""
+        return dict(values)
+
+    def channel_sources(self, config: Mapping[str, Any]) -> np.ndarray:
+        """Return for each channel that a field has behind the layer after a change of the group, which one it had before."""
+        group = checked_group(self, config)
+        before, after = (each.decomposition(self.frame)[1] for each in (self.group, group))
+        found = np.empty(self.frame.order // group.order, np.int64)
+        found[after] = before
+        return found
 
     def get_config(self):
         """Return the arguments of the constructor."""

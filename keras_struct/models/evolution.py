@@ -332,12 +332,14 @@ class Evolution:
         log, self.log = self.log, StructureLog()
         observation, self.observation = self.observation, Observation(self.model, self.network)
         try:
-            for wanted in (dict.fromkeys(groups, "C1"), groups):  # every change is possible by way of no symmetry
+            free = {path for path in groups if not hasattr(self.network.layers.get(path), "channel_sources")}
+            for wanted in (dict.fromkeys(free, "C1"), groups):  # most changes are possible by way of no symmetry
                 now = self.groups()
                 edits = [
                     Reconfigure(p, {"group": name}) for p, name in wanted.items() if p in now and now[p] != groups[p]
                 ]
-                self.apply(edits)
+                for several in _compatible(self.network, edits):
+                    self.apply(several)
         finally:
             self.log, self.observation = log, observation
 
@@ -358,6 +360,12 @@ class Evolution:
         """Fill an empty buffer with the first samples of array data before the first step."""
         if not self.step:
             self.observation.prime(x)
+
+
+def _compatible(network: Network, edits: Sequence[Reconfigure]) -> list[list[Reconfigure]]:
+    """Edits that can be made at once, and behind them, one by one, those of layers that lay out their channels anew."""
+    moving = [edit for edit in edits if hasattr(network.layers[edit.layer], "channel_sources")]
+    return [[edit for edit in edits if edit not in moving], *([edit] for edit in moving)]
 
 
 def _check_strategy(strategy: Any) -> None:

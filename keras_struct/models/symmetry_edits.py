@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from keras_struct.layers.group_norm import GroupBatchNormalization
+from keras_struct.layers.group_pooling import GroupPooling2D
 from keras_struct.structure.events import StructureEvent
 from keras_struct.structure.reconfiguring import Reconfigure, SlotRule
+from keras_struct.surgery.reconfiguring import relayed
 from keras_struct.symmetry import groups
 from keras_struct.symmetry.groups import Group
 
@@ -23,7 +25,12 @@ class SymmetryEdits:
         return {path: layer.group for path, layer in layers if hasattr(layer, "reweigh") and hasattr(layer, "group")}
 
     def relax(
-        self, layer: str, group: str | Group, normalization: bool = True, slots: SlotRule = "shared"
+        self,
+        layer: str,
+        group: str | Group,
+        normalization: bool = True,
+        slots: SlotRule = "shared",
+        pooling: bool = False,
     ) -> list[StructureEvent]:
         """Loosen the symmetry of a layer to a subgroup. The function is kept; the layer has more free weights afterwards.
 
@@ -33,12 +40,17 @@ class SymmetryEdits:
             normalization: Whether a `GroupBatchNormalization` right behind the layer is relaxed, too. In inference this keeps the
                 function; in training, statistics of smaller orbits differ a little.
             slots: What becomes of the optimizer's state; see `keras_struct.Reconfigure`.
+            pooling: Whether a `GroupPooling2D` of means over the layer's old group that its features enter pools over the new
+                group from now on, as in the paper: it puts out more channels, and the layers behind it get more weights, which
+                are divided so that they compute the same. By default it goes on to pool over the old one. Compiled steps are
+                traced anew.
 
         Returns:
             What was logged, an event for each layer.
 
         Raises:
-            ValueError: If the layer has no symmetry, or the group is no proper subgroup of its own.
+            ValueError: If the layer has no symmetry, the group is no proper subgroup of its own, or a layer that pools takes
+                maxima.
 
         References:
             Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.3).
@@ -53,7 +65,13 @@ class SymmetryEdits:
             raise ValueError(
                 f"Cannot relax layer '{layer}' from {old} to {new}, which is no smaller group inside of it. {hint}"
             )
-        return self._regroup(layer, new, normalization, slots, "relaxed")
+        pools = self._pooled_behind(layer, old) if pooling else []
+        for pool in pools:
+            relayed(self._structural.network, [Reconfigure(pool, {"group": new.name})], False)  # raises before any edit
+        events = self._regroup(layer, new, normalization, slots, "relaxed")
+        for pool in pools:
+            events += self._structural.apply([Reconfigure(pool, {"group": new.name}, slots)], reason="relaxed")
+        return events
 
     def constrain(
         self, layer: str, group: str | Group, normalization: bool = True, slots: SlotRule = "shared"
@@ -93,6 +111,19 @@ class SymmetryEdits:
             names += [name for name in self.normalizations_behind(layer) if name != layer and found[name] == old]
         edits = [Reconfigure(name, {"group": new.name}, slots) for name in names]
         return self._structural.apply(edits, reason=reason)
+
+    def _pooled_behind(self, layer: str, group: Group) -> list[str]:
+        """Layers that pool features of a layer, and perhaps of others, over a group."""
+        network = self._structural.network
+        graph, pools = network.graph, dict.fromkeys(c.layer for c in network.graph.calls if c.layer in network.layers)
+        own = [name for name, axis in graph.units.items() if any(producer == layer for producer, _ in axis.producers)]
+        inputs = {call.layer: graph.tensors[call.inputs[0]].ids for call in graph.calls if call.inputs}
+        return [
+            name
+            for name in pools
+            if isinstance(network.layers[name], GroupPooling2D) and network.layers[name].group == group
+            if any(graph.holds(axis, inputs[name]) for axis in own)
+        ]
 
     def normalizations_behind(self, layer: str) -> list[str]:
         """Normalisations right behind a layer."""

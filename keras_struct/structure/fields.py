@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,13 @@ class Fields(Behaviour):
     channels_out: int
     units: int | None = None
     mixes: str | None = None
+
+    def with_channels(self, channels_out: int) -> Fields:
+        """Return the same with another number of channels of a field that leaves."""
+        shape, axis = list(self.output_shape), self.axis % len(self.output_shape)
+        extent = shape[axis]
+        shape[axis] = None if extent is None else extent // self.channels_out * channels_out
+        return replace(self, channels_out=channels_out, output_shape=tuple(shape))
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Read one label of each field, record where fields lie in the variables, and make or pass them."""

@@ -243,6 +243,11 @@ class StructureGraph:
                 changes[port] = Rearrangement(self._walk.rules[port], source, np.where(new == FIXED, 1, copies[new]))
         return after, changes
 
+    def with_calls(self, replaced: Mapping[Call, Call]) -> StructureGraph:
+        """Return the graph with some calls replaced by others of the same tensors."""
+        calls = [replaced.get(call, call) for call in self._calls]
+        return StructureGraph(self._inputs, calls, self._outputs, self._input_names, self._walk.widths)
+
     def _inherit(self, before: StructureGraph, changed: Mapping[str, int]) -> None:
         """Take over which units form an axis: a width edit changes how many they are, and nothing else."""
         axes, blocks = before._partition

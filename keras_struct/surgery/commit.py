@@ -28,13 +28,14 @@ def commit(network: Network, plan: Plan) -> bool:
     backend = current()
     written: list[tuple[Any, Any]] = []
     sizes = [(layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in plan.sizes]
-    graph, stale, touched = network.graph, False, {port.layer for port in plan.changes}
+    graph, stale, touched = network.graph, plan.stale, {port.layer for port in plan.changes}
     try:
         for variable, old, value in plan.writes:
             written.append((variable, old))
             stale = backend.write(variable, value) or stale
         for layer, attribute, size in plan.sizes:
             setattr(layer, attribute, size)
+        _follow_calls(network, plan)
         network.graph = plan.graph
         refresh(network, touched)
     except BaseException:
@@ -46,6 +47,12 @@ def commit(network: Network, plan: Plan) -> bool:
         refresh(network, touched)
         raise
     return stale
+
+
+def _follow_calls(network: Network, plan: Plan) -> None:
+    """Keep Keras's record of calls that the plan replaces."""
+    for old, new in zip(network.graph.calls, plan.graph.calls, strict=True):
+        network.nodes.setdefault(new, network.nodes[old])
 
 
 def refresh(network: Network, inside: Collection[str] = ()) -> None:

@@ -19,7 +19,7 @@ from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.remap import NEW
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.rules import Port
-from keras_struct.surgery.reconfiguring import plan_reconfiguring
+from keras_struct.surgery.reconfiguring import plan_reconfiguring, relayed
 from keras_struct.surgery.rewiring import plan_rewiring
 from keras_struct.surgery.trace import Network
 
@@ -36,6 +36,7 @@ class Plan:
         sizes: Layers and an attribute, such as the number of units, with its new value.
         changes: What happens along each axis of a variable.
         added_parameters: By how much the number of the model's parameters grows.
+        stale: Whether compiled steps must be traced anew even if all variables keep their objects.
     """
 
     graph: StructureGraph
@@ -43,6 +44,7 @@ class Plan:
     sizes: list[tuple[Any, str, Any]]
     changes: Mapping[Port, Rearrangement]
     added_parameters: int
+    stale: bool = False
 
 
 def plan(
@@ -78,6 +80,9 @@ def plan(
     if len({edit.axis for edit in resizings}) < len(resizings):
         raise ValueError(f"Cannot edit an axis twice at once. Received edits of {[edit.axis for edit in resizings]}.")
     graph, changes = network.graph.edited(*resizings) if resizings else (network.graph, {})
+    relaid = relayed(network, [edit for edit in edits if isinstance(edit, Reconfigure)], bool(resizings))
+    if relaid is not None:
+        graph, changes = relaid
     shares = _shares(network.graph, graph, resizings, changes)
     by_variable: dict[tuple[str, str], dict[int, Rearrangement]] = defaultdict(dict)
     for port, change in changes.items():
@@ -113,7 +118,7 @@ def plan(
         {id(v) for layer in network.layers.values() for v in internals.own_variables(layer).values()} if more else set()
     )
     added += sum(after.size - before.size for variable, before, after in more if id(variable) in weights)
-    return Plan(graph, writes + more, _sizes(network, graph, changes) + attributes, changes, added)
+    return Plan(graph, writes + more, _sizes(network, graph, changes) + attributes, changes, added, relaid is not None)
 
 
 @dataclass(frozen=True)

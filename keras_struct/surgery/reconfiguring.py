@@ -10,7 +10,11 @@ import numpy as np
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.optimizer_slots import Slot
+from keras_struct.structure.graph import StructureGraph
+from keras_struct.structure.rearrangement import Rearrangement
 from keras_struct.structure.reconfiguring import Reconfigure
+from keras_struct.structure.relaying import relay
+from keras_struct.structure.rules import Port
 from keras_struct.surgery.rewiring import Write
 from keras_struct.surgery.trace import Network
 
@@ -50,6 +54,36 @@ def plan_reconfiguring(
                 moved = layer.reweigh(edit.config, {name: held})[name] * share**slot.power
                 writes.append((slot.variable, held, moved.astype(held.dtype)))
     return writes, attributes
+
+
+def relayed(
+    network: Network, edits: Sequence[Reconfigure], resizes: bool
+) -> tuple[StructureGraph, dict[Port, Rearrangement]] | None:
+    """Return the structure after an edit of a layer that lays out its channels anew, and what those behind it have to do.
+
+    Args:
+        network: The model.
+        edits: The edits of layers, of which one at most does so.
+        resizes: Whether units are edited at the same time.
+
+    Returns:
+        The new structure and changes of variables behind the layer; `None` if no layer lays out anything anew.
+
+    Raises:
+        ValueError: If several edits would do so at once, or what is behind the layer cannot follow.
+    """
+    moving = [edit for edit in edits if hasattr(network.layers.get(edit.layer), "channel_sources")]
+    if not moving:
+        return None
+    if len(moving) > 1 or resizes:
+        raise ValueError(
+            f"Layer '{moving[0].layer}' would lay out its channels anew, and others are edited at once that do so, too. Make one "
+            "edit after the other."
+        )
+    layer = network.layers[moving[0].layer]
+    layer.reconfigured(moving[0].config)
+    graph, changes = relay(network.graph, moving[0].layer, layer.channel_sources(moving[0].config))
+    return graph, dict(changes)
 
 
 def _check_layers(network: Network, edits: Sequence[Reconfigure], resized: set[str]) -> None:

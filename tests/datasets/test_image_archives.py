@@ -1,7 +1,8 @@
-"""Imagenette, Imagewoof and Galaxy10, read from small files of the same form."""
+"""Imagenette, Imagewoof, Galaxy10 and ISIC 2019, read from small files of the same form."""
 
 import io
 import tarfile
+import zipfile
 
 import h5py
 import keras
@@ -48,6 +49,61 @@ def galaxies(path, labels=(0, 1) * 20, **changed):
     return arrays
 
 
+INPUT, TRUTH = "ISIC_2019_Training_Input", "ISIC_2019_Training_GroundTruth"
+DIAGNOSES = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
+
+
+def lesions(folder, count=80, left_out=(), rows=None):
+    """Images that are the brighter the later their diagnosis comes, the archive in another order than the table."""
+    written = [f"ISIC_{i:07d}," + ",".join(f"{float(k == i % 8)}" for k in range(9)) for i in range(count)]
+    (folder / f"{TRUTH}.csv").write_text(
+        "\n".join([f"image,{','.join(DIAGNOSES)}", *(written if rows is None else rows)])
+    )
+    with zipfile.ZipFile(folder / f"{INPUT}.zip", "w") as archive:
+        archive.writestr(f"{INPUT}/LICENSE.txt", "CC-BY-NC")
+        for i in reversed(range(count)):
+            if i not in left_out:
+                stream = io.BytesIO()
+                Image.new("RGB", (30, 20 + i), (30 * (i % 8), 0, 0)).save(stream, "jpeg")
+                archive.writestr(f"{INPUT}/ISIC_{i:07d}.jpg", stream.getvalue())
+    return folder / f"{INPUT}.zip"
+
+
+def test_lesions_are_read_in_the_order_of_their_table_with_their_diagnoses(tmp_path):
+    lesions(tmp_path)
+    data = load("isic2019", data_dir=tmp_path, image_size=8)
+    assert (data.name, data.num_classes, data.x_train.shape, data.x_test.shape) == (
+        "isic2019",
+        8,
+        (72, 8, 8, 3),
+        (8, 8, 8, 3),
+    )
+    assert sorted(data.y_test.tolist()) == list(range(8))
+    for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
+        np.testing.assert_allclose(x[:, 4, 4, 0], 30 * y / 255, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"left_out": (3, 5)}, "lacks 2 of the images in .*, such as ISIC_0000003.jpg"),
+        ({"rows": ["ISIC_0000000" + ",0.0" * 9]}, "does not give each image one diagnosis"),
+        ({"rows": ["ISIC_0000000,high"]}, "Cannot read .*csv.*comma-separated"),
+        ({"rows": []}, "does not give each image one diagnosis"),
+    ],
+)
+def test_lesions_that_do_not_fit_their_table_are_refused(change, expected, tmp_path):
+    lesions(tmp_path, **change)
+    with pytest.raises(ValueError, match=expected):
+        load("isic2019", data_dir=tmp_path)
+
+
+def test_a_damaged_archive_of_lesions_is_named(tmp_path):
+    lesions(tmp_path).write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="damaged, or not that of ISIC 2019"):
+        load("isic2019", data_dir=tmp_path)
+
+
 @pytest.mark.parametrize("name", ["imagenette", "imagewoof"])
 def test_images_are_scaled_and_classes_numbered_by_the_names_of_their_folders(name, tmp_path):
     archive(tmp_path / f"{name}2-160.tgz")
@@ -72,14 +128,17 @@ def test_galaxies_are_scaled_and_a_tenth_of_each_class_is_for_testing(tmp_path):
     assert load("galaxy10", data_dir=tmp_path, image_size=4).input_shape == (4, 4, 3)
 
 
-@pytest.mark.parametrize("name", ["imagenette", "imagewoof", "galaxy10"])
+WRITE = {"galaxy10": galaxies, "isic2019": lambda path: lesions(path.parent)}
+
+
+@pytest.mark.parametrize("name", ["imagenette", "imagewoof", "galaxy10", "isic2019"])
 def test_without_a_copy_the_file_is_downloaded_by_keras(name, tmp_path, monkeypatch):
     asked = []
 
     def get_file(fname, origin):
         asked.append((fname, origin))
         path = tmp_path / fname
-        galaxies(path) if name == "galaxy10" else archive(path)
+        WRITE.get(name, archive)(path)
         return str(path)
 
     monkeypatch.setattr(keras.utils, "get_file", get_file)
@@ -114,7 +173,9 @@ def test_damaged_files_say_what_was_expected(write, name, expected, tmp_path):
 
 
 def test_image_size_is_for_large_image_sets_only(tmp_path):
-    with pytest.raises(ValueError, match="`image_size` scales images of imagenette, imagewoof, galaxy10 only"):
+    with pytest.raises(
+        ValueError, match="`image_size` scales images of imagenette, imagewoof, galaxy10, isic2019 only"
+    ):
         load("digits", image_size=8)
     with pytest.raises(ValueError, match="must be a positive integer"):
         load("imagenette", data_dir=tmp_path, image_size=0)

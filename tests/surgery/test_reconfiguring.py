@@ -28,10 +28,10 @@ def build(groups=("D4", "D4", "D4"), seed=0, frame="D4"):
     for i, group in enumerate(groups):
         x = GroupConv2D(3, 3, group, before, frame, padding="same", name=f"c{i}")(x)
         x = GroupBatchNormalization(group, frame, momentum=0.8, name=f"n{i}")(x)
-        x = keras.layers.ReLU()(x)
+        x = keras.layers.ReLU(name=f"r{i}")(x)
         before = group
-    x = GroupPooling2D(before, frame)(keras.layers.GlobalAveragePooling2D()(keras.layers.AveragePooling2D(2)(x)))
-    return StructuralModel(inputs, keras.layers.Dense(2)(x))
+    x = keras.layers.GlobalAveragePooling2D(name="mean")(keras.layers.AveragePooling2D(2, name="halved")(x))
+    return StructuralModel(inputs, keras.layers.Dense(2, name="out")(GroupPooling2D(before, frame, name="pool")(x)))
 
 
 def trained(groups=("D4", "D4", "D4"), optimizer="adam", epochs=4, **options):
@@ -98,6 +98,93 @@ def test_any_order_of_relaxations_keeps_the_function():
     after = model.predict(X, verbose=0)
     assert relative(after, before) < 1e-5
     assert (after.argmax(-1) == before.argmax(-1)).all()
+
+
+@pytest.mark.parametrize("new", ["C4", "D2", "C2", "C1"])
+def test_a_last_layer_is_relaxed_with_its_pooling_and_the_layers_behind_get_more_weights(new):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 2))
+    x = keras.layers.ReLU()(GroupConv2D(3, 3, "D4", padding="same", name="c0")(inputs))
+    x = keras.layers.BatchNormalization()(GroupPooling2D("D4", name="pool")(x))
+    x = keras.layers.Dense(6, activation="relu", name="d0")(keras.layers.Flatten()(x))
+    model = StructuralModel(inputs, keras.layers.Dense(2)(x))
+    model.compile("adam", "mse")
+    model.fit(X, Y, batch_size=8, epochs=3, verbose=0)
+    before, dense, weights = model.predict(X, verbose=0), model.get_layer("d0").kernel.shape, model.count_params()
+    events = model.relax("c0", new, pooling=True)
+    index = 8 // Group(new).order
+    assert model.get_layer("pool").group == Group(new)
+    assert model.get_layer("pool").output.shape[-1] == 3 * index
+    assert model.get_layer("d0").kernel.shape == (dense[0] * index, 6)
+    assert relative(model.predict(X, verbose=0), before) < 1e-5
+    assert sum(event.parameters is not None for event in events) == 2
+    assert events[-1].parameters == model.count_params() > weights
+    assert events[-1].retraced
+    slot = next(v for v in model.optimizer.variables if "d0_kernel_velocity" in v.path)
+    assert slot.shape == model.get_layer("d0").kernel.shape
+    model.fit(X, Y, batch_size=8, epochs=3, verbose=0)
+    assert relative(model.predict(X, verbose=0), before) > 1e-4
+    model.prune("d0", units=[1])
+    assert model.get_layer("d0").kernel.shape == (dense[0] * index, 5)
+
+
+def test_a_pooled_network_is_saved_with_its_pooling_and_goes_on_pruning_fields(tmp_path):
+    model = trained()
+    model.relax("c2", "C2", pooling=True)
+    model.fit(X, Y, batch_size=8, epochs=1, verbose=0)
+    assert max(equivariance_error(model, X, "C2").values()) < 1e-5
+    assert max(equivariance_error(model, X, "C4").values()) > 1e-4
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    loaded.prune("c2", units=[1])
+    pool = next(layer for layer in loaded.layers if isinstance(layer, GroupPooling2D))
+    assert pool.output.shape[-1] == 2 * 4
+    before = loaded.predict(X, verbose=0)
+    loaded.relax(pool.name, "C1")
+    assert relative(loaded.predict(X, verbose=0), before) < 1e-5
+    loaded.fit(X, Y, batch_size=8, epochs=1, verbose=0)
+    plain = loaded.to_plain()
+    np.testing.assert_allclose(plain.predict(X, verbose=0), loaded.predict(X, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_that_was_killed_goes_on_with_its_pooling(tmp_path):
+    class Killed(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                self.model.relax("c2", "C4", pooling=True)
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    first, second = trained(epochs=1), trained(epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(
+            X, Y, batch_size=8, epochs=3, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(tmp_path), Killed()]
+        )
+    second.fit(X, Y, batch_size=8, epochs=3, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)])
+    assert {name: str(group) for name, group in second.symmetries.items()}["c2"] == "C4"
+    assert [layer.group.name for layer in second.layers if isinstance(layer, GroupPooling2D)] == ["C4"]
+
+
+def test_pooling_that_cannot_follow_is_refused_before_anything_changes():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 2))
+    maps = GroupConv2D(3, 3, "D4", name="c0")(inputs)
+    tops = {
+        "takes the maximum over D4": GroupPooling2D("D4", mode="max")(maps),
+        "is an output of the model|are an output": GroupPooling2D("D4")(maps),
+        "they meet those of other layers|meets|tied": keras.layers.Add()(
+            [GroupPooling2D("D4")(maps), keras.layers.Conv2D(3, 3)(inputs)]
+        ),
+    }
+    for expected, top in tops.items():
+        if "output" not in expected:
+            top = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(top))
+        model = StructuralModel(inputs, top)
+        with pytest.raises(ValueError, match=expected):
+            model.relax("c0", "C4", pooling=True)
+        assert model.get_layer("c0").group == Group("D4")
+        assert not model.structure_log
 
 
 def test_relaxing_in_two_steps_is_relaxing_at_once():
