@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.backend.moments import normalized_by_moments
 
 ELASTIC = False
 JIT: bool | str = "auto"  # without it every operation of a step would be dispatched by itself
@@ -44,6 +45,11 @@ def add_bias(outputs: Any, bias: Any, channels_first: bool = False) -> Any:
     rank = len(outputs.shape)
     shape = (1, -1) + (1,) * (rank - 2) if channels_first else (1,) * (rank - 1) + (-1,)
     return keras.ops.add(outputs, keras.ops.reshape(bias, shape))
+
+
+def batch_normalization(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """Normalise each channel of images by its own mean and variance; see the TensorFlow backend."""
+    return normalized_by_moments(x, gamma, beta, epsilon)
 
 
 def before_edit(model: Any) -> None:

@@ -107,6 +107,22 @@ def add_bias(outputs: Any, bias: Any, channels_first: bool = False) -> Any:
     return tf.nn.bias_add(outputs, bias, "NC..." if channels_first else "N...C")
 
 
+def batch_normalization(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """Normalise each channel of images by its own mean and variance.
+
+    Args:
+        x: Shape `(batch, height, width, channels)`.
+        gamma: Factors, `(channels,)`.
+        beta: What is added, `(channels,)`.
+        epsilon: Added to the variances.
+
+    Returns:
+        The result, and mean and unbiased variance of each channel.
+    """
+    precise = [tf.cast(tf.convert_to_tensor(part), tf.float32) for part in (gamma, beta)]
+    return tuple(tf.compat.v1.nn.fused_batch_norm(x, *precise, epsilon=epsilon, is_training=True))
+
+
 def before_edit(model: Any) -> None:
     """Nothing to do: variables always hold the current values."""
 

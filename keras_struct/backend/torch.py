@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.backend.moments import normalized_by_moments
 
 ELASTIC = False
 JIT: bool | str = False  # eager steps take any width
@@ -46,6 +47,11 @@ def add_bias(outputs: Any, bias: Any, channels_first: bool = False) -> Any:
     rank = len(outputs.shape)
     shape = (1, -1) + (1,) * (rank - 2) if channels_first else (1,) * (rank - 1) + (-1,)
     return keras.ops.add(outputs, keras.ops.reshape(bias, shape))
+
+
+def batch_normalization(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """Normalise each channel of images by its own mean and variance; see the TensorFlow backend."""
+    return normalized_by_moments(x, gamma, beta, epsilon)
 
 
 def before_edit(model: Any) -> None:

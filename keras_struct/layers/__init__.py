@@ -1,14 +1,19 @@
 """What a user puts into a model."""
 
+from keras_struct.layers.architecture import ArchitectureWeights
 from keras_struct.layers.conv import GrowableConv1D, GrowableConv2D, GrowableConv3D
+from keras_struct.layers.darts_cell import DartsCell
 from keras_struct.layers.dense import GrowableDense
 from keras_struct.layers.group_conv import GroupConv2D
 from keras_struct.layers.group_norm import GroupBatchNormalization
 from keras_struct.layers.group_pooling import GroupPooling2D
 from keras_struct.layers.masked import MaskedConv2D, MaskedDense
 from keras_struct.layers.mixed_conv import MixedEquivariantConv
+from keras_struct.layers.mixed_op import MixedOp
 
 __all__ = [
+    "ArchitectureWeights",
+    "DartsCell",
     "GroupBatchNormalization",
     "GroupConv2D",
     "GroupPooling2D",
@@ -19,4 +24,5 @@ __all__ = [
     "MaskedConv2D",
     "MaskedDense",
     "MixedEquivariantConv",
+    "MixedOp",
 ]

@@ -289,6 +289,7 @@ class Evolution:
             "step": self.step,
             "widths": dict(self.graph.axes),
             "groups": self.groups(),
+            "choices": self.choices(),
             "initial_widths": self.initial_widths,
             "policy_state": self.policy_state,
             "log": self.log.records(),
@@ -307,6 +308,12 @@ class Evolution:
         """Go on in the middle of an epoch: the train function leaves out what was trained on before."""
         self.epoch, self.skip = epoch, ceil(batches / self.model.steps_per_execution)
         keras_internals.start_at_epoch(self.model, epoch)
+
+    def match(self, state: Mapping[str, Any]) -> None:
+        """Give the model the structure that weights from elsewhere have; their values are set by the caller."""
+        self.match_widths(state["widths"])
+        self.match_groups(state.get("groups", {}))
+        self.match_choices(state.get("choices", {}))
 
     def match_widths(self, widths: Mapping[str, int]) -> None:
         """Give every axis the width that weights from elsewhere have; their values are set by the caller."""
@@ -340,6 +347,22 @@ class Evolution:
                 ]
                 for several in _compatible(self.network, edits):
                     self.apply(several)
+        finally:
+            self.log, self.observation = log, observation
+
+    def choices(self) -> dict[str, Any]:
+        """What each layer that chooses among operations has chosen."""
+        return {path: held.choice for path, held in self.network.layers.items() if hasattr(held, "choice")}
+
+    def match_choices(self, choices: Mapping[str, Any]) -> None:
+        """Let every layer choose what weights from elsewhere have; their values are set by the caller."""
+        log, self.log = self.log, StructureLog()
+        observation, self.observation = self.observation, Observation(self.model, self.network)
+        try:
+            now = self.choices()
+            self.apply(
+                [Reconfigure(p, wanted, "copied") for p, wanted in choices.items() if p in now and now[p] != wanted]
+            )
         finally:
             self.log, self.observation = log, observation
 

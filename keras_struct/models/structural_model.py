@@ -8,6 +8,7 @@ from typing import Any, overload
 import keras
 
 from keras_struct.backend import current, keras_internals
+from keras_struct.models.choices import ChoiceEdits
 from keras_struct.models.connection_edits import ConnectionEdits
 from keras_struct.models.convert import convert_layers, copy_compile_state
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
@@ -29,7 +30,7 @@ Edit = edits.Resize | Rewire | Reconfigure
 
 
 @keras.saving.register_keras_serializable("keras_struct")
-class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, keras.Model):
+class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, keras.Model):
     """Keras model whose neurons and channels come and go while it trains.
 
     `fit` is ordinary Keras training. Between gradient steps the `strategy` given to `compile` looks at measurements of
@@ -269,8 +270,7 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, keras.Model):
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Load weights, as `keras.Model.load_weights`; a file of other widths restores its structure first."""
         if (state := structure_in(filepath)) is not None:
-            self._structural.match_widths(state["widths"])
-            self._structural.match_groups(state.get("groups", {}))
+            self._structural.match(state)
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def set_weights(self, weights):

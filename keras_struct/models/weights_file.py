@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-_PLACES = ("vars/structure", "_structural/vars/structure", "structure")
+_NAME = "structure"
 
 
 def state_array(state: dict[str, Any]) -> np.ndarray:
@@ -35,7 +35,7 @@ def structure_in(filepath: Any) -> dict[str, Any] | None:
         with zipfile.ZipFile(path) as archive:
             source = BytesIO(archive.read("model.weights.h5"))
     with h5py.File(source, "r") as file:
-        for place in _PLACES:
-            if place in file:
-                return state_from_array(file[place])
-    return None
+        places: list[str] = []
+        file.visit(lambda name: places.append(name) if name.split("/")[-1] == _NAME else None)
+        own = [place for place in places if isinstance(file[place], h5py.Dataset)]
+        return state_from_array(file[min(own, key=len)]) if own else None

@@ -1,6 +1,47 @@
 """Searches for architectures, independent of KerasTuner."""
 
+from keras_struct.search.darts import Darts, DartsPrime
 from keras_struct.search.equinas_d import EquiNASD
 from keras_struct.search.equinas_e import EquiNASE
+from keras_struct.search.penalties import Admm, Penalty, Proximity
+from keras_struct.search.recording import SearchRecord
+from keras_struct.search.schedules import ArchitectureSchedule, ConstantSchedule, FimtSchedule
+from keras_struct.structure.discretization import genes_of, projection
+from keras_struct.structure.genotypes import (
+    AMOEBANET,
+    DARTS_RNN_V1,
+    DARTS_RNN_V2,
+    DARTS_V1,
+    DARTS_V2,
+    ENAS_RNN,
+    NASNET,
+    PRIMITIVES,
+    Genotype,
+    RecurrentGenotype,
+)
 
-__all__ = ["EquiNASD", "EquiNASE"]
+__all__ = [
+    "AMOEBANET",
+    "DARTS_RNN_V1",
+    "DARTS_RNN_V2",
+    "DARTS_V1",
+    "DARTS_V2",
+    "ENAS_RNN",
+    "NASNET",
+    "PRIMITIVES",
+    "Admm",
+    "ArchitectureSchedule",
+    "ConstantSchedule",
+    "Darts",
+    "DartsPrime",
+    "EquiNASD",
+    "EquiNASE",
+    "FimtSchedule",
+    "Genotype",
+    "Penalty",
+    "Proximity",
+    "RecurrentGenotype",
+    "SearchRecord",
+    "genes_of",
+    "projection",
+]

@@ -113,12 +113,13 @@ def plan(
     resized = {layer for layer, _ in by_variable}
     writes += plan_rewiring(network, rewirings, slots, resized)
     others = [edit for edit in edits if isinstance(edit, Reconfigure)]
+    stale = relaid is not None or any(getattr(network.layers.get(edit.layer), "retraced", False) for edit in others)
     more, attributes = plan_reconfiguring(network, others, slots, resized | {edit.layer for edit in rewirings})
     weights = (
         {id(v) for layer in network.layers.values() for v in internals.own_variables(layer).values()} if more else set()
     )
     added += sum(after.size - before.size for variable, before, after in more if id(variable) in weights)
-    return Plan(graph, writes + more, _sizes(network, graph, changes) + attributes, changes, added, relaid is not None)
+    return Plan(graph, writes + more, _sizes(network, graph, changes) + attributes, changes, added, stale)
 
 
 @dataclass(frozen=True)

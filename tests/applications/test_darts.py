@@ -1,0 +1,98 @@
+"""DARTS networks have the sizes of the authors', and train with auxiliary classifier and dropped paths."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_struct.applications import darts_network, darts_supernet
+from keras_struct.models import AuxiliaryModel, StructuralModel
+from keras_struct.search import DARTS_V1, DARTS_V2
+
+RNG = np.random.default_rng(0)
+
+
+def trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("channels", "layers", "shape", "expected"),
+    [
+        (16, 8, (32, 32, 3), 1930618),
+        (8, 8, (32, 32, 3), 597890),
+        (8, 4, (32, 32, 3), 347298),
+        (4, 3, (32, 32, 3), 72854),
+        (8, 4, (28, 28, 1), 346866),
+    ],
+)
+def test_supernets_have_as_many_parameters_as_the_authors(channels, layers, shape, expected):
+    assert trainable(darts_supernet(shape, 10, channels, layers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("genotype", "channels", "layers", "auxiliary", "expected"),
+    [
+        (DARTS_V1, 36, 20, 0, 3169414),
+        (DARTS_V1, 36, 20, 0.4, 3645840),
+        (DARTS_V2, 36, 20, 0, 3349342),
+        (DARTS_V2, 36, 20, 0.4, 3825768),
+        (DARTS_V1, 8, 4, 0, 28114),
+        (DARTS_V2, 8, 4, 0, 29642),
+    ],
+)
+def test_networks_have_as_many_parameters_as_the_authors(genotype, channels, layers, auxiliary, expected):
+    model = darts_network(genotype, (32, 32, 3), 10, channels, layers, auxiliary=auxiliary)
+    assert trainable(model) == expected
+    assert isinstance(model, StructuralModel)
+
+
+def test_the_auxiliary_classifier_adds_to_the_loss_of_training_only(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = darts_network(DARTS_V2, (32, 32, 3), 4, 4, 3, auxiliary=0.4)
+    assert isinstance(model, AuxiliaryModel)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x, y = RNG.random((8, 32, 32, 3)).astype("float32"), np.arange(8) % 4
+    both = [np.array(keras.ops.convert_to_numpy(part)) for part in model(x, training=True)]
+    entropies = [-np.log(part[np.arange(8), y]).mean() for part in both]
+    found = float(keras.ops.convert_to_numpy(model.compute_loss(x, y, [keras.ops.convert_to_tensor(p) for p in both])))
+    assert found == pytest.approx(entropies[0] + 0.4 * entropies[1], rel=1e-4)
+    model.fit(x, y, verbose=0)
+    assert model.predict(x, verbose=0).shape == (8, 4)
+    scores = model.evaluate(x, y, verbose=0, return_dict=True)
+    probabilities = model.predict(x, verbose=0)
+    assert scores["loss"] == pytest.approx(-np.log(probabilities[np.arange(8), y]).mean(), rel=1e-3)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert loaded.auxiliary == 0.4
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), probabilities)
+
+
+@pytest.mark.parametrize(("size", "channels"), [(28, 1), (16, 3), (32, 3)])
+def test_images_of_any_size_that_halves_twice_have_an_auxiliary_classifier(size, channels):
+    model = darts_network(DARTS_V1, (size, size, channels), 10, 4, 3, auxiliary=0.4)
+    assert model(np.zeros((2, size, size, channels), "float32"), training=True)[1].shape == (2, 10)
+
+
+def test_large_images_have_a_stem_of_three_halvings():
+    model = darts_network(DARTS_V2, (64, 64, 3), 5, 4, 4, stem="imagenet", auxiliary=0.4)
+    assert model.get_layer("cell_0").output.shape[1] == 8
+    assert model(np.zeros((2, 64, 64, 3), "float32")).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: darts_supernet((32, 32, 3), 10, 4, 2), "needs 3 cells at least"),
+        (lambda: darts_supernet((30, 30, 3), 10, 4, 3), "halves images of 15 x 15: expected even numbers"),
+        (lambda: darts_supernet((32, 32, 3), 10, 4, 3, reductions=[5]), "`reductions` must be among the cells 0 to 2"),
+        (lambda: darts_network(DARTS_V1, stem="large"), "`stem` must be"),
+        (lambda: darts_network("V1"), "Cannot read a genotype"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(make, expected):
+    with pytest.raises(ValueError, match=expected):
+        make()
+
+
+def test_cells_may_halve_anywhere_or_nowhere():
+    assert darts_supernet((7, 7, 1), 2, 2, 1, nodes=1, reductions=[]).get_layer("cell_0").output.shape[1:] == (7, 7, 2)

@@ -1,0 +1,219 @@
+"""Fused cells compute what cells of one layer for each operation do, and can be thinned out."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_struct.layers import ArchitectureWeights, DartsCell
+from keras_struct.search import DARTS_V1, DARTS_V2, NASNET, PRIMITIVES
+from keras_struct.structure.genotypes import OPERATIONS
+from keras_struct.testing.unfused_cell import UnfusedCell
+
+RNG = np.random.default_rng(0)
+
+
+def images(size, channels):
+    return RNG.standard_normal((4, size, size, channels)).astype("float32")
+
+
+def numbers(x):
+    return np.asarray(keras.ops.convert_to_numpy(x))
+
+
+def shaken(layer):
+    """Random weights of any kind, so that no scale is 1 by accident."""
+    for weight in layer.trainable_weights:
+        if "kernel" not in weight.name:
+            weight.assign(numbers(weight) + RNG.uniform(-0.2, 0.2, weight.shape))
+
+
+CELLS = {
+    "supernet": {"nodes": 3},
+    "reduction": {"nodes": 3, "reduction": True},
+    "behind a reduction": {"nodes": 2, "after_reduction": True},
+    "clipped": {"nodes": 2, "normalize_nodes": True, "operations": PRIMITIVES[1:]},
+    "DARTS_V2": {"genes": DARTS_V2.normal},
+    "DARTS_V1 reduction": {"genes": DARTS_V1.reduce, "reduction": True},
+    "some outputs": {"nodes": 3, "concat": (2, 4)},
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_fused_cell_equals_one_of_a_layer_for_each_operation(kind, training):
+    keras.utils.set_random_seed(0)
+    cell = DartsCell(4, **CELLS[kind])
+    inputs = [images(16 if cell.after_reduction else 8, 6), images(8, 5)]
+    if cell.weighted:
+        edges = sum(2 + i for i in range(cell.nodes))
+        inputs.append(RNG.dirichlet(np.ones(len(cell.operations)), size=edges).astype("float32"))
+    cell(inputs)
+    shaken(cell)
+    reference = UnfusedCell(cell)
+    reference(inputs)
+    reference.take_weights()
+    expected = numbers(reference(inputs, training=training))
+    np.testing.assert_allclose(numbers(cell(inputs, training=training)), expected, rtol=1e-4, atol=1e-5)
+    assert expected.shape == cell.compute_output_shape([x.shape for x in inputs])
+    own = sum(int(np.prod(w.shape)) for w in cell.trainable_weights)
+    assert own == sum(int(np.prod(w.shape)) for w in reference.trainable_weights)
+
+
+def test_gradients_of_the_weights_of_operations_are_those_of_the_reference():
+    keras.utils.set_random_seed(0)
+    inputs = [keras.Input((8, 8, 4)), keras.Input((8, 8, 4))]
+    alpha = ArchitectureWeights(2)
+    cell = DartsCell(4, nodes=2)
+    fused = keras.Model(inputs, cell([*inputs, alpha(inputs[0])]))
+    other = UnfusedCell(cell)
+    reference = keras.Model(inputs, other([*inputs, alpha(inputs[0])]))
+    other.take_weights()
+    alpha.alpha.assign(RNG.standard_normal(alpha.alpha.shape))
+    x, target = [images(8, 4), images(8, 4)], images(8, 8)
+    from keras_struct.backend import current
+
+    found = []
+    for model in (fused, reference):
+        loss = lambda model=model: (keras.ops.mean((model(x, training=True) - target) ** 2), 0)  # noqa: E731
+        found.append(numbers(current().differentiate(loss, [alpha.alpha])[2][0]))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-6)
+    assert np.abs(found[0]).max() > 1e-4
+
+
+def test_statistics_are_remembered_as_the_reference_does():
+    keras.utils.set_random_seed(0)
+    cell = DartsCell(4, genes=DARTS_V2.normal)
+    inputs = [10 * images(8, 4) + 3, images(8, 4)]
+    for _ in range(80):
+        trained = cell(inputs, training=True)
+    assert np.abs(numbers(cell(inputs)) - numbers(trained)).mean() < 0.02
+
+
+def test_old_operations_of_seven_by_seven_work_too():
+    cell = DartsCell(4, genes=[*NASNET.reduce[:4], ("conv_7x1_1x7", 0), ("none", 1)], reduction=True)
+    assert cell([images(16, 3), images(16, 3)]).shape == (4, 8, 8, 12)
+    assert "none" in OPERATIONS
+    assert DartsCell(4, genes=[("none", 0), ("none", 1)], reduction=True)([images(8, 3)] * 2).shape == (4, 4, 4, 4)
+
+
+def test_paths_are_dropped_in_training_by_sample_and_identities_never():
+    keras.utils.set_random_seed(0)
+    genes = [("skip_connect", 0), ("sep_conv_3x3", 1)]
+    cell, whole = (DartsCell(4, genes=genes, drop_path=drop) for drop in (True, False))
+    x = [images(8, 4), images(8, 4)]
+    cell(x), whole(x)
+    for name in ("preprocess_0", "preprocess_1", "sep_conv_3x3_depthwise", "sep_conv_3x3_pointwise"):
+        getattr(whole, name).assign(getattr(cell, name))
+    np.testing.assert_array_equal(numbers(cell(x, training=True)), numbers(whole(x, training=True)))  # rate 0
+    cell.drop_rate.assign(0.5)
+    expected = numbers(whole(x, training=True))
+    found = np.stack([numbers(cell(x, training=True)) for _ in range(200)])
+    assert not np.allclose(found[0], found[1])
+    np.testing.assert_allclose(found.mean(axis=0), expected, atol=0.6)
+    dropped = [np.abs(found[i, j] - found[0, j]).max() < 1e-6 for i in range(1, 200) for j in range(4)]
+    assert 0.35 < np.mean(dropped) < 0.65  # two states: with and without the convolution
+
+
+def model_of(**options):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    weights = ArchitectureWeights(2)(inputs)
+    return keras.Model(inputs, DartsCell(4, nodes=2, **options)([inputs, inputs, weights]))
+
+
+def test_cells_are_saved_and_trained_in_mixed_precision(tmp_path):
+    for policy in ("float32", "mixed_bfloat16"):
+        model = model_of(dtype=policy)
+        model.compile("sgd", "mse")
+        x = images(8, 3)
+        model.fit(x, images(8, 8), verbose=0)
+        model.save(tmp_path / "m.keras")
+        loaded = keras.models.load_model(tmp_path / "m.keras")
+        np.testing.assert_array_equal(numbers(loaded.predict(x, verbose=0)), numbers(model.predict(x, verbose=0)))
+        assert np.isfinite(numbers(loaded.predict(x, verbose=0)).astype("float32")).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "expected"),
+    [
+        ({"channels": 3, "reduction": True}, 8, "odd channels=3"),
+        ({"channels": 4, "reduction": True}, 7, "halves images of 7 x 7: expected even numbers"),
+        ({"channels": 4, "operations": ["conv"]}, 8, "Expected some of the operations"),
+        ({"channels": 4, "operations": ["none"]}, 8, "Expected some of the operations"),
+        ({"channels": 4, "concat": (9,)}, 8, "cannot put out"),
+        ({"channels": 4, "nodes": 0}, 8, "`nodes` must be a positive integer"),
+        ({"channels": 4, "paths": [["skip_connect", 5, 3]]}, 8, "a path leads from a state before"),
+    ],
+)
+def test_cells_that_cannot_be_are_refused(options, shape, expected):
+    with pytest.raises(ValueError, match=expected):
+        DartsCell(**options).build([(None, shape, shape, 3), (None, shape, shape, 3), (14, 8)])
+
+
+# Weights of operations
+
+
+def test_weights_are_softmax_clipped_or_drawn():
+    soft, clipped, drawn = (ArchitectureWeights(2, activation=kind) for kind in ("softmax", "crb", "gumbel"))
+    x = np.zeros(1)
+    for layer in (soft, clipped, drawn):
+        layer(x)
+        assert not layer.trainable_weights
+    alpha = RNG.standard_normal((5, 8)).astype("float32")
+    for layer in (soft, clipped, drawn):
+        layer.alpha.assign(alpha)
+    expected = np.exp(alpha) / np.exp(alpha).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(numbers(soft(x, training=True)), expected, rtol=1e-5)
+    np.testing.assert_allclose(numbers(clipped(x)), np.clip(alpha, 0, 1))
+    np.testing.assert_allclose(numbers(drawn(x)), expected, rtol=1e-5)
+    draws = np.stack([numbers(drawn(x, training=True)) for _ in range(600)])
+    np.testing.assert_allclose(draws.sum(axis=2), 1, atol=1e-5)
+    shares = np.stack([(draws.argmax(axis=2) == k).mean(axis=0) for k in range(8)], axis=1)
+    np.testing.assert_allclose(shares, expected, atol=0.1)
+    assert ArchitectureWeights.from_config(drawn.get_config()).activation == "gumbel"
+
+
+@pytest.mark.parametrize("activation", ["softmax", "crb"])
+def test_projections_in_the_graph_are_those_of_arrays(activation):
+    from keras_struct.search import genes_of, projection
+
+    layer = ArchitectureWeights(4, PRIMITIVES[1:] if activation == "crb" else PRIMITIVES, activation)
+    layer(np.zeros(1))
+    for _ in range(10):
+        layer.alpha.assign(RNG.standard_normal(layer.alpha.shape) * 0.5 + 0.3)
+        weights = numbers(layer.activated())
+        np.testing.assert_array_equal(numbers(layer.projected(weights)), projection(weights, layer.operations))
+        assert layer.genes() == genes_of(weights, layer.operations)
+
+
+def test_pruning_is_for_ever_and_spares_what_the_discrete_cell_needs():
+    layer = ArchitectureWeights(4, PRIMITIVES[1:], "crb")
+    layer(np.zeros(1))
+    alpha = RNG.standard_normal(layer.alpha.shape).astype("float32")
+    layer.alpha.assign(alpha)
+    genes = layer.genes()
+    layer.prune()
+    np.testing.assert_array_equal(numbers(layer.mask), (alpha > 0) | (numbers(layer.projected(alpha)) > 0))
+    assert layer.genes() == genes
+    layer.alpha.assign(np.abs(alpha))
+    layer.prune()
+    assert (numbers(layer.activated())[alpha <= 0] == 0).mean() > 0.9
+    layer.alpha.assign(-np.abs(alpha))  # everything would go
+    layer.prune()
+    assert numbers(layer.mask).sum() == 8
+    assert len(layer.genes()) == 8
+    assert numbers(layer.alpha).min() >= 0
+    with pytest.raises(ValueError, match="prunes with activation 'crb' only"):
+        ArchitectureWeights(2).prune()
+
+
+def test_weights_that_are_no_numbers_mean_no_cell():
+    layer = ArchitectureWeights(2)
+    layer(np.zeros(1))
+    layer.alpha.assign(np.full((5, 8), np.nan))
+    with pytest.raises(ValueError, match="the search diverged"):
+        layer.genes()
+    with pytest.raises(ValueError, match="Expected activation"):
+        ArchitectureWeights(2, activation="sigmoid")
+    with pytest.raises(ValueError, match="Expected names of operations"):
+        ArchitectureWeights(2, ["a", "a"])
