@@ -125,6 +125,25 @@ def copy_state(source: Any, target: Any, weights: Sequence[tuple[Any, Any]]) -> 
         _copy(old, new)
 
 
+def without_frozen(optimizer: Any, weights: Sequence[Any]) -> Any:
+    """Return an optimizer of some of the weights that another was built for, with its state of these.
+
+    Args:
+        optimizer: An optimizer.
+        weights: The weights that are trained still.
+
+    Returns:
+        The optimizer itself if it is not built yet, or was built for as many weights.
+    """
+    if not optimizer.built or len(internals.optimizer_chain(optimizer)[-1]._trainable_variables) == len(weights):
+        return optimizer
+    new = internals.optimizer_of_the_same_kind(optimizer)
+    new.build(weights)
+    copy_state(optimizer, new, [(weight, weight) for weight in weights])
+    internals.copy_exclusions(optimizer, new)
+    return new
+
+
 def _numbers(optimizer: Any, slots: Sequence[Slot]) -> list[Any]:
     """Variables of an optimizer that belong to no weight: the number of steps, the learning rate, a loss scale."""
     known = {id(slot.variable) for slot in slots}

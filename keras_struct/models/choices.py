@@ -44,7 +44,9 @@ class ChoiceEdits:
                 edits.append(Reconfigure(path, {"chosen": weights.genes()[0][0]}, "copied"))
         if not edits:
             raise ValueError("There is nothing to choose: the model has no DartsCell with weights and no open MixedOp.")
-        return self._structural.apply(edits, reason="chosen")
+        events = self._structural.apply(edits, reason="chosen")
+        self._structural.renew_optimizer()
+        return events
 
     def weights_of(self, path: str) -> ArchitectureWeights:
         """Return the layer that makes the weights that enter a cell or a `MixedOp`."""

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current, keras_internals
-from keras_struct.backend.optimizer_slots import Slot, needs_static_shapes, rebuild, slots_of
+from keras_struct.backend.optimizer_slots import Slot, needs_static_shapes, rebuild, slots_of, without_frozen
 from keras_struct.models.elasticity import make_elastic
 from keras_struct.models.observation import Observation
 from keras_struct.models.probe_check import checked_probe
@@ -95,6 +95,15 @@ class Evolution:
         static = optimizer is not None and needs_static_shapes(optimizer)
         if current().ELASTIC and make_elastic(self.network, self.slots, static):
             self._variables_replaced()
+
+    def renew_optimizer(self) -> None:
+        """Let the optimizer forget weights that are no longer trained; its state of the others stays."""
+        old = getattr(self.model, "optimizer", None)
+        if old is None or (new := without_frozen(old, self.model.trainable_variables)) is old:
+            return
+        self.model.optimizer = new
+        self.follow_optimizer()
+        self._variables_replaced()
 
     def _variables_replaced(self) -> None:
         if getattr(self.model, "optimizer", None) is not None:
