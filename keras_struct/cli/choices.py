@@ -20,3 +20,5 @@ CRITERIA = {
 }
 """Class in `keras_struct.selectors` of each criterion."""
 GROUPS = ("C1", "C2", "C4", "D1", "D2", "D4")
+METHODS = ("darts-prime", "darts", "constant", "fimt", "proximity", "admm", "crb")
+"""Searches of `keras-struct darts`."""

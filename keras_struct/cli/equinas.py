@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import time
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ import numpy as np
 
 from keras_struct import datasets
 from keras_struct.applications import EquivariantCNN
-from keras_struct.cli.grow import put_in_place, versions
+from keras_struct.cli.folders import write_run
+from keras_struct.cli.grow import versions
 from keras_struct.cli.report import image, page, pairs
 from keras_struct.datasets.splits import stratified_split
 from keras_struct.search import EquiNASD, EquiNASE
@@ -55,7 +54,12 @@ def equinas_command(options: Any, out: Path, command: str = "") -> Path:
         "accuracy": accuracy,
         **found,
     }
-    folder = _write(out, facts, model, figure)
+    files: dict[str, str | bytes] = {
+        "search.json": json.dumps(facts, indent=1, default=str),
+        "search.png": png(figure),
+        "report.html": _report(facts, figure),
+    }
+    folder = write_run(out, model, files)
     print(f"\n{data.name}: test accuracy {accuracy:.4f}. Written to {folder}{os.sep}: open report.html")
     return folder
 
@@ -103,20 +107,6 @@ def _evolve(options: Any, data: Any, classes: int, verbose: int) -> tuple[Any, d
     search.fit(x[inside], y[inside], (x[outside], y[outside]), folder=options.resume, verbose=verbose)
     found = {"architectures": search.history, "best": search.best().record()}
     return search.load(search.best()), found, plot_population(search.history)
-
-
-def _write(out: Path, facts: dict[str, Any], model: Any, figure: Any) -> Path:
-    """Write everything beside, then put it in place: a folder that exists is complete."""
-    temporary = out / f".{os.getpid()}.tmp"
-    try:
-        temporary.mkdir(parents=True)
-        model.save(temporary / "model.keras")
-        (temporary / "search.json").write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
-        (temporary / "search.png").write_bytes(png(figure))
-        (temporary / "report.html").write_text(_report(facts, figure), encoding="utf-8")
-        return put_in_place(temporary, out / time.strftime("%Y%m%d-%H%M%S"))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _report(facts: dict[str, Any], figure: Any) -> str:

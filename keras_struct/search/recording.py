@@ -29,7 +29,7 @@ class SearchRecord:
     """
 
     def __init__(self, layers: Mapping[str, ArchitectureWeights], shown: Sequence[str] | None) -> None:
-        self._layers, self._shown = layers, tuple(shown or ())
+        self.layers, self._shown = layers, tuple(shown or ())
         self._scheduled = shown is not None
         self.clear()
 
@@ -44,9 +44,9 @@ class SearchRecord:
 
     def add(self) -> None:
         """Record what the weights are now."""
-        values = {name: layer.values() for name, layer in self._layers.items()}
+        values = {name: layer.values() for name, layer in self.layers.items()}
         self.weights.append(values)
-        self.genes.append({name: list(layer.genes()) for name, layer in self._layers.items()})
+        self.genes.append({name: list(layer.genes()) for name, layer in self.layers.items()})
         self.entropy.append(float(np.mean([mean_entropy(value) for value in values.values()])))
         self.skips.append(sum(name == "skip_connect" for genes in self.genes[-1].values() for name, _ in genes))
 

@@ -1,8 +1,29 @@
 """Plots."""
 
+from keras_struct.visualization.cells import (
+    cell_dot,
+    plot_collapse,
+    plot_genotype,
+    plot_operations,
+    plot_schedule,
+    save_genotype,
+)
 from keras_struct.visualization.curves import plot_curves
 from keras_struct.visualization.structure import plot_structure
 from keras_struct.visualization.symmetry import plot_mixtures, plot_population
 from keras_struct.visualization.widths import plot_widths, png
 
-__all__ = ["plot_curves", "plot_mixtures", "plot_population", "plot_structure", "plot_widths", "png"]
+__all__ = [
+    "cell_dot",
+    "plot_collapse",
+    "plot_curves",
+    "plot_genotype",
+    "plot_mixtures",
+    "plot_operations",
+    "plot_population",
+    "plot_schedule",
+    "plot_structure",
+    "plot_widths",
+    "png",
+    "save_genotype",
+]
