@@ -1,9 +1,17 @@
 """Callbacks: structural training of plain models, backups, TensorBoard."""
 
 from keras_struct.callbacks.backup import StructureBackup
+from keras_struct.callbacks.drop_path import DropPathSchedule
 from keras_struct.callbacks.rewinding import WeightRewinding
 from keras_struct.callbacks.surgical import AutoRGN
 from keras_struct.callbacks.tensorboard import StructureTensorBoard
 from keras_struct.callbacks.training import StructuralTraining
 
-__all__ = ["AutoRGN", "StructuralTraining", "StructureBackup", "StructureTensorBoard", "WeightRewinding"]
+__all__ = [
+    "AutoRGN",
+    "DropPathSchedule",
+    "StructuralTraining",
+    "StructureBackup",
+    "StructureTensorBoard",
+    "WeightRewinding",
+]

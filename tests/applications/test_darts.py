@@ -96,3 +96,25 @@ def test_networks_that_cannot_be_are_refused(make, expected):
 
 def test_cells_may_halve_anywhere_or_nowhere():
     assert darts_supernet((7, 7, 1), 2, 2, 1, nodes=1, reductions=[]).get_layer("cell_0").output.shape[1:] == (7, 7, 2)
+
+
+def test_more_and_more_paths_are_dropped_from_epoch_to_epoch():
+    from keras_struct.callbacks import DropPathSchedule
+
+    model = darts_network(DARTS_V1, (8, 8, 1), 2, 2, 3, drop_path=True)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    seen = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(
+            float(keras.ops.convert_to_numpy(model.get_layer("cell_1").drop_rate))
+        )
+    )
+    x, y = RNG.random((8, 8, 8, 1)), np.arange(8) % 2
+    model.fit(x, y, epochs=4, verbose=0, callbacks=[DropPathSchedule(0.2), watch])
+    np.testing.assert_allclose(seen, [0, 0.05, 0.1, 0.15], atol=1e-6)
+    with pytest.raises(ValueError, match="`rate` must be"):
+        DropPathSchedule(1.0)
+    plain = darts_network(DARTS_V1, (8, 8, 1), 2, 2, 3)
+    plain.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="no cell that drops paths"):
+        plain.fit(x, y, verbose=0, callbacks=[DropPathSchedule()])
