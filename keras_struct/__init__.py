@@ -46,6 +46,7 @@ _MODULES = {
     "symmetry",
     "testing",
     "triggers",
+    "tuners",
     "visualization",
 }
 

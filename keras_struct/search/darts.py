@@ -13,6 +13,7 @@ import numpy as np
 from keras_struct.backend import keras_internals as internals
 from keras_struct.layers import ArchitectureWeights, DartsCell
 from keras_struct.search.alternating import AlternatingModel
+from keras_struct.search.backup import SearchBackup
 from keras_struct.search.batches import Augmentation, PairedBatches, divided
 from keras_struct.search.penalties import Penalty, Proximity
 from keras_struct.search.recording import SearchRecord
@@ -212,7 +213,7 @@ class Darts:
         listed = [_Epochs(self, data, epochs), self.record.callback(backup), *callbacks]
         if backup is not None:
             self.trained(x[:1])
-            listed.append(keras.callbacks.BackupAndRestore(str(backup)))
+            listed.append(SearchBackup(backup))
         options = {"epochs": epochs, "verbose": verbose, "initial_epoch": initial_epoch}
         return self.trained.fit(data, validation_data=validation_data, callbacks=listed, shuffle=False, **options)
 

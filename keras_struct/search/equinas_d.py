@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_struct.layers import MixedEquivariantConv
 from keras_struct.search.alternating import AlternatingModel, Shuffle
+from keras_struct.search.backup import SearchBackup
 from keras_struct.search.batches import PairedBatches
 
 
@@ -113,7 +114,7 @@ class EquiNASD:
         listed = [_Recording(self, data), *callbacks]
         if backup is not None:
             self._trained(np.asarray(x[:1]))
-            listed.append(keras.callbacks.BackupAndRestore(str(backup)))
+            listed.append(SearchBackup(backup))
         options = {"epochs": epochs, "verbose": verbose, "initial_epoch": initial_epoch}
         return self._trained.fit(data, validation_data=validation_data, callbacks=listed, shuffle=False, **options)
 

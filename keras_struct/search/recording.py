@@ -50,6 +50,13 @@ class SearchRecord:
         self.entropy.append(float(np.mean([mean_entropy(value) for value in values.values()])))
         self.skips.append(sum(name == "skip_connect" for genes in self.genes[-1].values() for name, _ in genes))
 
+    def cut(self, epochs: int, steps: int) -> None:
+        """Forget what came after so many epochs of so many steps."""
+        for course in (self.weights, self.genes, self.entropy, self.skips):
+            del course[epochs + 1 :]
+        for values in (*self.schedule.values(), self.architecture_steps):
+            del values[epochs * steps :]
+
     def add_step(self, logs: Mapping[str, float]) -> None:
         """Record what the schedule looked at in a step."""
         if self._scheduled:
@@ -89,6 +96,7 @@ class _Recording(keras.callbacks.Callback):
         self._first = False
         if self.folder is not None and epoch and (self.folder / _FILE).exists():
             self.record.read_json((self.folder / _FILE).read_text())
+            self.record.cut(epoch, self.params.get("steps") or 0)
         if not self.record.weights:
             self.record.add()
 

@@ -1,0 +1,56 @@
+"""Backups of a search that are whole even if it dies while one is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import keras
+
+from keras_struct.backend import keras_internals as internals
+
+_KIND = ".weights.h5"
+
+
+class SearchBackup(keras.callbacks.Callback):
+    """Writes the weights of a search after each epoch, and goes on behind the last one that was written.
+
+    Other than Keras's own backup it writes each one beside the last, and takes that away afterwards. All are deleted when the
+    search is over.
+
+    Args:
+        folder: Where to.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+
+    def _written(self) -> list[Path]:
+        """Whole backups, the newest last."""
+        found = [path for path in self.folder.glob(f"epoch-*{_KIND}") if _epoch(path).isdecimal()]
+        return sorted(found, key=lambda path: int(_epoch(path)))
+
+    def on_train_begin(self, logs=None):
+        """Go on from the last backup, if there is one."""
+        if written := self._written():
+            self.model.load_weights(written[-1])
+            internals.start_at_epoch(self.model, int(_epoch(written[-1])) + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Write a backup."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f"new{_KIND}"
+        self.model.save_weights(temporary, overwrite=True)
+        os.replace(temporary, self.folder / f"epoch-{epoch}{_KIND}")
+        for path in self._written()[:-1]:
+            path.unlink()
+
+    def on_train_end(self, logs=None):
+        """Delete the backups."""
+        for path in self._written():
+            path.unlink()
+
+
+def _epoch(path: Path) -> str:
+    return path.name.removeprefix("epoch-").removesuffix(_KIND)
