@@ -376,10 +376,12 @@ class Evolution:
             self.log, self.observation = log, observation
 
     def match_shapes(self, arrays: Sequence[Any]) -> None:
-        """Give every axis the width that a list of weights has, in the order of `model.weights`."""
+        """Give every axis the width, and every layer the symmetry, of a list of weights in the order of `model.weights`."""
         weights = self.model.weights
         if len(arrays) != len(weights):
             return
+        values = {id(weight): array for weight, array in zip(weights, arrays, strict=True)}
+        self.match_groups({path: name for path in self.groups() if (name := self._group_in(path, values)) is not None})
         shapes = {id(weight): np.shape(array) for weight, array in zip(weights, arrays, strict=True)}
         extents = {}
         for port in self.graph.all_ports:
@@ -388,10 +390,21 @@ class Evolution:
                 extents[port] = shape[port.axis]
         self.match_widths(self.graph.widths_from(extents))
 
+    def _group_in(self, path: str, values: Mapping[int, Any]) -> str | None:
+        """Name of the group that weights of a layer from elsewhere belong to, by their numbers of cosets."""
+        layer = self.network.layers[path]
+        cosets = values.get(id(keras_internals.own_variables(layer).get("coset")))
+        held = (group.name for group in layer.frame.subgroups() if _equal(group.decomposition(layer.frame)[1], cosets))
+        return next(held, None)
+
     def prime(self, x: Any) -> None:
         """Fill an empty buffer with the first samples of array data before the first step."""
         if not self.step:
             self.observation.prime(x)
+
+
+def _equal(numbers: Any, others: Any) -> bool:
+    return others is not None and np.array_equal(numbers, keras.ops.convert_to_numpy(others))
 
 
 def _compatible(network: Network, edits: Sequence[Reconfigure]) -> list[list[Reconfigure]]:

@@ -40,17 +40,17 @@ class SymmetryEdits:
             normalization: Whether a `GroupBatchNormalization` right behind the layer is relaxed, too. In inference this keeps the
                 function; in training, statistics of smaller orbits differ a little.
             slots: What becomes of the optimizer's state; see `keras_struct.Reconfigure`.
-            pooling: Whether a `GroupPooling2D` of means over the layer's old group that its features enter pools over the new
-                group from now on, as in the paper: it puts out more channels, and the layers behind it get more weights, which
-                are divided so that they compute the same. By default it goes on to pool over the old one. Compiled steps are
+            pooling: Whether a `GroupPooling2D` of means that the layer's features enter pools over no more than the new group
+                from now on, as in the paper: it puts out more channels, and the layers behind it get more weights, which are
+                divided so that they compute the same. By default it goes on to pool over the old one. Compiled steps are
                 traced anew.
 
         Returns:
             What was logged, an event for each layer.
 
         Raises:
-            ValueError: If the layer has no symmetry, the group is no proper subgroup of its own, or a layer that pools takes
-                maxima.
+            ValueError: If the layer has no symmetry, the group is no proper subgroup of its own, no layer pools its features,
+                or one that does takes maxima.
 
         References:
             Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.3).
@@ -65,12 +65,19 @@ class SymmetryEdits:
             raise ValueError(
                 f"Cannot relax layer '{layer}' from {old} to {new}, which is no smaller group inside of it. {hint}"
             )
-        pools = self._pooled_behind(layer, old) if pooling else []
-        for pool in pools:
-            relayed(self._structural.network, [Reconfigure(pool, {"group": new.name})], False)  # raises before any edit
+        pools = self._pooled_behind(layer, new) if pooling else {}
+        if pooling and not pools:
+            raise ValueError(
+                f"The features of layer '{layer}' enter no GroupPooling2D over more than {new} before another convolution reads "
+                "them. Leave out `pooling`."
+            )
+        for pool, left in pools.items():
+            relayed(
+                self._structural.network, [Reconfigure(pool, {"group": left.name})], False
+            )  # raises before any edit
         events = self._regroup(layer, new, normalization, slots, "relaxed")
-        for pool in pools:
-            events += self._structural.apply([Reconfigure(pool, {"group": new.name}, slots)], reason="relaxed")
+        for pool, left in pools.items():
+            events += self._structural.apply([Reconfigure(pool, {"group": left.name}, slots)], reason="relaxed")
         return events
 
     def constrain(
@@ -112,18 +119,19 @@ class SymmetryEdits:
         edits = [Reconfigure(name, {"group": new.name}, slots) for name in names]
         return self._structural.apply(edits, reason=reason)
 
-    def _pooled_behind(self, layer: str, group: Group) -> list[str]:
-        """Layers that pool features of a layer, and perhaps of others, over a group."""
+    def _pooled_behind(self, layer: str, new: Group) -> dict[str, Group]:
+        """Layers that pool features of a layer, and perhaps of others, over more than a group, with what of that is left."""
         network = self._structural.network
         graph, pools = network.graph, dict.fromkeys(c.layer for c in network.graph.calls if c.layer in network.layers)
         own = [name for name, axis in graph.units.items() if any(producer == layer for producer, _ in axis.producers)]
         inputs = {call.layer: graph.tensors[call.inputs[0]].ids for call in graph.calls if call.inputs}
-        return [
+        behind = [
             name
             for name in pools
-            if isinstance(network.layers[name], GroupPooling2D) and network.layers[name].group == group
+            if isinstance(network.layers[name], GroupPooling2D) and not network.layers[name].group <= new
             if any(graph.holds(axis, inputs[name]) for axis in own)
         ]
+        return {name: groups.intersection([network.layers[name].group, new]) for name in behind}
 
     def normalizations_behind(self, layer: str) -> list[str]:
         """Normalisations right behind a layer."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from keras_struct import symmetry
 from keras_struct.backend import current
 from keras_struct.layers import GroupConv2D
 from keras_struct.search.mutations import Architecture, Mutation, pareto_front, random_architecture, relaxations
@@ -118,7 +119,7 @@ class EquiNASE:
             )
         self.model, self.generations, self.epochs, self.parents = model, generations, epochs, parents
         self.mutation, self.selection, self.batch_size, self.seed = mutation, selection, batch_size, seed
-        self.groups = None if groups is None else list(groups)
+        self.groups = None if groups is None else [symmetry.groups.get(name).name for name in groups]
         sgd = keras.optimizers.SGD(0.1) if optimizer is None else keras.optimizers.get(optimizer)
         model.compile(sgd, loss, metrics=["accuracy"])
         self._initial_slots = [np.array(keras.ops.convert_to_numpy(v.value)) for v in self._numbers()]
@@ -317,4 +318,11 @@ class EquiNASE:
                 count = sum(name.startswith(f"{i}-") for name in arrays.files)
                 weights = [arrays[f"{i}-{k}"] for k in range(count)]
                 self.population.append(Individual(**{**record, "groups": tuple(record["groups"])}, weights=weights))
+        counts = {(len(one.groups), len(one.weights)) for one in self.population}
+        if counts != {(len(self.layers), len(self.model.weights))}:
+            raise ValueError(
+                f"The folder '{folder}' holds a search of another network, with {len(self.population[0].groups)} convolutions "
+                f"and {len(self.population[0].weights)} weights instead of {len(self.layers)} and {len(self.model.weights)}. "
+                "Give another folder, or delete it."
+            )
         self.history = state["history"]

@@ -52,10 +52,10 @@ class SearchRecord:
 
     def cut(self, epochs: int, steps: int) -> None:
         """Forget what came after so many epochs of so many steps."""
-        for course in (self.weights, self.genes, self.entropy, self.skips):
-            del course[epochs + 1 :]
-        for values in (*self.schedule.values(), self.architecture_steps):
-            del values[epochs * steps :]
+        self.weights, self.genes = self.weights[: epochs + 1], self.genes[: epochs + 1]
+        self.entropy, self.skips = self.entropy[: epochs + 1], self.skips[: epochs + 1]
+        self.schedule = {name: values[: epochs * steps] for name, values in self.schedule.items()}
+        self.architecture_steps = self.architecture_steps[: epochs * steps]
 
     def add_step(self, logs: Mapping[str, float]) -> None:
         """Record what the schedule looked at in a step."""

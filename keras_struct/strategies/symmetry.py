@@ -29,6 +29,8 @@ class SymmetrySchedule(Rewiring):
         schedule: When to look.
         momentum: Of the average over looks.
         patience: Looks before a layer is relaxed for the first time, or again.
+        rest: Looks after an edit of a layer before it may be constrained: right after it was relaxed it is as near to the old
+            group as before.
         layers: Names of the convolutions; all group convolutions by default.
 
     Raises:
@@ -44,6 +46,7 @@ class SymmetrySchedule(Rewiring):
     schedule: Schedule = EveryNSteps(100)  # noqa: RUF009
     momentum: float = 0.8
     patience: int = 3
+    rest: int = 10
     layers: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     works_on: ClassVar[str] = "symmetries"
@@ -55,6 +58,10 @@ class SymmetrySchedule(Rewiring):
             raise ValueError(
                 "SymmetrySchedule needs `relax_above` or `constrain_below`, from 0 to 1, and `momentum` from 0 up to 1. "
                 f"Received: {given}, momentum={self.momentum}"
+            )
+        if self.patience < 1 or self.rest < 0:
+            raise ValueError(
+                f"`patience` must be positive and `rest` not negative. Received: patience={self.patience}, rest={self.rest}"
             )
 
     @property
@@ -87,12 +94,15 @@ class SymmetrySchedule(Rewiring):
         edits: list[Any] = []
         remembered = dict(state)
         for name, measured in measurements.items():
-            new = self._tighter(measured)
+            resting = int(state.get(f"{name}/rest", 0))
+            new = self._tighter(measured) if resting == 0 else None
             if new is None and self.relax_above is not None:
                 new, remembered[name] = self._looser(measured, state.get(name))
+            remembered[f"{name}/rest"] = max(0, resting - 1)
             if new is not None:
                 edits += [Reconfigure(layer, {"group": new.name}) for layer in (name, *measured.followers)]
                 remembered.pop(name, None)
+                remembered[f"{name}/rest"] = self.rest
         return edits, remembered
 
     def _tighter(self, measured: Any) -> Group | None:

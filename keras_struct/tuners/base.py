@@ -29,7 +29,7 @@ class ResumableOracle(kt.Oracle):
     def reload(self):
         """Read the state, trials in the order of their numbers."""
         super().reload()
-        self.trials = dict(sorted(self.trials.items()))
+        self.trials: dict[str, Any] = dict(sorted(self.trials.items()))
 
     def end_trial(self, trial):
         """Take the results of a trial."""

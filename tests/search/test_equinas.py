@@ -262,6 +262,12 @@ def test_a_killed_search_goes_on_with_the_same_population(tmp_path):
     again = search()
     again.fit(X, Y, (X, Y), folder=tmp_path, verbose=0)
     assert again.history == whole.history
+    other = EquiNASE(EquivariantCNN(**{**SMALL, "num_classes": 3}, groups="C4", invariance="C4"), LOSS)
+    other.layers = other.layers[:7]
+    with pytest.raises(ValueError, match="holds a search of another network, with 8 convolutions"):
+        other.fit(X, Y, (X, Y), folder=tmp_path, verbose=0)
+    with pytest.raises(ValueError, match="Unknown group 'C9'"):
+        EquiNASE(network(), LOSS, groups=["C1", "C9"])
 
 
 def test_networks_are_trained_anew_from_their_groups():

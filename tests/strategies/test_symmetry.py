@@ -66,6 +66,18 @@ def test_a_layer_is_constrained_to_the_largest_group_that_it_is_near_to():
     assert strategy.propose(1, {"conv": measured}, {})[0] == []
 
 
+def test_a_layer_that_was_relaxed_is_left_alone_for_a_while():
+    strategy, state, edited = SymmetrySchedule(0.5, 0.1, patience=1, rest=3), {}, []
+    group, near = Group("C4"), {"C4": 0.0, "D4": 0.5, "D2": 0.5}  # right after relaxing, weights are as they were
+    for look in range(5):
+        measured = Measured(group, {str(group): 0.9 if look == 0 else 0.0}, dict(near))
+        edits, state = strategy.propose(1, {"conv": measured}, state)
+        if edits:
+            group = Group(edits[0].config["group"])
+            edited.append((look, group.name))
+    assert edited == [(0, "C2"), (4, "C4")]
+
+
 def network(group="D4"):
     keras.utils.set_random_seed(1)
     inputs = keras.Input((7, 7, 1))
@@ -133,6 +145,7 @@ def test_strategies_survive_saving():
         ({"relax_above": None}, "needs `relax_above` or `constrain_below`"),
         ({"relax_above": 2.0}, "from 0 to 1"),
         ({"momentum": 1.0}, "`momentum` from 0 up to 1"),
+        ({"rest": -1}, "`rest` not negative"),
     ],
 )
 def test_bad_arguments_are_refused(options, expected):

@@ -166,6 +166,44 @@ def test_a_run_that_was_killed_goes_on_with_its_pooling(tmp_path):
     assert [layer.group.name for layer in second.layers if isinstance(layer, GroupPooling2D)] == ["C4"]
 
 
+def test_pooling_catches_up_with_layers_that_were_relaxed_before():
+    model = trained()
+    model.relax("c2", "C4")
+    before = model.predict(X, verbose=0)
+    model.relax("c2", "C2", pooling=True)
+    assert model.get_layer("pool").group == Group("C2")
+    assert relative(model.predict(X, verbose=0), before) < 1e-5
+    with pytest.raises(ValueError, match="enter no GroupPooling2D over more than C4"):
+        model.relax("c0", "C4", pooling=True)
+
+
+def test_weights_of_other_symmetries_bring_them_along():
+    model = trained()
+    weights, before = model.get_weights(), model.predict(X, verbose=0)
+    model.relax("c1", "D2")
+    model.relax("c0", "C1")
+    model.fit(X, Y, batch_size=8, epochs=1, verbose=0)
+    relaxed, after = model.get_weights(), model.predict(X, verbose=0)
+    model.set_weights(weights)
+    assert {group.name for group in model.symmetries.values()} == {"D4"}
+    np.testing.assert_array_equal(model.predict(X, verbose=0), before)
+    model.set_weights(relaxed)
+    assert model.symmetries["c1"].name == "D2"
+    np.testing.assert_array_equal(model.predict(X, verbose=0), after)
+
+
+def test_early_stopping_restores_the_symmetries_of_the_best_weights():
+    class Relaxing(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                self.model.relax("c1", "C4")
+
+    model = trained(epochs=1)
+    stop = keras.callbacks.EarlyStopping("loss", mode="max", patience=1, restore_best_weights=True)
+    model.fit(X, Y, batch_size=8, epochs=4, verbose=0, callbacks=[stop, Relaxing()])
+    assert model.symmetries["c1"].name == "D4"
+
+
 def test_pooling_that_cannot_follow_is_refused_before_anything_changes():
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 2))
