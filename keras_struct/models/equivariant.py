@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from keras_struct.models.structural_model import StructuralModel
 from keras_struct.surgery.trace import trace
 from keras_struct.symmetry import groups as symmetries
 from keras_struct.symmetry.groups import Group
+from keras_struct.symmetry.sampling import sampling_problem
 
 _KEPT = (
     keras.layers.MaxPooling2D,
@@ -29,6 +31,18 @@ _KEPT = (
     keras.layers.ZeroPadding2D,
     keras.layers.UpSampling2D,
     keras.layers.Rescaling,
+)
+_AUGMENTATION = (
+    keras.layers.RandomFlip,
+    keras.layers.RandomRotation,
+    keras.layers.RandomTranslation,
+    keras.layers.RandomZoom,
+    keras.layers.RandomCrop,
+    keras.layers.RandomContrast,
+    keras.layers.RandomBrightness,
+    keras.layers.CenterCrop,
+    keras.layers.Resizing,
+    keras.layers.Normalization,
 )
 _GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
@@ -106,6 +120,10 @@ class _Converter:
         return result
 
     def _convert(self, layer: Any, inputs: list[Any], image: bool) -> Any:
+        if image and isinstance(layer, _AUGMENTATION):
+            result = type(layer).from_config(layer.get_config())(inputs[0])
+            self.images.add(id(result))
+            return result
         if any(id(tensor) in self.flat for tensor in inputs):
             return type(layer).from_config(layer.get_config())(*inputs if len(inputs) == 1 else (inputs,))
         if isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.Conv2DTranspose):
@@ -120,11 +138,20 @@ class _Converter:
             pooled = keras.layers.GlobalAveragePooling2D(name=layer.name)(inputs[0])
             return self._invariant(pooled, f"{layer.name}_orbits")
         if isinstance(layer, _KEPT):
+            self._check_sampling(layer, inputs[0])
             return type(layer).from_config(layer.get_config())(inputs[0] if len(inputs) == 1 else inputs)
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) has no equivariant form here. Convolutions, normalisations, "
             "poolings, pointwise activations, sums and concatenations have, and behind global pooling or Flatten everything."
         )
+
+    def _check_sampling(self, layer: Any, x: Any) -> None:
+        """Warn of poolings whose windows lie unevenly."""
+        if not isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
+            return
+        extents = x.shape[2:4] if layer.data_format == "channels_first" else x.shape[1:3]
+        if problem := sampling_problem(self.group, extents, layer.pool_size, layer.strides, layer.padding):
+            warnings.warn(f"Layer '{layer.name}' does not keep {self.group}: {problem}", stacklevel=5)
 
     def _invariant(self, tensor: Any, name: str) -> Any:
         result = GroupPooling2D(self.group, self.frame, name=name)(tensor)

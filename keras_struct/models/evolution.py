@@ -320,9 +320,9 @@ class Evolution:
 
     def match(self, state: Mapping[str, Any]) -> None:
         """Give the model the structure that weights from elsewhere have; their values are set by the caller."""
-        self.match_widths(state["widths"])
-        self.match_groups(state.get("groups", {}))
-        self.match_choices(state.get("choices", {}))
+        self.match_widths(_by_own_names(state["widths"], self.graph.axes))
+        self.match_groups(_by_own_names(state.get("groups", {}), self.groups()))
+        self.match_choices(_by_own_names(state.get("choices", {}), self.choices()))
 
     def match_widths(self, widths: Mapping[str, int]) -> None:
         """Give every axis the width that weights from elsewhere have; their values are set by the caller."""
@@ -405,6 +405,13 @@ class Evolution:
 
 def _equal(numbers: Any, others: Any) -> bool:
     return others is not None and np.array_equal(numbers, keras.ops.convert_to_numpy(others))
+
+
+def _by_own_names(found: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a file says of layers, by their names here: Keras names layers anew in each model, and keeps their order."""
+    if set(found) == set(own) or len(found) != len(own):
+        return found
+    return dict(zip(own, found.values(), strict=True))
 
 
 def _compatible(network: Network, edits: Sequence[Reconfigure]) -> list[list[Reconfigure]]:

@@ -41,6 +41,28 @@ def test_a_network_becomes_invariant_and_stays_so_while_it_trains(group, frame, 
         assert max(equivariance_error(model, X, frame).values()) > 1e-4
 
 
+def test_images_may_be_augmented_first_and_uneven_poolings_are_told():
+    layers = [L.RandomFlip("horizontal"), L.Conv2D(16, 3), L.GlobalAveragePooling2D(), L.Dense(2)]
+    model = to_equivariant(keras.Sequential([keras.Input((9, 9, 1)), *layers]), "D4")
+    assert max(equivariance_error(model, X[:, :9, :9], "D4").values()) < 1e-5
+    layers = [L.Conv2D(16, 3, padding="same"), L.MaxPooling2D(2), L.GlobalAveragePooling2D()]
+    with pytest.warns(UserWarning, match="does not keep D4: windows of 2 with stride 2"):
+        to_equivariant(keras.Sequential([keras.Input((9, 9, 1)), *layers]), "D4")
+
+
+def test_weight_files_bring_symmetries_along_whatever_layers_are_called(tmp_path):
+    def made():
+        layers = [L.Conv2D(16, 3), L.BatchNormalization(), L.ReLU(), L.GlobalAveragePooling2D(), L.Dense(2)]
+        return to_equivariant(keras.Sequential([keras.Input((12, 12, 1)), *layers]), "D4")
+
+    first, second = made(), made()  # Keras calls the layers of the second by other names
+    first.relax(next(iter(first.symmetries)), "C2")
+    first.save_weights(tmp_path / "m.weights.h5")
+    second.load_weights(tmp_path / "m.weights.h5")
+    assert [group.name for group in second.symmetries.values()] == ["C2", "C2", "D4"]
+    np.testing.assert_array_equal(second.predict(X, verbose=0), first.predict(X, verbose=0))
+
+
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [

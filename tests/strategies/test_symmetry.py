@@ -78,6 +78,11 @@ def test_a_layer_that_was_relaxed_is_left_alone_for_a_while():
     assert edited == [(0, "C2"), (4, "C4")]
 
 
+def test_a_number_is_no_schedule():
+    with pytest.raises(TypeError, match="such as EveryNSteps"):
+        SymmetrySchedule(0.5, schedule=7)
+
+
 def network(group="D4"):
     keras.utils.set_random_seed(1)
     inputs = keras.Input((7, 7, 1))
