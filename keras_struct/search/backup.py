@@ -20,6 +20,9 @@ class SearchBackup(keras.callbacks.Callback):
 
     Args:
         folder: Where to.
+
+    Raises:
+        ValueError: When training begins, if there is a backup of another search.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
@@ -34,7 +37,13 @@ class SearchBackup(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Go on from the last backup, if there is one."""
         if written := self._written():
-            self.model.load_weights(written[-1])
+            try:
+                self.model.load_weights(written[-1])
+            except (ValueError, OSError, KeyError) as error:
+                raise ValueError(
+                    f"The backup '{written[-1]}' does not belong to this search: its network, or its optimizers, are others. Give "
+                    "another folder, or delete the backup."
+                ) from error
             internals.start_at_epoch(self.model, int(_epoch(written[-1])) + 1)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -14,7 +14,7 @@ def plot_mixtures(mixtures: Sequence[Mapping[str, Mapping[str, float]]]) -> Any:
     """Plot the share of each group in each layer from epoch to epoch.
 
     Args:
-        mixtures: `EquiNASD.mixtures`.
+        mixtures: `EquiNASD.mixtures`, or one of them.
 
     Returns:
         The Matplotlib figure, a panel for each layer.
@@ -22,6 +22,8 @@ def plot_mixtures(mixtures: Sequence[Mapping[str, Mapping[str, float]]]) -> Any:
     Raises:
         ValueError: If there is nothing to plot.
     """
+    if isinstance(mixtures, Mapping):
+        mixtures = [mixtures]
     if not mixtures:
         raise ValueError("There are no mixtures to plot: run the search first.")
     layers = list(mixtures[0])

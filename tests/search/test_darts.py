@@ -378,6 +378,19 @@ def test_a_killed_search_goes_on_as_it_would_have(activation, tmp_path):
         np.testing.assert_allclose(numbers(a), numbers(b), rtol=1e-2, atol=1e-4)
 
 
+def test_a_backup_of_another_search_is_refused(tmp_path):
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Darts(supernet(), LOSS).fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[Kill()], backup=tmp_path)
+    other = Darts(darts_supernet((8, 8, 1), 2, init_channels=4, layers=3, nodes=1), LOSS)
+    with pytest.raises(ValueError, match="does not belong to this search"):
+        other.fit(X, Y, batch_size=16, epochs=2, verbose=0, backup=tmp_path)
+
+
 # Choices
 
 
