@@ -41,8 +41,8 @@ class SearchBackup(keras.callbacks.Callback):
                 self.model.load_weights(written[-1])
             except (ValueError, OSError, KeyError) as error:
                 raise ValueError(
-                    f"The backup '{written[-1]}' does not belong to this search: its network, or its optimizers, are others. Give "
-                    "another folder, or delete the backup."
+                    f"The backup '{written[-1]}' does not belong to this search: its network, or its optimizers, are others. "
+                    "Give another folder, or delete the backup."
                 ) from error
             internals.start_at_epoch(self.model, int(_epoch(written[-1])) + 1)
 

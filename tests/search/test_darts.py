@@ -378,6 +378,7 @@ def test_a_killed_search_goes_on_as_it_would_have(activation, tmp_path):
         np.testing.assert_allclose(numbers(a), numbers(b), rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping")
 def test_a_backup_of_another_search_is_refused(tmp_path):
     class Kill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
