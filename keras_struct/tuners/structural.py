@@ -17,7 +17,8 @@ class StructuralHyperModel(kt.HyperModel):
 
     Args:
         build: Takes the hyperparameters, returns a `StructuralModel`, not compiled.
-        strategy: Takes the hyperparameters, returns a strategy: `lambda hp: NorthSelect(gamma=hp.Float("gamma", 0.8, 1.0))`.
+        strategy: Takes the hyperparameters, returns a strategy; for example,
+            `lambda hp: NorthSelect(EffectiveDimension(hp.Float("gamma", 0.8, 1.0)))`.
         optimizer: As `keras.Model.compile`, or a function of the hyperparameters.
         loss: As `keras.Model.compile`.
         metrics: As `keras.Model.compile`.
@@ -27,7 +28,7 @@ class StructuralHyperModel(kt.HyperModel):
     Examples:
         >>> space = tuners.StructuralHyperModel(
         ...     lambda hp: StructuralModel([keras.Input((4,)), GrowableDense(8, activation="relu"), keras.layers.Dense(1)]),
-        ...     lambda hp: NorthSelect(gamma=hp.Float("gamma", 0.8, 1.0), max_units=32),
+        ...     lambda hp: NorthSelect(EffectiveDimension(hp.Float("gamma", 0.8, 1.0)), max_units=32),
         ...     loss="mse",
         ... )
     """

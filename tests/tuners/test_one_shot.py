@@ -17,6 +17,7 @@ from keras_struct import StructuralModel, datasets, tuners
 from keras_struct.layers import GrowableDense
 from keras_struct.search import Genotype
 from keras_struct.strategies import NorthSelect
+from keras_struct.triggers import EffectiveDimension
 
 SMALL = {"init_channels": 2, "layers": 3, "nodes": 1, "train_epochs": 1}
 TINY = {"width": 1 / 8, "kernel_size": 3, "pooled": (2, 4), "hidden": 8}
@@ -131,7 +132,7 @@ def test_strategies_of_growing_networks_are_tuned_and_come_back_with_their_width
         return StructuralModel([keras.Input((4,)), hidden, keras.layers.Dense(1)])
 
     def grow(hp):
-        return NorthSelect(gamma=hp.Float("gamma", 0.8, 0.95), max_units=12)
+        return NorthSelect(EffectiveDimension(hp.Float("gamma", 0.3, 0.5)), max_units=12)
 
     hypermodel = tuners.StructuralHyperModel(build, grow, keras.optimizers.Adam(0.01), "mse")
     tuner = kt.RandomSearch(hypermodel, objective="val_loss", max_trials=2, directory=tmp_path, seed=3)
