@@ -41,8 +41,8 @@ class Path:
 def edges_before(target: int) -> int:
     """Return how many pairs (source, target) there are with targets before this one.
 
-    >>> [edges_before(target) for target in (2, 3, 4, 5, 6)]
-    [0, 2, 5, 9, 14]
+    >>> edges_before(2), edges_before(3), edges_before(6)
+    (0, 2, 14)
     """
     return sum(range(2, target))
 
