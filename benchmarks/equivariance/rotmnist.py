@@ -188,7 +188,7 @@ def report(options):
         for layer in rows[0]["mixtures"]:
             shares = [np.mean([row["mixtures"][layer][group] for row in rows]) for group in SIX]
             lines.append(f"| {layer} | {' | '.join(f'{share:.3f}' for share in shares)} |")
-    (RESULTS / f"equivariance_rotmnist_{options.protocol}.md").write_text("\n".join(lines) + "\n")
+    (RESULTS / f"equivariance_rotmnist_{options.protocol}{options.suffix}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
@@ -204,6 +204,7 @@ def main():
     parser.add_argument("--methods", nargs="*")
     parser.add_argument("--resume", default="rotmnist.jsonl")
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--suffix", default="", help="of the name of the table")
     options = parser.parse_args()
     if not options.report:
         data = datasets.load("rotated_mnist", data_dir=options.data_dir)
