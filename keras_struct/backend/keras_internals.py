@@ -10,10 +10,13 @@ from typing import Any
 import keras
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell as _DropoutRNNCell
 from keras.src.trainers.compile_utils import CompileLoss
 
 SCALED_SUM, LAYER_SCALE, STOCHASTIC_DEPTH = CustomScaleLayer, LayerScale, StochasticDepth
 """Layers that only `keras.applications` has."""
+DropoutRNNCell: Any = _DropoutRNNCell
+"""What `keras.layers.RNN` looks for in cells that leave out the same units in all steps of a sequence."""
 
 
 def functional_of(model: Any) -> Any:
@@ -98,6 +101,16 @@ def inner_layers(layer: Any) -> list[Any]:
     if not isinstance(layer, keras.layers.Layer):
         return []
     return [found for inner in layer._layers for found in (inner, *inner_layers(inner))]
+
+
+def carried_states(layer: Any) -> list[Any]:
+    """Variables in which stateful recurrent layers inside a layer carry states from batch to batch."""
+    return [
+        variable
+        for inner in inner_layers(layer)
+        if getattr(inner, "stateful", False) is True and getattr(inner, "states", None) is not None
+        for variable in keras.tree.flatten(inner.states)
+    ]
 
 
 def inner_layer(layer: Any, names: Sequence[str]) -> Any:

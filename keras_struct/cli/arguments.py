@@ -104,15 +104,19 @@ def add_darts(commands: Any) -> None:
     """Add `darts`."""
     darts = commands.add_parser(
         "darts",
-        help="search a cell for your images",
+        help="search a cell for your images or a text",
         description=(
             "Search the operations of a cell by gradient descent (DARTS-PRIME, or another method), then train the network that "
             "it means. Writes a folder with the genotype, drawings, the trained network and a report."
         ),
     )
     add = darts.add_argument
-    add("--data", default="digits", help="digits (default), mnist, cifar10, cifar100, ..., or an .npz file of images")
-    add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz")
+    add(
+        "--data",
+        default="digits",
+        help="images: digits (default), mnist, cifar10, cifar100, ..., or an .npz file; texts: sums, ptb, or a .txt file",
+    )
+    add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz, and of texts, NAME.txt")
     add("--method", choices=METHODS, default="darts-prime", help="how to search; darts-prime by default")
     add("--epochs", type=_positive, default=10, metavar="N", help="of the search; 10 by default")
     add("--channels", type=_positive, default=4, metavar="N", help="of the first cells of the supernet; 4 by default")
@@ -120,16 +124,25 @@ def add_darts(commands: Any) -> None:
     add("--nodes", type=_positive, default=4, metavar="N", help="of a cell; 4 by default")
     add("--ratio", type=_number, default=10.0, metavar="X", help="steps of the weights for one of the architecture; 10")
     add(
-        "--strength", type=_number, default=0.1, metavar="X", help="of the pull towards a discrete cell; 0.1 by default"
+        "--strength",
+        type=_number,
+        metavar="X",
+        help="of the pull towards a discrete cell; 0.1, or 1 of proximity on texts",
     )
     add("--batch-size", type=_positive, default=64, metavar="N", help="64 by default")
-    add("--architecture-rate", type=_number, metavar="X", help="learning rate of Adam for the architecture; 3e-4")
+    add("--architecture-rate", type=_number, metavar="X", help="learning rate of Adam for the architecture; 3e-4, 3e-3")
     add("--train-epochs", type=_positive, default=10, metavar="N", help="of the network that was found; 10 by default")
     add(
         "--train-channels", type=_positive, metavar="N", help="of its first cells; twice those of the search by default"
     )
     add("--train-layers", type=_positive, metavar="N", help="cells of it; as many as in the search by default")
-    add("--samples", type=_positive, metavar="N", help="use only so many training samples")
+    add("--augment", action="store_true", help="shift images by up to an eighth, and mirror them")
+    add("--units", type=_positive, default=64, metavar="N", help="of recurrent cells; 64 by default")
+    add("--length", type=_positive, default=35, metavar="N", help="of pieces of text, on average; 35 by default")
+    add("--learning-rate", type=_number, default=2.0, metavar="X", help="of SGD for weights on texts; 2 by default")
+    add("--dropout", type=_share, default=0.1, metavar="X", help="share that is left out on texts; 0.1 by default")
+    add("--level", choices=("word", "character"), help="what of a text is predicted; words of ptb, else characters")
+    add("--samples", type=_positive, metavar="N", help="use only so many training samples, words or characters")
     add("--seed", type=_seed, default=0, metavar="N", help="of weights, order and draws; 0 by default")
     add("--resume", metavar="FOLDER", help="keep the search there, and go on from there if it was interrupted")
     add("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
@@ -171,6 +184,16 @@ def _number(text: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"expected a positive number, received {text!r}")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 up to 1, received {text!r}")
     return value
 
 

@@ -1,10 +1,9 @@
-"""`keras-struct darts`: search a cell for images, train its network, write a folder."""
+"""`keras-struct darts`: search a cell for images or a text, train its network, write a folder."""
 
 from __future__ import annotations
 
 import json
 import os
-from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +12,10 @@ import numpy as np
 
 from keras_struct import datasets, search
 from keras_struct.applications import darts_network, darts_supernet
+from keras_struct.cli.darts_report import search_files
+from keras_struct.cli.darts_text import find_recurrent, is_text
 from keras_struct.cli.folders import write_run
 from keras_struct.cli.grow import versions
-from keras_struct.cli.report import image, page, pairs
-from keras_struct.visualization import cell_dot, plot_collapse, plot_genotype, plot_operations, plot_schedule, png
 
 LOSS = "sparse_categorical_crossentropy"
 
@@ -33,15 +32,49 @@ def darts_command(options: Any, out: Path, command: str = "") -> Path:
         The folder that was written.
 
     Raises:
-        ValueError: If the data are no images whose sizes halve twice, or there are too few.
+        ValueError: If the data are neither a text nor images whose sizes halve twice, or there are too few.
     """
+    found, model, result = (find_recurrent if is_text(options.data) else _find_cells)(options, _settings(options))
+    genotype: Any = found.genotype()
+    facts = {
+        "command": command,
+        "settings": {k: v for k, v in vars(options).items() if k not in ("command", "quiet", "backend")},
+        "versions": versions(),
+        "genotype": str(genotype),
+        "genotype_json": genotype.to_json(),
+        "parameters": model.count_params(),
+        "record": json.loads(found.record.to_json()),
+        **result,
+    }
+    folder = write_run(out, model, search_files(facts, found.record, genotype))
+    print(f"\n{facts['data']}: {facts['result']} Written to {folder}{os.sep}: open report.html")
+    return folder
+
+
+def _find_cells(options: Any, settings: dict[str, Any]) -> tuple[search.Darts, Any, dict[str, Any]]:
+    """Search cells for images, and train their network."""
     data = datasets.load(options.data, data_dir=options.data_dir, seed=options.seed)
     (x, x_test), y = (_images(part) for part in (data.x_train, data.x_test)), data.y_train
     x, y = x[: options.samples], y[: options.samples]
     keras.utils.set_random_seed(options.seed)
     verbose = 0 if options.quiet else 1
-    found = _search(options, x, y, data.num_classes, verbose)
-    genotype = found.genotype()
+    activation: Literal["crb", "softmax"] = "crb" if options.method == "crb" else "softmax"
+    supernet = darts_supernet(
+        x.shape[1:], data.num_classes, options.channels, options.layers, options.nodes, activation=activation
+    )
+    adam = keras.optimizers.Adam(options.architecture_rate or 3e-4, 0.5, 0.999)
+    found = search.Darts(supernet, LOSS, architecture_optimizer=adam, **settings)
+    augment = datasets.ImageAugmentation(max(1, x.shape[1] // 8)) if options.augment else None
+    found.fit(
+        x,
+        y,
+        batch_size=options.batch_size,
+        epochs=options.epochs,
+        backup=options.resume,
+        augment=augment,
+        verbose=verbose,
+    )
+    genotype: Any = found.genotype()
     print(f"\nFound {genotype}")
     model = darts_network(
         genotype,
@@ -51,24 +84,20 @@ def darts_command(options: Any, out: Path, command: str = "") -> Path:
         options.train_layers or options.layers,
     )
     rate = keras.optimizers.schedules.CosineDecay(0.025, max(1, options.train_epochs * len(x) // options.batch_size))
-    model.compile(keras.optimizers.SGD(rate, 0.9, clipnorm=5.0), LOSS, metrics=["accuracy"])
-    history = model.fit(x, y, batch_size=options.batch_size, epochs=options.train_epochs, verbose=verbose)
+    model.compile(keras.optimizers.SGD(rate, 0.9, global_clipnorm=5.0), LOSS, metrics=["accuracy"])
+    batches = datasets.AugmentedBatches(x, y, options.batch_size, augment or (lambda images, _: images), options.seed)
+    history = model.fit(batches, epochs=options.train_epochs, shuffle=False, verbose=verbose)
     accuracy = float(model.evaluate(x_test, data.y_test, batch_size=500, verbose=0, return_dict=True)["accuracy"])
-    facts = {
-        "data": data.name,
-        "command": command,
-        "settings": {k: v for k, v in vars(options).items() if k not in ("command", "quiet", "backend")},
-        "versions": versions(),
-        "genotype": str(genotype),
-        "genotype_json": genotype.to_json(),
-        "accuracy": accuracy,
-        "parameters": model.count_params(),
-        "training": {name: [float(v) for v in values] for name, values in history.history.items()},
-        "record": json.loads(found.record.to_json()),
-    }
-    folder = write_run(out, model, _files(facts, found.record, genotype))
-    print(f"\n{data.name}: test accuracy {accuracy:.4f}. Written to {folder}{os.sep}: open report.html")
-    return folder
+    return (
+        found,
+        model,
+        {
+            "data": data.name,
+            "accuracy": accuracy,
+            "result": f"Test accuracy {accuracy:.4f} with {model.count_params():,} parameters.",
+            "training": {name: [float(v) for v in values] for name, values in history.history.items()},
+        },
+    )
 
 
 def _images(x: np.ndarray) -> np.ndarray:
@@ -81,70 +110,16 @@ def _images(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _search(options: Any, x: np.ndarray, y: np.ndarray, classes: int, verbose: int) -> search.Darts:
-    activation: Literal["crb", "softmax"] = "crb" if options.method == "crb" else "softmax"
-    supernet = darts_supernet(
-        x.shape[1:], classes, options.channels, options.layers, options.nodes, activation=activation
-    )
-    adam = keras.optimizers.Adam(options.architecture_rate or 3e-4, 0.5, 0.999)
-    settings: dict[str, Any] = {"architecture_optimizer": adam, "seed": options.seed}
+def _settings(options: Any) -> dict[str, Any]:
+    """Schedule, penalty and seed of a search."""
+    settings: dict[str, Any] = {"seed": options.seed}
+    strength = options.strength or (1.0 if is_text(options.data) else 0.1)
     if options.method in ("darts-prime", "fimt"):
         settings["schedule"] = search.FimtSchedule(options.ratio)
     elif options.method in ("constant", "crb"):
         settings["schedule"] = search.ConstantSchedule(max(1, round(options.ratio)))
     if options.method in ("darts-prime", "proximity"):
-        settings["penalty"] = search.Proximity(options.strength)
+        settings["penalty"] = search.Proximity(strength)
     elif options.method == "admm":
-        settings["penalty"] = search.Admm(options.strength)
-    found = search.Darts(supernet, LOSS, **settings)
-    found.fit(x, y, batch_size=options.batch_size, epochs=options.epochs, backup=options.resume, verbose=verbose)
-    return found
-
-
-def _files(facts: dict[str, Any], record: Any, genotype: Any) -> dict[str, str | bytes]:
-    pictures = {
-        "genotype.png": plot_genotype(genotype),
-        "normal_weights.png": plot_operations(record, "alpha_normal"),
-        "reduce_weights.png": plot_operations(record, "alpha_reduce"),
-        "collapse.png": plot_collapse(record),
-    }
-    if record.schedule.get("F"):
-        pictures["schedule.png"] = plot_schedule(record)
-    return {
-        "search.json": json.dumps(facts, indent=1, default=str),
-        "genotype.txt": f"{genotype}\n",
-        "normal.dot": cell_dot(genotype, "normal"),
-        "reduce.dot": cell_dot(genotype, "reduce"),
-        **{name: png(figure) for name, figure in pictures.items()},
-        "report.html": _report(facts, pictures),
-    }
-
-
-_TEXTS = {
-    "genotype.png": ("The cells", "Cells of the network that was found"),
-    "normal_weights.png": (
-        "Weights of the operations: normal cell",
-        "Weights by epoch, for each edge of the normal cell",
-    ),
-    "reduce_weights.png": ("Reduction cell", "Weights by epoch, for each edge of the reduction cell"),
-    "schedule.png": ("When the architecture moved", "Trace of the Fisher information and threshold by step"),
-    "collapse.png": ("Signs of a collapse", "Chosen skip connections and entropy by epoch"),
-}
-
-
-def _report(facts: dict[str, Any], pictures: dict[str, Any]) -> str:
-    title = f"A cell for {facts['data']}"
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p class=lead>Test accuracy {facts['accuracy']:.4f} with {facts['parameters']:,} parameters.</p>",
-        f"<p><code>{escape(facts['genotype'])}</code></p>",
-    ]
-    for name, (head, text) in _TEXTS.items():
-        if name in pictures:
-            body += [f"<h2>{head}</h2>", image(pictures[name], text)]
-    body += [
-        "<h2>Settings</h2>",
-        f"<div class=scroll>{pairs(facts['settings'] | {'command': facts['command']})}</div>",
-        f"<footer>{escape(', '.join(f'{k} {v}' for k, v in facts['versions'].items()))}</footer>",
-    ]
-    return page(title, body)
+        settings["penalty"] = search.Admm(options.strength or 0.1)
+    return settings

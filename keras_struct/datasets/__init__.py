@@ -1,8 +1,24 @@
-"""Loaders of small data sets, of your own in `.npz` files, and data that are generated."""
+"""Loaders of small data sets, of your own in `.npz` files, and data that are generated or changed."""
 
 from keras_struct.datasets.arrays import Dataset, read_npz
+from keras_struct.datasets.augmentation import AugmentedBatches, ImageAugmentation, standardized
 from keras_struct.datasets.generated import independent_features
 from keras_struct.datasets.rotated import rotated_mnist, turned
 from keras_struct.datasets.sources import NAMES, load
+from keras_struct.datasets.text import Text, TextBatches, load_text
 
-__all__ = ["NAMES", "Dataset", "independent_features", "load", "read_npz", "rotated_mnist", "turned"]
+__all__ = [
+    "NAMES",
+    "AugmentedBatches",
+    "Dataset",
+    "ImageAugmentation",
+    "Text",
+    "TextBatches",
+    "independent_features",
+    "load",
+    "load_text",
+    "read_npz",
+    "rotated_mnist",
+    "standardized",
+    "turned",
+]

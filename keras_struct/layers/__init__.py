@@ -3,6 +3,7 @@
 from keras_struct.layers.architecture import ArchitectureWeights
 from keras_struct.layers.conv import GrowableConv1D, GrowableConv2D, GrowableConv3D
 from keras_struct.layers.darts_cell import DartsCell
+from keras_struct.layers.darts_rnn import DartsRNN, DartsRNNCell
 from keras_struct.layers.dense import GrowableDense
 from keras_struct.layers.group_conv import GroupConv2D
 from keras_struct.layers.group_norm import GroupBatchNormalization
@@ -10,10 +11,13 @@ from keras_struct.layers.group_pooling import GroupPooling2D
 from keras_struct.layers.masked import MaskedConv2D, MaskedDense
 from keras_struct.layers.mixed_conv import MixedEquivariantConv
 from keras_struct.layers.mixed_op import MixedOp
+from keras_struct.layers.word_embedding import WordEmbedding
 
 __all__ = [
     "ArchitectureWeights",
     "DartsCell",
+    "DartsRNN",
+    "DartsRNNCell",
     "GroupBatchNormalization",
     "GroupConv2D",
     "GroupPooling2D",
@@ -25,4 +29,5 @@ __all__ = [
     "MaskedDense",
     "MixedEquivariantConv",
     "MixedOp",
+    "WordEmbedding",
 ]

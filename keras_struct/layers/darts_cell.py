@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from typing import Any
 
@@ -13,7 +13,7 @@ from keras_struct.layers import darts_operations as operations_of
 from keras_struct.layers.cell_normalization import CellNormalization
 from keras_struct.layers.framed import whole_number
 from keras_struct.structure.cells import POOLS, STAGES, Path, Wiring, all_paths, gather, in_order, wiring_of_genes
-from keras_struct.structure.genotypes import OPERATIONS, PRIMITIVES, Gene
+from keras_struct.structure.genotypes import OPERATIONS, PRIMITIVES, Gene, Genotype
 
 
 @keras.saving.register_keras_serializable("keras_struct")
@@ -262,6 +262,17 @@ class DartsCell(keras.layers.Layer):
     def paths(self) -> tuple[Path, ...]:
         """The operations of the cell: name, state that is read, state that is added to."""
         return self.wiring.paths
+
+    def decision(self, genotype: Any, genes: Callable[[], Any]) -> dict[str, Any]:
+        """Return the configuration after a choice: the genes of a genotype or, without one, those that the weights mean.
+
+        Raises:
+            ValueError: If the genotype is that of a recurrent cell.
+        """
+        if genotype is not None and not isinstance(genotype, Genotype):
+            raise ValueError(f"Layer '{self.name}' needs a Genotype of convolutional cells. Received: {genotype}")
+        found = genes() if genotype is None else genotype.reduce if self.reduction else genotype.normal
+        return {"genes": [list(gene) for gene in found]}
 
     @property
     def choice(self) -> dict[str, Any]:

@@ -112,6 +112,15 @@ class MixedOp(keras.layers.Layer):
         return next(iter(self.operations.values())).compute_output_shape(input_shape[0] if self.shared else input_shape)
 
     @property
+    def weighted(self) -> bool:
+        """Whether nothing has been chosen yet."""
+        return self.chosen is None
+
+    def decision(self, genotype: Any, genes: Callable[[], Any]) -> dict[str, Any]:
+        """Return the configuration after a choice: the layer that the weights mean, whatever the genotype."""
+        return {"chosen": genes()[0][0]}
+
+    @property
     def choice(self) -> dict[str, Any]:
         """The configuration that is left, for `reconfigured`."""
         return {"chosen": self.chosen}

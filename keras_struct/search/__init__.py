@@ -1,5 +1,6 @@
 """Searches for architectures, independent of KerasTuner."""
 
+from keras_struct.search.batches import PairedBatches, PairedText
 from keras_struct.search.darts import Darts, DartsPrime
 from keras_struct.search.equinas_d import EquiNASD
 from keras_struct.search.equinas_e import EquiNASE
@@ -8,6 +9,7 @@ from keras_struct.search.recording import SearchRecord
 from keras_struct.search.schedules import ArchitectureSchedule, ConstantSchedule, FimtSchedule
 from keras_struct.structure.discretization import genes_of, projection
 from keras_struct.structure.genotypes import (
+    ACTIVATIONS,
     AMOEBANET,
     DARTS_RNN_V1,
     DARTS_RNN_V2,
@@ -21,6 +23,7 @@ from keras_struct.structure.genotypes import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
     "AMOEBANET",
     "DARTS_RNN_V1",
     "DARTS_RNN_V2",
@@ -38,6 +41,8 @@ __all__ = [
     "EquiNASE",
     "FimtSchedule",
     "Genotype",
+    "PairedBatches",
+    "PairedText",
     "Penalty",
     "Proximity",
     "RecurrentGenotype",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 
 from keras_struct.backend import current
+from keras_struct.backend import keras_internals as internals
 from keras_struct.models.weights_file import structure_in
 from keras_struct.search.penalties import Penalty
 from keras_struct.search.schedules import ArchitectureSchedule
@@ -36,6 +37,11 @@ class AlternatingModel(keras.Model):
         architecture_decay: The same for the architecture weights.
         unrolled: Whether the architecture weights' gradient is that after a virtual step of the others (second order).
         after_step: Called after each step of the others.
+
+    Stateful recurrent layers carry two states, one along the batches A and one along the batches B.
+
+    Raises:
+        ValueError: If the step is `unrolled` and layers carry states.
     """
 
     def __init__(
@@ -67,6 +73,13 @@ class AlternatingModel(keras.Model):
         self.scheduled = {} if schedule is None else {n: self._number(n, v) for n, v in schedule.initial().items()}
         values = [] if penalty is None else penalty.initial()
         self.penalized = [self._number(f"penalty_{i}", value) for i, value in enumerate(values)]
+        self._states = internals.carried_states(network)
+        self._other_states = [self._number(f"state_{i}", v.value) for i, v in enumerate(self._states)]
+        if unrolled and self._states:
+            raise ValueError(
+                "A second-order step runs over its batches several times, and layers that carry states would go on each time. "
+                "Use first order, or layers with stateful=False."
+            )
         if architecture_optimizer is not None:
             architecture_optimizer.build(self.architecture)
 
@@ -82,6 +95,18 @@ class AlternatingModel(keras.Model):
         """The trainable weights that are no architecture weights."""
         chosen = {id(variable) for variable in self.architecture}
         return [v for v in self.network.trainable_variables if id(v) not in chosen]
+
+    def reset_states(self) -> None:
+        """Let stateful layers begin anew."""
+        for variable in (*self._states, *self._other_states):
+            variable.assign(keras.ops.zeros_like(variable.value))
+
+    def _exchange_states(self) -> None:
+        """Change between the states along batches A and those along batches B."""
+        for one, other in zip(self._states, self._other_states, strict=True):
+            held = one.value + 0
+            one.assign(keras.ops.cast(other.value, one.dtype))
+            other.assign(held)
 
     def call(self, inputs, training=None):
         """Compute the network's outputs."""
@@ -142,7 +167,9 @@ class AlternatingModel(keras.Model):
             if self.unrolled:
                 gradients = unrolled_gradients(self, first, second)
             else:
+                self._exchange_states()
                 _, _, gradients = self.differentiate(second, self.architecture)
+                self._exchange_states()
             gradients = [self._shuffled(g) for g in gradients]
             gradients = self._decayed(gradients, self.architecture, self.architecture_decay)
             if self.penalty is not None:

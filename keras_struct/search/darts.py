@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from math import cos, pi
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.callbacks import RateByLength
 from keras_struct.layers import ArchitectureWeights, DartsCell
 from keras_struct.search.alternating import AlternatingModel
 from keras_struct.search.backup import SearchBackup
-from keras_struct.search.batches import Augmentation, PairedBatches, divided
+from keras_struct.search.batches import Augmentation, PairedBatches, PairedText, divided
 from keras_struct.search.penalties import Penalty, Proximity
 from keras_struct.search.recording import SearchRecord
 from keras_struct.search.schedules import ArchitectureSchedule, FimtSchedule
-from keras_struct.structure.genotypes import Genotype
+from keras_struct.structure.genotypes import Genotype, RecurrentGenotype
 from keras_struct.structure.reconfiguring import Reconfigure
 
 
@@ -30,23 +31,25 @@ class Darts:
 
     Args:
         model: A supernet: what `applications.darts_supernet` returns, or any `StructuralModel` with `ArchitectureWeights` or
-            `MixedOp` layers.
+            `MixedOp` layers. What follows has other defaults where it is a language model: of
+            `applications.darts_language_supernet`.
         loss: As `keras.Model.compile`.
         optimizer: Of the weights; by default SGD with momentum 0.9 whose learning rate falls from 0.025 to 0.001 along a cosine,
-            epoch by epoch.
-        architecture_optimizer: Of α; by default Adam with learning rate 3e-4 and betas 0.5 and 0.999.
+            epoch by epoch; of language models SGD with learning rate 20 times the length of a piece of text over its mean.
+        architecture_optimizer: Of α; by default Adam with learning rate 3e-4 and betas 0.5 and 0.999; 3e-3 and 0.9 and 0.999.
         metrics: As `keras.Model.compile`, on the batches of the weights.
         schedule: When the architecture moves, such as `FimtSchedule()` or `ConstantSchedule(10)`; by default in every step.
         penalty: What is added to its loss, such as `Proximity()` or `Admm()`.
         split: Share of the samples for the architecture; by default 1/2, with a schedule as many as it takes steps.
         second_order: Whether the gradient of the architecture is that after a step of the weights.
-        weight_decay: L2 penalty of the weights, added to their gradients as they are (not decoupled).
+        weight_decay: L2 penalty of the weights, added to their gradients as they are (not decoupled); by default 3e-4; 5e-7.
         architecture_decay: The same for α; by default 1e-3, for weights that are clipped (CRB) none.
-        clip_norm: Norm that the gradient of all weights is clipped to.
+        clip_norm: Norm that the gradient of all weights is clipped to; by default 5; 0.25.
         seed: Of division, batches and draws.
 
     Attributes:
         anneals: Whether the learning rate falls from epoch to epoch.
+        recurrent: Whether it is a language model.
         record: `SearchRecord`: α, genotypes, schedule and indicators over time.
 
     Raises:
@@ -77,9 +80,9 @@ class Darts:
         penalty: Penalty | None = None,
         split: float | None = None,
         second_order: bool = False,
-        weight_decay: float = 3e-4,
+        weight_decay: float | None = None,
         architecture_decay: float | None = None,
-        clip_norm: float | None = 5.0,
+        clip_norm: float | Literal["default"] | None = "default",
         seed: int = 0,
     ) -> None:
         self.model, self.seed = model, seed
@@ -89,6 +92,10 @@ class Darts:
                 "Darts trains weights of operations, and the model has none. Take applications.darts_supernet(...), or put "
                 "MixedOp layers into a StructuralModel."
             )
+        self.recurrent = set(self.layers) == {"alpha_recurrent"}
+        rate, momentum, decay, clip, adam = (20.0, 0.0, 5e-7, 0.25, (3e-3, 0.9)) if self.recurrent else _IMAGES
+        weight_decay = decay if weight_decay is None else weight_decay
+        clip_norm = clip if clip_norm == "default" else clip_norm
         if not weight_decay >= 0 or not (architecture_decay is None or architecture_decay >= 0):
             raise ValueError(
                 f"Weight decay must not be negative. Received: {weight_decay} and {architecture_decay} for α"
@@ -100,16 +107,16 @@ class Darts:
         self._clipped = [layer for layer in self.layers.values() if layer.activation == "crb"]
         if architecture_decay is None:
             architecture_decay = 0.0 if self._clipped else 1e-3
-        self.anneals = optimizer is None
-        weights = keras.optimizers.SGD(0.025, 0.9) if optimizer is None else keras.optimizers.get(optimizer)
-        adam = keras.optimizers.Adam(3e-4, 0.5, 0.999) if architecture_optimizer is None else architecture_optimizer
+        self.anneals = optimizer is None and not self.recurrent
+        weights = keras.optimizers.SGD(rate, momentum) if optimizer is None else keras.optimizers.get(optimizer)
+        chooses = keras.optimizers.Adam(*adam, 0.999) if architecture_optimizer is None else architecture_optimizer
         if penalty is not None:
             penalty.watch(list(self.layers.values()))
         model.compile(weights, loss, metrics=None if metrics is None else list(metrics))
         self.trained = AlternatingModel(
             model,
             [layer.alpha for layer in self.layers.values()],
-            keras.optimizers.get(adam),
+            keras.optimizers.get(chooses),
             seed=seed,
             schedule=schedule,
             penalty=penalty,
@@ -153,25 +160,41 @@ class Darts:
         """Return the genes that the weights of each layer mean now."""
         return {name: layer.genes() for name, layer in self.layers.items()}
 
-    def genotype(self) -> Genotype:
-        """Return the cells that the weights mean now.
+    def genotype(self, which: Literal["final", "best"] = "final") -> Genotype | RecurrentGenotype:
+        """Return the cells that the weights mean.
+
+        Args:
+            which: `"final"`: now; `"best"`: after the epoch with the smallest loss on the data for validation, as the authors'
+                code has it for recurrent cells.
 
         Raises:
-            ValueError: If the model is no supernet of normal and reduction cells, or α holds NaN.
+            ValueError: If the model is no supernet of DARTS cells, α holds NaN, or there were no data for validation.
         """
+        if which not in ("final", "best"):
+            raise ValueError(f"`which` must be 'final' or 'best'. Received: which={which!r}")
+        genes: dict[str, Any] = self.choices()
+        if which == "best":
+            losses = self.record.validation
+            if not losses:
+                raise ValueError(
+                    "The best genotype is that of the smallest loss on `validation_data`, and fit had none."
+                )
+            genes = self.record.genes[int(np.argmin(losses)) + 1]
+        if self.recurrent:
+            return RecurrentGenotype(genes["alpha_recurrent"], tuple(range(1, 1 + len(genes["alpha_recurrent"]))))
         if set(self.layers) != {"alpha_normal", "alpha_reduce"}:
             raise ValueError(
                 f"A genotype consists of a normal and a reduction cell. This model has the weights {sorted(self.layers)}: see "
                 "`choices()`."
             )
-        normal, reduce = (self.layers[f"alpha_{kind}"] for kind in ("normal", "reduce"))
-        concat = [range(2, 2 + layer.nodes) for layer in (normal, reduce)]
-        return Genotype(normal.genes(), tuple(concat[0]), reduce.genes(), tuple(concat[1]))
+        normal, reduce = (genes[f"alpha_{kind}"] for kind in ("normal", "reduce"))
+        concat = [range(2, 2 + len(part) // 2) for part in (normal, reduce)]
+        return Genotype(normal, tuple(concat[0]), reduce, tuple(concat[1]))
 
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int = 64,
         epochs: int = 50,
         validation_data: Any = None,
@@ -186,7 +209,7 @@ class Darts:
 
         Args:
             x: Inputs, shape `(samples, ...)`. They are divided at random into those for the weights and those for the
-                architecture.
+                architecture. Or batches that are complete, such as `PairedText`, without `y`.
             y: Their targets.
             batch_size: Of both batches of a step.
             epochs: Passes over the samples for the weights.
@@ -204,15 +227,20 @@ class Darts:
         Raises:
             ValueError: If the samples for weights or architecture fill no batch.
         """
-        x, y = np.asarray(x), np.asarray(y)
-        if architecture_data is None:
-            inside, outside = divided(len(x), self.split, batch_size, self.seed)
-            architecture_data, x, y = (x[outside], y[outside]), x[inside], y[inside]
-        data = PairedBatches(x, y, batch_size, self.seed, architecture_data, augment)
+        data = x if isinstance(x, keras.utils.PyDataset) else None
+        if data is None:
+            x, y = np.asarray(x), np.asarray(y)
+            if architecture_data is None:
+                inside, outside = divided(len(x), self.split, batch_size, self.seed)
+                architecture_data, x, y = (x[outside], y[outside]), x[inside], y[inside]
+            data = PairedBatches(x, y, batch_size, self.seed, architecture_data, augment)
         self.trained.total.assign(float(epochs * len(data)))
         listed = [_Epochs(self, data, epochs), self.record.callback(backup), *callbacks]
+        if isinstance(data, PairedText):
+            listed.append(RateByLength(data))
         if backup is not None:
-            self.trained(x[:1])
+            first = data[0][0]
+            self.trained(first[: len(first) // 2])
             listed.append(SearchBackup(backup))
         options = {"epochs": epochs, "verbose": verbose, "initial_epoch": initial_epoch}
         return self.trained.fit(data, validation_data=validation_data, callbacks=listed, shuffle=False, **options)
@@ -231,7 +259,7 @@ class DartsPrime(Darts):
         model: As `Darts`.
         loss: As `Darts`.
         ratio: r of `FimtSchedule`.
-        strength: ρ of `Proximity`.
+        strength: ρ of `Proximity`; by default 0.1, for language models 1.
         **kwargs: As `Darts`.
 
     References:
@@ -239,22 +267,35 @@ class DartsPrime(Darts):
         (thesis chapter 5).
     """
 
-    def __init__(self, model: Any, loss: Any, ratio: float = 10.0, strength: float = 0.1, **kwargs: Any) -> None:
+    def __init__(
+        self, model: Any, loss: Any, ratio: float = 10.0, strength: float | None = None, **kwargs: Any
+    ) -> None:
+        if strength is None:
+            strength = 1.0 if "alpha_recurrent" in architecture_layers(model) else 0.1
         super().__init__(model, loss, schedule=FimtSchedule(ratio), penalty=Proximity(strength), **kwargs)
 
 
-class _Epochs(keras.callbacks.Callback):
-    """Tells the data which epoch it is, lets the learning rate fall, and takes pruned operations out of the cells."""
+_IMAGES = (0.025, 0.9, 3e-4, 5.0, (3e-4, 0.5))
+"""Learning rate, momentum, weight decay and norm to clip to; learning rate and beta of α."""
 
-    def __init__(self, search: Darts, data: PairedBatches, epochs: int) -> None:
+
+class _Epochs(keras.callbacks.Callback):
+    """Tells the data which epoch it is, sets the learning rate, and takes pruned operations out of the cells."""
+
+    def __init__(self, search: Darts, data: Any, epochs: int) -> None:
         super().__init__()
         self.search, self.data, self.epochs = search, data, epochs
 
     def on_epoch_begin(self, epoch, logs=None):
         """Give this epoch its order and learning rate."""
         self.data.epoch = epoch
+        self.search.trained.reset_states()
         if self.search.anneals:
             self.search.model.optimizer.learning_rate = 0.001 + 0.012 * (1 + cos(pi * epoch / self.epochs))
+
+    def on_test_begin(self, logs=None):
+        """Begin data for validation without the states of the last batch."""
+        self.search.trained.reset_states()
 
     def on_epoch_end(self, epoch, logs=None):
         """Take out what has been pruned in this epoch."""

@@ -26,6 +26,7 @@ class SearchRecord:
         skips: How many of the chosen operations are skip connections, likewise: a search has collapsed where most are.
         schedule: For each step of the weights what the schedule looked at; see `ArchitectureSchedule`.
         architecture_steps: For each step of the weights, how many of the architecture there had been.
+        validation: Loss on the data for validation after each epoch, if there are any.
     """
 
     def __init__(self, layers: Mapping[str, ArchitectureWeights], shown: Sequence[str] | None) -> None:
@@ -41,6 +42,7 @@ class SearchRecord:
         self.skips: list[int] = []
         self.schedule: dict[str, list[float]] = {name: [] for name in self._shown}
         self.architecture_steps: list[int] = []
+        self.validation: list[float] = []
 
     def add(self) -> None:
         """Record what the weights are now."""
@@ -54,6 +56,7 @@ class SearchRecord:
         """Forget what came after so many epochs of so many steps."""
         self.weights, self.genes = self.weights[: epochs + 1], self.genes[: epochs + 1]
         self.entropy, self.skips = self.entropy[: epochs + 1], self.skips[: epochs + 1]
+        self.validation = self.validation[:epochs]
         self.schedule = {name: values[: epochs * steps] for name, values in self.schedule.items()}
         self.architecture_steps = self.architecture_steps[: epochs * steps]
 
@@ -66,7 +69,8 @@ class SearchRecord:
 
     def to_json(self) -> str:
         """Return the record as JSON."""
-        found = {n: getattr(self, n) for n in ("genes", "entropy", "skips", "schedule", "architecture_steps")}
+        names = ("genes", "entropy", "skips", "schedule", "architecture_steps", "validation")
+        found = {n: getattr(self, n) for n in names}
         weights = [{name: value.tolist() for name, value in each.items()} for each in self.weights]
         return json.dumps({**found, "weights": weights})
 
@@ -107,6 +111,8 @@ class _Recording(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Record the weights, and show what they are like."""
         self.record.add()
+        if logs is not None and "val_loss" in logs:
+            self.record.validation.append(float(logs["val_loss"]))
         if logs is not None:
             logs["entropy"], logs["skips"] = self.record.entropy[-1], float(self.record.skips[-1])
         if self.folder is not None:

@@ -154,6 +154,11 @@ class RecurrentGenotype:
         return cls(**_parsed(text, ("recurrent", "concat"), "Genotype(recurrent=[...], concat=range(1, 9))"))
 
 
+def parsed(text: str) -> Genotype | RecurrentGenotype:
+    """Return the genotype of either kind that a text denotes; see `Genotype.parse`."""
+    return RecurrentGenotype.parse(text) if "recurrent" in text else Genotype.parse(text)
+
+
 def _genes(part: str, given: Any) -> tuple[Gene, ...]:
     flat: list[Any] = []
     for gene in given:

@@ -2,6 +2,7 @@
 
 from keras_struct.tuners.base import NASTuner, ResumableOracle
 from keras_struct.tuners.evolution import EquiEHyperModel, EquiNASETuner, EquiNASOracle, EvolutionOracle, EvolutionTuner
+from keras_struct.tuners.language import DartsLanguageHyperModel
 from keras_struct.tuners.launch import launch_local
 from keras_struct.tuners.one_shot import (
     DartsHyperModel,
@@ -16,6 +17,7 @@ from keras_struct.tuners.structural import StructuralHyperModel
 
 __all__ = [
     "DartsHyperModel",
+    "DartsLanguageHyperModel",
     "DartsPrimeOracle",
     "DartsPrimeTuner",
     "EquiDHyperModel",

@@ -15,8 +15,18 @@ import numpy as np
 
 from keras_struct.applications import EquivariantCNN, darts_network, darts_supernet
 from keras_struct.export import to_plain
-from keras_struct.search import Admm, ConstantSchedule, Darts, EquiNASD, FimtSchedule, Genotype, Proximity
+from keras_struct.search import (
+    Admm,
+    ConstantSchedule,
+    Darts,
+    EquiNASD,
+    FimtSchedule,
+    Genotype,
+    Proximity,
+    RecurrentGenotype,
+)
 from keras_struct.search.batches import divided
+from keras_struct.structure.genotypes import parsed
 from keras_struct.tuners.base import NASTuner, ResumableOracle
 
 LOSS = "sparse_categorical_crossentropy"
@@ -43,7 +53,7 @@ class OneShotHyperModel(kt.HyperModel):
         """Return the network that was found, compiled."""
 
     @abstractmethod
-    def find(self, hp: Any, model: Any, x: Any, y: Any, **options: Any) -> dict[str, str]:
+    def find(self, hp: Any, model: Any, x: Any, y: Any, **options: Any) -> dict[str, Any]:
         """Search; return what was found, as values of a trial can hold it."""
 
     @abstractmethod
@@ -71,7 +81,7 @@ class OneShotHyperModel(kt.HyperModel):
         hp,
         model,
         x,
-        y,
+        y=None,
         epochs=50,
         batch_size=64,
         validation_data=None,
@@ -98,17 +108,22 @@ class OneShotHyperModel(kt.HyperModel):
         Returns:
             Scores.
         """
-        x, y = np.asarray(x), np.asarray(y)
-        if validation_data is None:
-            inside, outside = divided(len(x), 0.1, 1, int(hp.get("search/seed")))
-            validation_data, x, y = (x[outside], y[outside]), x[inside], y[inside]
+        x, y, validation_data = self.prepared(x, y, validation_data, int(hp.get("search/seed")))
         tuners = [callback for callback in callbacks if type(callback).__module__.startswith("keras_tuner")]
         own = [callback for callback in callbacks if callback not in tuners]
-        shared = {"batch_size": batch_size, "verbose": verbose}
+        shared = {"batch_size": batch_size, "verbose": verbose, "validation_data": validation_data}
         found = self.find(hp, model, x, y, epochs=epochs, callbacks=own, backup=backup, **shared, **options)
         hp.values.update({f"{FOUND}{name}": value for name, value in found.items()})
         network = self.derived(hp)
-        return self.train(hp, network, model, x, y, validation_data=validation_data, callbacks=tuners, **shared)
+        return self.train(hp, network, model, x, y, callbacks=tuners, **shared)
+
+    def prepared(self, x: Any, y: Any, validation_data: Any, seed: int) -> tuple[Any, Any, Any]:
+        """Return inputs and labels to search and train with, and those for the score."""
+        x, y = np.asarray(x), np.asarray(y)
+        if validation_data is None:
+            inside, outside = divided(len(x), 0.1, 1, seed)
+            validation_data, x, y = (x[outside], y[outside]), x[inside], y[inside]
+        return x, y, validation_data
 
 
 class DartsHyperModel(OneShotHyperModel):
@@ -184,10 +199,10 @@ class DartsHyperModel(OneShotHyperModel):
         """Return the network of the genotype, compiled."""
         genotype = Genotype.parse(hp.values[f"{FOUND}genotype"])
         network = darts_network(genotype, self.input_shape, self.num_classes, self.train_channels, self.train_layers)
-        network.compile(keras.optimizers.SGD(0.025, 0.9, clipnorm=5.0), LOSS, metrics=["accuracy"])
+        network.compile(keras.optimizers.SGD(0.025, 0.9, global_clipnorm=5.0), LOSS, metrics=["accuracy"])
         return network
 
-    def find(self, hp, model, x, y, **options):
+    def find(self, hp, model, x, y, validation_data=None, **options):
         """Search."""
         ratio = float(hp.get("search/ratio"))
         schedules: dict[Any, Any] = {"fimt": FimtSchedule(ratio), "constant": ConstantSchedule(max(1, round(ratio)))}
@@ -259,7 +274,7 @@ class EquiDHyperModel(OneShotHyperModel):
         network.compile(keras.optimizers.Adam(self.learning_rate), LOSS, metrics=["accuracy"])
         return network
 
-    def find(self, hp, model, x, y, **options):
+    def find(self, hp, model, x, y, validation_data=None, **options):
         """Search."""
         psi, z = keras.optimizers.Adam(self.learning_rate), keras.optimizers.Adam(self.learning_rate)
         search = EquiNASD(model, LOSS, psi, z, metrics=["accuracy"], seed=int(hp.get("search/seed")))
@@ -349,8 +364,8 @@ class DartsPrimeTuner(OneShotTuner):
     """Searches cells: `tuner.search(x, y, epochs=50)`, then `tuner.get_best_genotypes()`.
 
     Args:
-        hypermodel: A `DartsHyperModel`.
-        objective: As `keras_tuner.Tuner`.
+        hypermodel: A `DartsHyperModel` or `DartsLanguageHyperModel`.
+        objective: As `keras_tuner.Tuner`; of language models `keras_tuner.Objective("val_loss", "min")`.
         max_trials: How many searches, each with another seed.
         seed: Of the first one.
         oracle: Another oracle than `DartsPrimeOracle`.
@@ -362,11 +377,11 @@ class DartsPrimeTuner(OneShotTuner):
 
     oracle_class = DartsPrimeOracle
 
-    def get_best_genotypes(self, num_genotypes: int = 1) -> list[Genotype]:
+    def get_best_genotypes(self, num_genotypes: int = 1) -> list[Genotype | RecurrentGenotype]:
         """Return the genotypes of the best trials, best first."""
         trials = self.oracle.get_best_trials(num_genotypes)
         values = [trial.hyperparameters.values.get(f"{FOUND}genotype") for trial in trials]
-        return [Genotype.parse(value) for value in values if value is not None]
+        return [parsed(value) for value in values if value is not None]
 
 
 class EquiNASDTuner(OneShotTuner):

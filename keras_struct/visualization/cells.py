@@ -211,7 +211,7 @@ def plot_operations(record: Any, layer: str = "alpha_normal", none: bool = True)
                 if none or name != "none":
                     values = course[:, part.start + source, column]
                     panel.plot(values, color=COLORS.get(name), label=name, lw=1.3)
-            panel.set_title(f"{_state(source, held.inputs)} → {node}", fontsize=8)
+            panel.set_title(f"{_state(source, held.inputs)} → {node + (held.inputs == 1)}", fontsize=8)
             panel.tick_params(labelsize=7)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=7)
@@ -221,9 +221,10 @@ def plot_operations(record: Any, layer: str = "alpha_normal", none: bool = True)
 
 
 def _state(source: int, inputs: int) -> str:
+    """Convolutional cells read two others; the first state of a recurrent one is its node 0."""
     if inputs == 2 and source < 2:
         return ("$c_{k-2}$", "$c_{k-1}$")[source]
-    return str(source - inputs)
+    return str(source - inputs if inputs > 1 else source)
 
 
 def plot_schedule(record: Any) -> Any:

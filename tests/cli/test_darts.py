@@ -9,7 +9,7 @@ import pytest
 
 from keras_struct.applications import darts_network
 from keras_struct.cli import main
-from keras_struct.search import Genotype
+from keras_struct.search import Genotype, RecurrentGenotype
 
 TINY = [
     "darts",
@@ -25,7 +25,7 @@ TINY = [
     "--samples",
     "400",
 ]
-TINY += ["--batch-size", "16", "--ratio", "2"]
+TINY += ["--batch-size", "16", "--ratio", "2", "--augment"]
 
 
 @pytest.fixture(scope="module", params=["darts-prime", "crb"])
@@ -85,3 +85,22 @@ def test_images_that_do_not_halve_twice_are_refused(tmp_path, capsys):
     np.savez(tmp_path / "odd.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     assert main([*TINY, "--data", str(tmp_path / "odd.npz"), "--out", str(tmp_path)]) == 2
     assert "multiples of 4" in capsys.readouterr().err
+
+
+def test_a_recurrent_cell_is_searched_on_a_text(tmp_path):
+    (tmp_path / "tale.txt").write_text("the cat and the dog and the bird. " * 200)
+    command = ["darts", "--quiet", "--data", "tale", "--data-dir", str(tmp_path), "--epochs", "1", "--nodes", "1"]
+    assert main([*command, "--out", str(tmp_path)]) != 0, "a name without .txt is that of images"
+    command[3] = "tale.txt"
+    command += ["--units", "6", "--batch-size", "8", "--length", "6", "--train-epochs", "2", "--ratio", "2"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    names = {path.name for path in folder.iterdir()}
+    assert {"report.html", "recurrent.dot", "recurrent_weights.png", "schedule.png", "model.keras"} <= names
+    facts = json.loads((folder / "search.json").read_text())
+    genotype = RecurrentGenotype.parse((folder / "genotype.txt").read_text())
+    assert genotype == RecurrentGenotype.parse(facts["genotype_json"])
+    assert len(genotype.recurrent) == 2
+    assert 1 < facts["perplexity"] < 30
+    assert facts["data"] == "tale"
+    assert keras.models.load_model(folder / "model.keras").count_params() == facts["parameters"]

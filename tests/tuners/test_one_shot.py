@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, datasets, tuners
+from keras_struct.callbacks import FreshStates
 from keras_struct.layers import GrowableDense
-from keras_struct.search import Genotype
+from keras_struct.search import Genotype, RecurrentGenotype
 from keras_struct.strategies import NorthSelect
 from keras_struct.triggers import EffectiveDimension
 
@@ -118,6 +119,29 @@ def test_mixtures_of_symmetries_end_as_stock_networks(digits, tmp_path):
     score = model.evaluate(x[200:], y[200:], verbose=0, return_dict=True)["accuracy"]
     assert score == pytest.approx(tuner.oracle.get_best_trials()[0].score, abs=1e-5)
     assert set(json.loads(tuner.get_search_history("0")["mixtures"])["conv1"]) == {"C1", "D4"}
+
+
+def test_recurrent_cells_are_searched_and_trained_as_a_language_model(tmp_path):
+    text = np.cumsum(np.random.default_rng(5).choice([1, 1, 1, 2], 1500)) % 5
+    hypermodel = tuners.DartsLanguageHyperModel(
+        5, 8, nodes=2, length=6, train_epochs=2, learning_rate=2.0, genotype_from="best", dropout={"input_dropout": 0.1}
+    )
+    objective = kt.Objective("val_loss", "min")
+    tuner = tuners.DartsPrimeTuner(hypermodel, objective, max_trials=1, directory=tmp_path, project_name="text")
+    tuner.search(text[:1200], validation_data=text[1200:], epochs=2, batch_size=8, verbose=0)
+    (genotype,) = tuner.get_best_genotypes()
+    assert isinstance(genotype, RecurrentGenotype)
+    (model,) = tuner.get_best_models()
+    assert model.get_layer("rnn").genes == genotype.recurrent
+    score = model.evaluate(datasets.TextBatches(text[1200:], 8, 6), callbacks=[FreshStates()], verbose=0)[0]
+    (trial,) = tuner.oracle.get_best_trials()
+    assert score == pytest.approx(trial.score, rel=1e-3)
+    history = tuner.get_search_history(trial.trial_id)
+    assert len(history["validation"]) == 2
+    rebuilt = hypermodel.build(trial.hyperparameters)
+    assert rebuilt.get_layer("rnn").genes == genotype.recurrent
+    with pytest.raises(ValueError, match="numbers of the words of a text, one axis"):
+        hypermodel.prepared(np.zeros((3, 4)), None, None, 0)
 
 
 def test_strategies_of_growing_networks_are_tuned_and_come_back_with_their_widths(tmp_path):
