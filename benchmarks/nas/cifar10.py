@@ -10,7 +10,8 @@ often over the images, of which DARTS, PR, CRB and ADMM have half for the weight
 are shifted and mirrored. `Random` are cells that are drawn. `--long` searches for so many epochs and evaluates the cells of eight
 moments.
 Full size: `--full --samples 50000 --image-size 32 --channels 16 --layers 8 --batch-size 64 --epochs 50 --rate 3e-4 --test 10000
---train-samples 50000 --train-channels 36 --train-layers 20 --train-batch-size 96 --train-rate 0.025 --train-epochs 600`. `--data cifar100` searches on CIFAR-100.
+--train-samples 50000 --train-channels 36 --train-layers 20 --train-batch-size 96 --train-rate 0.025 --train-epochs 600`.
+`--data cifar100` searches on CIFAR-100.
 """
 
 import argparse
@@ -134,6 +135,7 @@ def evaluated(options, genotype, data, seed):
 
 def trial(options, data, method, seed):
     """One search, and what it found trained anew."""
+    keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     if method == "Random":
         genotype, found = drawn(seed), {}

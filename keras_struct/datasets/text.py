@@ -72,7 +72,7 @@ def load_text(name: str | Path = "sums", data_dir: str | Path | None = None, lev
     Examples:
         >>> text = datasets.load_text("sums")
         >>> "".join(text.vocabulary[i] for i in text.train[:28])
-        'nine and seven are sixteen.'
+        'eight and twelve are twenty.'
     """
     if level not in (None, "word", "character"):
         raise ValueError(f"`level` must be 'word' or 'character'. Received: level={level!r}")
