@@ -103,6 +103,13 @@ def inner_layers(layer: Any) -> list[Any]:
     return [found for inner in layer._layers for found in (inner, *inner_layers(inner))]
 
 
+class BuiltByFirstStep:
+    """For models whose batches are not what their network takes: Keras does not try them out before the first step."""
+
+    def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Leave metrics to be built when they are first updated."""
+
+
 def carried_states(layer: Any) -> list[Any]:
     """Variables in which stateful recurrent layers inside a layer carry states from batch to batch."""
     return [

@@ -166,7 +166,14 @@ def differentiate(function: Callable, variables: list[Any]) -> tuple[Any, Any, l
     Returns:
         The something else, the loss, and its gradients by the variables alone.
     """
-    with torch.enable_grad():
-        loss, other = function()
     held = [variable.value for variable in variables]
-    return other, loss, list(torch.autograd.grad(loss, held, allow_unused=True, materialize_grads=True))
+    frozen = [tensor for tensor in held if not tensor.requires_grad]
+    try:
+        for tensor in frozen:
+            tensor.requires_grad_(True)
+        with torch.enable_grad():
+            loss, other = function()
+        return other, loss, list(torch.autograd.grad(loss, held, allow_unused=True, materialize_grads=True))
+    finally:
+        for tensor in frozen:
+            tensor.requires_grad_(False)

@@ -101,8 +101,8 @@ class ArchitectureWeights(keras.layers.Layer):
     def projected(self, weights: Any) -> Any:
         """Return 1 where the discrete cell nearest to some weights has an operation, 0 elsewhere; see `search.projection`."""
         ops = keras.ops
-        allowed = np.array([float(name == "none") for name in self.operations], "float32")
-        standing = weights - 1e6 * (allowed + (1 - self.mask if self.activation == "crb" else 0.0))
+        barred = ops.convert_to_tensor([float(name == "none") for name in self.operations], "float32")
+        standing = weights - 1e6 * (barred + (1 - self.mask if self.activation == "crb" else 0.0))
         strengths, best = ops.max(standing, axis=1), ops.one_hot(ops.argmax(standing, axis=1), len(self.operations))
         parts = []
         for rows in self._rows:

@@ -17,7 +17,7 @@ from keras_struct.search.unrolling import unrolled_gradients
 Shuffle = Literal["none", "groups"]
 
 
-class AlternatingModel(keras.Model):
+class AlternatingModel(internals.BuiltByFirstStep, keras.Model):
     """Trains a network's architecture weights on a batch B, and all others on a batch A.
 
     Only the gradient of batch B by the architecture weights is used for these, and only that of batch A by the others. Without a
@@ -41,6 +41,7 @@ class AlternatingModel(keras.Model):
     Stateful recurrent layers carry two states, one along the batches A and one along the batches B.
 
     Raises:
+        NotImplementedError: On other backends than TensorFlow and PyTorch.
         ValueError: If the step is `unrolled` and layers carry states.
     """
 
@@ -59,6 +60,11 @@ class AlternatingModel(keras.Model):
         unrolled: bool = False,
         after_step: Callable[[], None] | None = None,
     ) -> None:
+        if keras.backend.backend() not in ("tensorflow", "torch"):
+            raise NotImplementedError(
+                f"Searches that train weights and architecture in turns run on TensorFlow and PyTorch. Keras runs on "
+                f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow or KERAS_BACKEND=torch."
+            )
         super().__init__()
         self.network = network
         self.architecture_optimizer = architecture_optimizer

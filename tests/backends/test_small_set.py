@@ -8,8 +8,12 @@ import pytest
 
 from keras_struct import AutoRGN, StructuralModel, StructuralTraining, initializers, sparsify
 from keras_struct.activations import relu1
+from keras_struct.applications import darts_language_model, darts_supernet
+from keras_struct.callbacks import FreshStates
+from keras_struct.datasets import TextBatches
 from keras_struct.layers import GrowableConv2D, GrowableDense
 from keras_struct.schedules import EveryNSteps
+from keras_struct.search import DARTS_RNN_V2, Darts, Proximity
 from keras_struct.selectors import Snip
 from keras_struct.statistics import fisher_trace
 from keras_struct.strategies import GradMax, Grow, NorthRandom, NorthSelect, RigL
@@ -277,3 +281,41 @@ class Watch(keras.callbacks.Callback):
 def weights(model):
     model._structural.sync()
     return [np.array(keras.ops.convert_to_numpy(weight.value)) for weight in model.weights]
+
+
+def test_cells_are_searched_and_chosen():
+    keras.utils.set_random_seed(0)
+    x, y = RNG.standard_normal((32, 8, 8, 1)).astype("float32"), np.arange(32) % 2
+    supernet = darts_supernet((8, 8, 1), 2, init_channels=2, layers=3, nodes=1)
+    if keras.backend.backend() == "jax":
+        with pytest.raises(NotImplementedError, match="TensorFlow and PyTorch"):
+            Darts(supernet, "sparse_categorical_crossentropy")
+        return
+    search = Darts(
+        supernet,
+        "sparse_categorical_crossentropy",
+        architecture_optimizer=keras.optimizers.Adam(0.05),
+        penalty=Proximity(),
+    )
+    before = search.weights()["alpha_normal"]
+    search.fit(x, y, batch_size=8, epochs=2, verbose=0)
+    assert np.abs(search.weights()["alpha_normal"] - before).max() > 0.005
+    assert search.trained.architecture[0].trainable is False
+    supernet.choose()
+    assert supernet.get_layer("cell_0").choice["paths"] == [
+        [name, state, 2] for name, state in search.genotype().normal
+    ]
+    assert supernet.predict(x, verbose=0).shape == (32, 2)
+
+
+def test_language_models_of_a_recurrent_cell_learn():
+    keras.utils.set_random_seed(0)
+    text = np.cumsum(np.random.default_rng(5).choice([1, 1, 1, 2], 1600)) % 5
+    model = darts_language_model(
+        DARTS_RNN_V2, 5, 8, batch_size=16, dropout=0.1, input_dropout=0.1, recurrent_dropout=0.1, word_dropout=0.0
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    batches = TextBatches(text, 16, 9)
+    losses = model.fit(batches, epochs=6, shuffle=False, callbacks=[FreshStates()], verbose=0).history["loss"]
+    assert losses[-1] < 0.95 * losses[0]
