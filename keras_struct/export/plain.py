@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_struct.activations import relu1
 from keras_struct.backend import keras_internals
+from keras_struct.export.cells import SEARCHED, plain_searched
 from keras_struct.export.symmetric import copy_symmetric, plain_symmetric
 from keras_struct.layers.framed import Framed
 from keras_struct.layers.masked import Masked
@@ -32,6 +33,9 @@ def to_plain(model: Any) -> keras.Model:
     Returns:
         A `keras.Model` with copies of the weights, not compiled. It loads without this library and can be exported
         (SavedModel, TFLite, ONNX; for ONNX Keras asks that the model be called once before).
+
+    Raises:
+        ValueError: If a searched layer has not been chosen, or is a `DartsRNN`, for which there is no stock layer.
     """
     recursive = any(isinstance(layer, keras.Model) for layer in model.layers)
     copy = keras.models.clone_model(_functional(model), clone_function=_plain, recursive=recursive)
@@ -42,6 +46,8 @@ def to_plain(model: Any) -> keras.Model:
 def _copy_weights(model: Any, copy: Any) -> None:
     for layer in (layer for layer in model.layers if layer.weights):
         other = copy.get_layer(layer.name)
+        if isinstance(layer, SEARCHED):
+            continue  # has its weights
         if isinstance(layer, keras.Model):
             _copy_weights(layer, other)
         elif isinstance(layer, Framed):
@@ -62,6 +68,8 @@ def _functional(model: Any) -> keras.Model:
 def _plain(layer: Any) -> Any:
     if isinstance(layer, Framed):
         return plain_symmetric(layer)
+    if isinstance(layer, SEARCHED):
+        return plain_searched(layer)
     config = layer.get_config()
     if getattr(getattr(layer, "activation", None), "__name__", "") == relu1.__name__:
         config["activation"] = "relu"  # the same values; only the derivative at 0 differs

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import StructuralModel
-from keras_struct.layers import GrowableConv1D, GrowableConv2D, GrowableDense
+from keras_struct import StructuralModel, search
+from keras_struct.applications import darts_language_model, darts_network, darts_supernet
+from keras_struct.layers import ArchitectureWeights, GrowableConv1D, GrowableConv2D, GrowableDense, MixedOp
 from keras_struct.testing.preservation import outputs, relative_change
 
 RNG = np.random.default_rng(0)
@@ -138,3 +139,74 @@ def test_any_form_of_model_has_a_plain_copy(kind):
     plain = model.to_plain()
     assert relative_change(outputs(model, x), outputs(plain, x)) == 0
     assert not any(type(layer).__module__.startswith("keras_struct") for layer in plain._flatten_layers())
+
+
+# Searched layers
+
+
+def moved(model, shape, seed=0):
+    """A model after some steps, so that no statistics or scales are those of the start."""
+    rng = np.random.default_rng(seed)
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.fit(rng.normal(size=(16, *shape)), np.arange(16) % 3, batch_size=8, epochs=2, verbose=0)
+    return rng.normal(size=(4, *shape)).astype("float32")
+
+
+def stock(model):
+    """Whether all layers are Keras's own, at any depth."""
+    return all(
+        stock(layer) if isinstance(layer, keras.Model) else type(layer).__module__.startswith("keras.")
+        for layer in model.layers
+    )
+
+
+@pytest.mark.parametrize(
+    "genotype", [search.DARTS_V1, search.NASNET, search.AMOEBANET], ids=["darts", "nasnet", "amoeba"]
+)
+def test_networks_of_a_genotype_become_stock_layers(genotype, tmp_path):
+    keras.utils.set_random_seed(1)
+    model = darts_network(genotype, (8, 8, 2), 3, init_channels=4, layers=4)
+    x = moved(model, (8, 8, 2))
+    plain = model.to_plain()
+    assert stock(plain)
+    np.testing.assert_allclose(plain.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
+    plain.save(tmp_path / "plain.keras")
+    loaded = keras.saving.load_model(tmp_path / "plain.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
+    count = [sum(int(np.prod(w.shape)) for w in m.trainable_weights) for m in (model, plain)]
+    assert count[0] == count[1]
+
+
+@pytest.mark.parametrize("activation", ["softmax", "crb"])
+def test_supernets_become_stock_layers_after_a_choice(activation):
+    keras.utils.set_random_seed(2)
+    model = darts_supernet((8, 8, 1), 3, init_channels=2, layers=3, nodes=2, activation=activation)
+    with pytest.raises(ValueError, match=r"still mixes operations.*model.choose\(\)"):
+        model.to_plain()
+    model.choose()
+    x = moved(model, (8, 8, 1))
+    plain = model.to_plain()
+    assert stock(plain)
+    np.testing.assert_allclose(plain.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_mixtures_become_the_layer_that_was_chosen(shared):
+    keras.utils.set_random_seed(3)
+    inputs = x = keras.Input((6, 6, 2))
+    options = {n: keras.layers.Conv2D(2, s, padding="same", activation="relu") for n, s in {"a": 1, "b": 3}.items()}
+    weights = [ArchitectureWeights(1, ["a", "b"], inputs=1, kept=1)(x)] if shared else []
+    x = MixedOp(options, shared=shared)([x, *weights] if shared else x)
+    outputs = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(x))
+    model = StructuralModel(inputs, outputs)
+    model.choose()
+    images = moved(model, (6, 6, 2))
+    plain = model.to_plain()
+    assert stock(plain)
+    np.testing.assert_allclose(plain.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6)
+    assert plain.count_params() < model.count_params()
+
+
+def test_what_no_stock_layer_does_is_refused():
+    with pytest.raises(ValueError, match="no stock layer for 'rnn', a DartsRNN"):
+        darts_language_model(search.DARTS_RNN_V2, 5, 4).to_plain()
