@@ -209,7 +209,7 @@ class Darts:
 
         Args:
             x: Inputs, shape `(samples, ...)`. They are divided at random into those for the weights and those for the
-                architecture. Or batches that are complete, such as `PairedText`, without `y`.
+                architecture. Or `PairedBatches` or `PairedText`, without `y`.
             y: Their targets.
             batch_size: Of both batches of a step.
             epochs: Passes over the samples for the weights.
@@ -225,9 +225,14 @@ class Darts:
             The Keras history.
 
         Raises:
-            ValueError: If the samples for weights or architecture fill no batch.
+            ValueError: If the samples for weights or architecture fill no batch, or there are no targets.
         """
-        data = x if isinstance(x, keras.utils.PyDataset) else None
+        data = x if isinstance(x, (PairedBatches, PairedText)) else None
+        if data is None and (y is None or isinstance(x, keras.utils.PyDataset)):
+            raise ValueError(
+                "A search needs inputs and targets in arrays, or batches for both the weights and the architecture: PairedBatches "
+                f"or PairedText. Received: x={type(x).__name__}, y={type(y).__name__}"
+            )
         if data is None:
             x, y = np.asarray(x), np.asarray(y)
             if architecture_data is None:

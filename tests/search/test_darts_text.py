@@ -132,6 +132,11 @@ def test_a_killed_search_on_text_goes_on_as_it_would_have(tmp_path):
     ("make", "expected"),
     [
         (lambda: Darts(supernet(), LOSS, second_order=True), "carry states would go on each time"),
+        (
+            lambda: Darts(supernet(), LOSS).fit(TextBatches(TEXT, 4, 6)),
+            "PairedText. Received: x=TextBatches, y=NoneType",
+        ),
+        (lambda: Darts(supernet(), LOSS).fit(TEXT), "PairedText. Received: x=ndarray, y=NoneType"),
         (lambda: Darts(supernet(), LOSS).genotype("last"), "'final' or 'best'"),
         (lambda: Darts(supernet(), LOSS).genotype("best"), "smallest loss on `validation_data`"),
     ],
