@@ -230,8 +230,8 @@ class Darts:
         data = x if isinstance(x, (PairedBatches, PairedText)) else None
         if data is None and (y is None or isinstance(x, keras.utils.PyDataset)):
             raise ValueError(
-                "A search needs inputs and targets in arrays, or batches for both the weights and the architecture: PairedBatches "
-                f"or PairedText. Received: x={type(x).__name__}, y={type(y).__name__}"
+                "A search needs inputs and targets in arrays, or batches for both the weights and the architecture: "
+                f"PairedBatches or PairedText. Received: x={type(x).__name__}, y={type(y).__name__}"
             )
         if data is None:
             x, y = np.asarray(x), np.asarray(y)
