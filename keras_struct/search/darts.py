@@ -175,11 +175,12 @@ class Darts:
         genes: dict[str, Any] = self.choices()
         if which == "best":
             losses = self.record.validation
-            if not losses:
+            if not np.isfinite(losses).any():
                 raise ValueError(
-                    "The best genotype is that of the smallest loss on `validation_data`, and fit had none."
+                    "The best genotype is that of the smallest loss on `validation_data`, and fit had none that was finite. "
+                    f"Received losses: {losses}"
                 )
-            genes = self.record.genes[int(np.argmin(losses)) + 1]
+            genes = self.record.genes[int(np.nanargmin(losses)) + 1]
         if self.recurrent:
             return RecurrentGenotype(genes["alpha_recurrent"], tuple(range(1, 1 + len(genes["alpha_recurrent"]))))
         if set(self.layers) != {"alpha_normal", "alpha_reduce"}:

@@ -146,5 +146,6 @@ class DartsLanguageHyperModel(OneShotHyperModel):
             callbacks=[RateByLength(batches), FreshStates(), AveragedWeights(), *callbacks],
             **options,
         )
-        epoch = int(np.argmin(history.history["val_loss"]))
+        losses = history.history["val_loss"]
+        epoch = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
         return {name: float(values[epoch]) for name, values in history.history.items()}

@@ -79,6 +79,8 @@ def test_a_search_learns_a_text_and_ends_in_a_genotype():
     best = int(np.argmin(history["val_loss"])) + 1
     found.record.genes[best]["alpha_recurrent"] = [("tanh", 0), ("relu", 1)]
     assert found.genotype("best").recurrent == (("tanh", 0), ("relu", 1))
+    found.record.validation = [float("nan") if i != best - 1 else 9.0 for i in range(5)]
+    assert found.genotype("best").recurrent == (("tanh", 0), ("relu", 1)), "what is no number is not the best"
     model.choose()
     assert model.get_layer("rnn").genes == genotype.recurrent
 
