@@ -5,6 +5,7 @@ from keras_struct.layers.conv import GrowableConv1D, GrowableConv2D, GrowableCon
 from keras_struct.layers.darts_cell import DartsCell
 from keras_struct.layers.darts_rnn import DartsRNN, DartsRNNCell
 from keras_struct.layers.dense import GrowableDense
+from keras_struct.layers.free_net import FreeNet
 from keras_struct.layers.group_conv import GroupConv2D
 from keras_struct.layers.group_norm import GroupBatchNormalization
 from keras_struct.layers.group_pooling import GroupPooling2D
@@ -18,6 +19,7 @@ __all__ = [
     "DartsCell",
     "DartsRNN",
     "DartsRNNCell",
+    "FreeNet",
     "GroupBatchNormalization",
     "GroupConv2D",
     "GroupPooling2D",

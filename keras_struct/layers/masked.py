@@ -12,7 +12,7 @@ from keras_struct.layers.conv import GrowableConv2D
 from keras_struct.layers.dense import GrowableDense
 from keras_struct.structure.rules import AxisRule
 
-Dormant = Literal["silent", "training"]
+Dormant = Literal["silent", "training", "kept"]
 _Mixin: Any = object
 
 
@@ -29,8 +29,8 @@ class Masked(_Mixin):
 
     def __init__(self, *args, dormant="silent", **kwargs):
         super().__init__(*args, **kwargs)
-        if dormant not in ("silent", "training"):
-            raise ValueError(f"`dormant` must be 'silent' or 'training'. Received: dormant={dormant!r}")
+        if dormant not in ("silent", "training", "kept"):
+            raise ValueError(f"`dormant` must be 'silent', 'training' or 'kept'. Received: dormant={dormant!r}")
         self.dormant = dormant
         self._passes_gradients = False
 
@@ -48,12 +48,23 @@ class Masked(_Mixin):
         masks = (AxisRule("mask", r.axis, "carry", new=1.0, made=r.role == "produce") for r in weights)
         return (*rules, *masks)
 
+    def check_mask(self, mask: Any) -> None:
+        """Raise unless the layer can have these connections.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if not mask.any():
+            raise ValueError(
+                f"Cannot remove all connections of layer '{self.name}': keep one, or remove the layer itself."
+            )
+
     @property
     def connected_kernel(self) -> Any:
         """The kernel with zeros where no connection is, as `call` uses it."""
         kernel = self.kernel
         connected = keras.ops.multiply(kernel, keras.ops.cast(self.mask, kernel.dtype))
-        if self.dormant == "silent" and not self._passes_gradients:
+        if self.dormant != "training" and not self._passes_gradients:
             return connected
         # The same values, but the gradient passes to all weights.
         return keras.ops.add(keras.ops.stop_gradient(connected), kernel - keras.ops.stop_gradient(kernel))
@@ -92,11 +103,11 @@ class MaskedDense(Masked, GrowableDense):
         units: Positive integer, the number of units to start with.
         dormant: What the weights of connections that are not there do: `"silent"`, they are zero and stay so until the
             connection is made anew; `"training"`, they go on learning as if they were there, and come back with what they have
-            become.
+            become; `"kept"`, they stay as they were, and come back so.
         **kwargs: As `GrowableDense`.
 
     Raises:
-        ValueError: If `dormant` is neither.
+        ValueError: If `dormant` is none of these.
 
     References:
         Maile, Luga, Wilson, *Structural Learning in Artificial Neural Networks: A Neural Operator Perspective*, TMLR 2022

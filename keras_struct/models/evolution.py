@@ -235,7 +235,10 @@ class Evolution:
             if strategy is not None:
                 self.sites.check_probe()
         elif strategy is not None and strategy.needs_inputs:
-            seen.buffer = InputBuffer(seen.probe.samples_needed(self.sites.acting(), self.strategy_limits()))
+            samples = getattr(strategy, "samples", None)
+            if samples is None:
+                samples = seen.probe.samples_needed(self.sites.acting(), self.strategy_limits())
+            seen.buffer = InputBuffer(samples)
         if seen.keeps_targets:
             seen.check_loss()
 

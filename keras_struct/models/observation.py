@@ -15,7 +15,7 @@ from keras_struct.models.costs import Costs
 from keras_struct.models.epoch_shuffle import is_array_data
 from keras_struct.probes import InputBuffer, StructureProbe
 from keras_struct.probes.buffer import Pieces, first_samples
-from keras_struct.probes.connections import ConnectionGradients, ConnectionMeasurement
+from keras_struct.probes.connections import ConnectionGradients, ConnectionMeasurement, activity_of
 from keras_struct.probes.gradient_sweep import GradientSweep
 from keras_struct.surgery.trace import Network
 
@@ -139,6 +139,8 @@ class Observation:
             if lazy is not None:
                 facts["gradients"] = lambda name=name: lazy().gradients[name]
                 facts["squared_gradients"] = lambda name=name: lazy().squares[name]
+            if (inputs := self._pieces()) is not None:
+                facts["activity"] = partial(activity_of, self.model, layer, inputs)
             mask, weights = current().read(layer.mask), current().read(layer.kernel)
             found[name] = ConnectionMeasurement(name, mask, weights, layer.dormant, **facts)
         return found

@@ -85,6 +85,15 @@ class ConnectionSites(UnitSites):
         return self.evolution.observation.measure_connections(chosen)
 
 
+class EdgeSites(ConnectionSites):
+    """Edges between neurons of one layer, of which it is known when they are active."""
+
+    def counts(self) -> dict[str, int]:
+        """How many edges each layer has."""
+        layers = masked_layers(self.evolution.network)
+        return {n: count for n, count in super().counts().items() if hasattr(layers[n], "threshold_of_activity")}
+
+
 class SymmetrySites(ConnectionSites):
     """Symmetries of group convolutions."""
 
@@ -105,5 +114,5 @@ class SymmetrySites(ConnectionSites):
         return {n: SymmetryMeasurement(n, layer, gradients, tuple(followers(n))) for n, layer in layers.items()}
 
 
-SITES = {"units": UnitSites, "connections": ConnectionSites, "symmetries": SymmetrySites}
+SITES = {"units": UnitSites, "connections": ConnectionSites, "edges": EdgeSites, "symmetries": SymmetrySites}
 """By what a strategy says that it works on."""

@@ -3,6 +3,7 @@
 # Imported here and not on first use: some functions carry the name of their module, which a later import of that module
 # would put in their place. None of these modules imports Keras or a backend before it has a model to look at.
 from keras_struct.statistics.candidates import Border, CandidateScorer, border
+from keras_struct.statistics.coactivation import Coactivation, coactivation, coinactivation
 from keras_struct.statistics.effective_dimension import (
     effective_dimension,
     gram,
@@ -23,8 +24,11 @@ from keras_struct.statistics.orthogonality_gap import gap_of_gram, orthogonality
 __all__ = [
     "Border",
     "CandidateScorer",
+    "Coactivation",
     "auxiliary_gradient",
     "border",
+    "coactivation",
+    "coinactivation",
     "convolutional_auxiliary_gradient",
     "effective_dimension",
     "fisher_trace",

@@ -26,6 +26,12 @@ class Rearrangement:
     source: np.ndarray
     copies: np.ndarray
 
+    def __post_init__(self) -> None:
+        if not self.rule.inherits:
+            first = np.zeros(len(self.source), bool)
+            first[np.unique(self.source, return_index=True)[1]] = True
+            object.__setattr__(self, "source", np.where(first, self.source, NEW))
+
     @cached_property
     def new(self) -> np.ndarray:
         """Whether each position is without ancestor."""

@@ -74,7 +74,7 @@ def behaviour_of(
     if hasattr(operation, "unit_behaviour"):
         return operation.unit_behaviour(inputs, outputs)
     if hasattr(operation, "unit_rules"):
-        return from_rules(operation, tuple(operation.unit_rules()), outputs[0])
+        return from_rules(operation, tuple(operation.unit_rules()), outputs[0], getattr(operation, "rigid", ELASTIC))
     return Opaque(
         f"nobody taught how '{type(operation).__name__}' (layer '{operation.name}') uses units; "
         "teach it with keras_struct.register_unit_rules",

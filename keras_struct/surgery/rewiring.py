@@ -42,9 +42,10 @@ def plan_rewiring(network: Network, edits: Sequence[Rewire], slots: Sequence[Slo
         layer = layers[edit.layer]
         kernel, mask = current().read(layer.kernel), current().read(layer.mask)
         _check_mask(edit, mask)
+        layer.check_mask(edit.mask)
         value = _kernel(edit, kernel, mask, silent=layer.dormant == "silent")
         writes += [(layer.mask, mask, edit.mask), (layer.kernel, kernel, value)]
-        for slot in (slot for slot in slots if slot.reference is layer.kernel and layer.dormant == "silent"):
+        for slot in (slot for slot in slots if slot.reference is layer.kernel and layer.dormant != "training"):
             held = current().read(slot.variable)
             fresh = value if slot.copies else np.full_like(held, slot.initial)
             writes.append((slot.variable, held, np.where(edit.mask & mask, held, fresh).astype(held.dtype)))
@@ -78,10 +79,6 @@ def _check_mask(edit: Rewire, mask: np.ndarray) -> None:
                 f"`{name}` for layer '{edit.layer}' has shape {given.shape}, but its kernel has {mask.shape}. A mask that was "
                 "made before the layer was resized no longer fits."
             )
-    if not edit.mask.any():
-        raise ValueError(
-            f"Cannot remove all connections of layer '{edit.layer}': keep one, or remove the layer itself."
-        )
 
 
 def _kernel(edit: Rewire, kernel: np.ndarray, mask: np.ndarray, silent: bool) -> np.ndarray:

@@ -247,7 +247,7 @@ def test_values_of_a_resize_are_not_taken_for_those_of_a_mask():
 
 
 def test_dormant_weights_are_silent_or_training():
-    with pytest.raises(ValueError, match="`dormant` must be 'silent' or 'training'"):
+    with pytest.raises(ValueError, match="`dormant` must be 'silent', 'training' or 'kept'"):
         MaskedDense(3, dormant="asleep")
 
 

@@ -1,0 +1,206 @@
+"""A hidden block without layers: any neuron may feed any later one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_struct.layers.dense import checked_limit
+from keras_struct.layers.framed import whole_number
+from keras_struct.layers.masked import Dormant, Masked
+from keras_struct.structure.acyclic import checked_adjacency, levels_of
+from keras_struct.structure.rules import AxisRule
+
+
+@keras.saving.register_keras_serializable("keras_struct")
+class FreeNet(Masked, keras.layers.Layer):
+    """Neurons in an order, each of which may read all inputs and all neurons before it.
+
+    a_j = f(x · E_j + b_j + Σ_{i<j} L_{ji} a_i), for the edges i → j that there are. The decoder is the Dense layer behind it.
+    Edges are edited like the connections of `MaskedDense`, by `keras_struct.Rewire` and by strategies such as `FreeEvolve`; units
+    like those of `GrowableDense`: a new neuron comes last, one that is removed takes its edges along.
+
+    Args:
+        neurons: Positive integer, the number of neurons to start with.
+        activation: Of each neuron, a name or a function.
+        adjacency: Edges to start with, `(neurons, neurons)`, 1 at (j, i) for the edge from i to j > i; by default all.
+        threshold: A neuron is active where its output is larger; by default 0, for activations that have a clear zero.
+        block: How many neurons are computed between two matrix products.
+        dormant: As `MaskedDense`: what becomes of the weights of edges that are removed.
+        encoder_initializer: Of E; `kernel_initializer` and `bias_initializer` of L and b.
+        kernel_initializer: See there.
+        bias_initializer: See there.
+        max_units: As `GrowableDense`.
+        **kwargs: As `keras.layers.Layer`.
+
+    Input shape:
+        `(batch, features)`.
+
+    Output shape:
+        `(batch, neurons)`.
+
+    Raises:
+        ValueError: If a number is not positive, edges lead to a neuron that is not later, or "active" is undefined.
+
+    References:
+        *FreeNets: Learning layerfree neural network topologies*, anonymous submission, section 3.
+
+    Examples:
+        >>> layer = layers.FreeNet(6)
+        >>> layer(np.zeros((2, 3))).shape, layer.edges, layer.depth
+        (TensorShape([2, 6]), 15, 6)
+    """
+
+    rigid = ("out",)
+
+    def __init__(
+        self,
+        neurons: int,
+        activation: Any = "relu",
+        adjacency: Any = None,
+        threshold: float | None = None,
+        block: int = 16,
+        dormant: Dormant = "kept",
+        encoder_initializer: Any = "glorot_uniform",
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        max_units: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dormant=dormant, **kwargs)
+        self.units = whole_number("neurons", neurons)
+        self.block, self.max_units = whole_number("block", block), checked_limit("max_units", max_units, self.units)
+        self.activation = keras.activations.get(activation)
+        self.threshold = threshold
+        if self.threshold_of_activity() is None:
+            raise ValueError(
+                f"When a neuron is active is undefined for activation {activation!r}, whose outputs have no clear zero. Say with "
+                "`threshold` above which output it is, or use 'relu'."
+            )
+        self.encoder_initializer = keras.initializers.get(encoder_initializer)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self._start = None if adjacency is None else checked_adjacency(adjacency, self.units)
+
+    def threshold_of_activity(self) -> float | None:
+        """Above which output a neuron is active; `None` if that is undefined."""
+        if self.threshold is not None:
+            return float(self.threshold)
+        return 0.0 if getattr(self.activation, "__name__", "") in _CLEAR_ZERO else None
+
+    def build(self, input_shape):
+        """Create encoder, edges and biases."""
+        if input_shape[-1] is None or len(input_shape) != 2:
+            raise ValueError(
+                f"Layer '{self.name}' expects inputs of shape (batch, features), the number of features known. Received "
+                f"{tuple(input_shape)}: put a Flatten layer in front of it."
+            )
+        n = self.units
+        self.encoder = self.add_weight(name="encoder", shape=(input_shape[-1], n), initializer=self.encoder_initializer)
+        self.bias = self.add_weight(name="bias", shape=(n,), initializer=self.bias_initializer)
+        self.kernel = self.add_weight(name="kernel", shape=(n, n), initializer=self._lower(self.kernel_initializer))
+        edges = np.tril(np.ones((n, n), bool), -1) if self._start is None else self._start
+        self.mask = self.add_weight(
+            name="mask",
+            shape=(n, n),
+            dtype="bool",
+            trainable=False,
+            initializer=lambda *_, **__: keras.ops.convert_to_tensor(edges),
+        )
+
+    def _lower(self, initializer: Any) -> Any:
+        """Weights of edges as an initializer has them, zeros elsewhere."""
+        return lambda shape, dtype=None: keras.ops.tril(initializer(shape, dtype=dtype), -1)
+
+    def check_mask(self, mask: Any) -> None:
+        """Raise unless all edges lead to later neurons."""
+        checked_adjacency(mask, self.units)
+
+    def unit_rules(self) -> tuple[AxisRule, ...]:
+        """Which units lie along which axis of which variable. A new neuron reads all before it."""
+        return (
+            AxisRule("encoder", 0, "consume"),
+            AxisRule("encoder", 1, "produce", size="units"),
+            AxisRule("bias", 0, "produce"),
+            AxisRule("kernel", 0, "carry", made=True),
+            AxisRule("kernel", 1, "carry", made=True, inherits=False),
+            AxisRule("mask", 0, "carry", new=1.0, made=True),
+            AxisRule("mask", 1, "carry", made=True, inherits=False),
+        )
+
+    def call(self, inputs, training=None):
+        """Compute the neurons one after another, a block at a time."""
+        ops = keras.ops
+        given = ops.matmul(inputs, self.encoder) + self.bias
+        kernel = ops.tril(self.connected_kernel, -1)
+        found: list[Any] = []
+        for start in range(0, self.units, self.block):
+            stop = min(start + self.block, self.units)
+            rest = given[:, start:stop]
+            if found:
+                before = found[0] if len(found) == 1 else ops.concatenate(found, axis=1)
+                rest = rest + ops.matmul(before, ops.transpose(kernel[start:stop, :start]))
+            inner, columns = kernel[start:stop, start:stop], []
+            for j in range(stop - start):
+                columns.append(self.activation(rest[:, j : j + 1]))
+                if j + 1 < stop - start:  # what a neuron adds to all later ones of the block, at once
+                    rest = rest + columns[-1] * inner[:, j]
+            found.append(ops.concatenate(columns, axis=1) if len(columns) > 1 else columns[0])
+        return ops.concatenate(found, axis=1) if len(found) > 1 else found[0]
+
+    @property
+    def adjacency(self) -> np.ndarray:
+        """Edges, `(neurons, neurons)`, bool, `True` at (j, i) for the edge from i to j."""
+        return np.tril(np.asarray(keras.ops.convert_to_numpy(self.mask), bool), -1)
+
+    @property
+    def edges(self) -> int:
+        """How many edges there are."""
+        return int(self.adjacency.sum())
+
+    @property
+    def depth(self) -> int:
+        """How many neurons the longest path has."""
+        return int(levels_of(self.adjacency).max()) + 1
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions for a sample: those of encoder and biases, and of the edges that there are."""
+        return 2 * int(np.prod(self.encoder.shape)) + self.units + 2 * self.edges
+
+    def count_flops(self, call: Any) -> int:
+        """Floating point operations of a call."""
+        return self.flops * (int(np.prod(call.outputs[0])) // self.units)
+
+    def save_own_variables(self, store):
+        """Write all variables, the mask among them."""
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store):
+        """Read what was written."""
+        keras.layers.Layer.load_own_variables(self, store)
+
+    def compute_output_shape(self, input_shape):
+        """Return the output's shape."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        """Return the arguments of the constructor, with the current number of neurons."""
+        serialize = keras.initializers.serialize
+        return {
+            **super().get_config(),
+            "neurons": self.units,
+            "activation": keras.activations.serialize(self.activation),
+            "threshold": self.threshold,
+            "block": self.block,
+            "encoder_initializer": serialize(self.encoder_initializer),
+            "kernel_initializer": serialize(self.kernel_initializer),
+            "bias_initializer": serialize(self.bias_initializer),
+            "max_units": self.max_units,
+        }
+
+
+_CLEAR_ZERO = ("relu", "relu1", "relu6", "leaky_relu", "threshold")
+"""Activations whose sign says whether a neuron is active."""

@@ -1,0 +1,168 @@
+"""A block without layers computes neuron by neuron, and its edges and neurons come and go."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_struct import Rewire, StructuralModel
+from keras_struct.backend import current
+from keras_struct.layers import FreeNet
+from keras_struct.statistics import flops_per_layer
+from keras_struct.structure.acyclic import levels_of
+from keras_struct.testing import check_edit
+
+ops = keras.ops
+X = np.random.default_rng(0).normal(size=(12, 5)).astype("float32")
+Y = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
+
+
+def numbers(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
+
+
+def graph(neurons, density, seed=2):
+    return np.tril(np.random.default_rng(seed).random((neurons, neurons)) < density, -1)
+
+
+def by_hand(layer, x, target):
+    """Outputs, and gradients of half the squared distance to a target, neuron by neuron."""
+    encoder, bias, kernel = (numbers(w) for w in (layer.encoder, layer.bias, layer.kernel))
+    weights, n = kernel * layer.adjacency, layer.units
+    a = np.zeros((len(x), n))
+    for j in range(n):
+        a[:, j] = np.maximum(x @ encoder[:, j] + bias[j] + a[:, :j] @ weights[j, :j], 0)
+    slopes, total = np.zeros_like(a), a - target
+    for j in reversed(range(n)):
+        slopes[:, j] = (total[:, j] + slopes[:, j + 1 :] @ weights[j + 1 :, j]) * (a[:, j] > 0)
+    return a, (x.T @ slopes, slopes.sum(0), (slopes.T @ a) * layer.adjacency)
+
+
+@pytest.mark.parametrize("neurons", [1, 4, 16, 17, 40])
+@pytest.mark.parametrize("density", [1.0, 0.3, 0.0])
+def test_outputs_and_gradients_are_those_of_a_loop_over_neurons(neurons, density):
+    keras.utils.set_random_seed(neurons)
+    layer = FreeNet(neurons, adjacency=graph(neurons, density), bias_initializer="random_normal")
+    layer(X)
+    layer.kernel.assign(layer.kernel * 3)
+    target = np.random.default_rng(3).normal(size=(12, neurons))
+    expected, slopes = by_hand(layer, X.astype(np.float64), target)
+    found, _, gradients = current().differentiate(
+        lambda: (0.5 * ops.sum((layer(X) - target.astype("float32")) ** 2), layer(X)),
+        [layer.encoder, layer.bias, layer.kernel],
+    )
+    np.testing.assert_allclose(numbers(found), expected, rtol=1e-5, atol=1e-5)
+    for gradient, slope in zip(gradients, slopes, strict=True):
+        np.testing.assert_allclose(numbers(gradient), slope, rtol=1e-4, atol=1e-5 * max(1, np.abs(slope).max()))
+
+
+def test_facts_about_the_graph():
+    layer = FreeNet(4, adjacency=[[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]])
+    layer.build((None, 3))
+    assert (layer.edges, layer.depth, layer.flops) == (3, 3, 2 * 12 + 4 + 2 * 3)
+    np.testing.assert_array_equal(levels_of(layer.adjacency), [0, 1, 0, 2])
+    full = FreeNet(6)
+    full.build((None, 3))
+    assert (full.edges, full.depth) == (15, 6)
+    free = model().get_layer("free")
+    assert flops_per_layer(model())["free"] == free.flops == 2 * 35 + 7 + 2 * free.edges
+
+
+def model():
+    keras.utils.set_random_seed(5)
+    x = keras.Input((5,))
+    free = FreeNet(7, adjacency=graph(7, 0.7), block=4, name="free")
+    return StructuralModel(x, keras.layers.Dense(2, name="out")(free(x)))
+
+
+@pytest.mark.parametrize(
+    ("edit", "preserves"),
+    [
+        (lambda m: m.grow("free", 2), True),
+        (lambda m: m.split("free", [1, 4]), True),
+        (lambda m: (m.split("free", [2]), m.grow("free", 1), m.split("free", [5, 7])), True),
+        (lambda m: m.prune("free", [0, 3]), False),
+    ],
+    ids=["grow", "split", "again", "prune"],
+)
+def test_neurons_come_and_go(edit, preserves):
+    found = check_edit(model, edit, X, Y, preserves=preserves)
+    layer = found.get_layer("free")
+    assert not np.triu(numbers(layer.mask)).any()
+    assert layer.adjacency.shape == (layer.units, layer.units)
+
+
+def test_a_new_neuron_comes_last_and_reads_all_before_it():
+    found = model()
+    before = found.get_layer("free").adjacency
+    found.grow("free", 1)
+    after = found.get_layer("free").adjacency
+    np.testing.assert_array_equal(after[:7, :7], before)
+    assert after[7, :7].all()
+    assert not after[:, 7].any()
+
+
+def test_a_removed_neuron_takes_its_edges_along():
+    found = model()
+    before = found.get_layer("free").adjacency
+    found.prune("free", [2])
+    left = [0, 1, 3, 4, 5, 6]
+    np.testing.assert_array_equal(found.get_layer("free").adjacency, before[np.ix_(left, left)])
+
+
+def test_edges_that_are_removed_keep_their_weights_and_do_not_learn():
+    found = model()
+    found.compile(keras.optimizers.Adam(0.05), "mse")
+    found.fit(X, Y, epochs=3, verbose=0)
+    layer = found.get_layer("free")
+    mask = layer.adjacency
+    later, earlier = np.argwhere(mask)[0]
+    weight = numbers(layer.kernel)[later, earlier]
+    fewer = mask.copy()
+    fewer[later, earlier] = False
+    found.apply(Rewire("free", fewer))
+    found.fit(X, Y, epochs=3, verbose=0)
+    assert numbers(layer.kernel)[later, earlier] == weight
+    found.apply(Rewire("free", mask))
+    assert numbers(layer.kernel)[later, earlier] == weight
+    found.apply(Rewire("free", np.zeros((7, 7))))
+    assert layer.edges == 0, "without edges it is a dense layer"
+
+
+@pytest.mark.parametrize("wrong", [(2, 2), (1, 4)])
+def test_edges_to_earlier_neurons_are_refused_and_nothing_changes(wrong):
+    found = model()
+    before = numbers(found(X))
+    mask = found.get_layer("free").adjacency.copy()
+    mask[wrong] = True
+    with pytest.raises(ValueError, match=r"from an earlier to a later neuron.*Received an edge from"):
+        found.apply(Rewire("free", mask))
+    np.testing.assert_array_equal(numbers(found(X)), before)
+
+
+def test_it_is_saved_with_its_graph(tmp_path):
+    found = model()
+    found.split("free", [3])
+    found.apply(Rewire("free", graph(8, 0.4)))
+    found.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.get_layer("free").adjacency, graph(8, 0.4))
+    np.testing.assert_allclose(numbers(loaded(X)), numbers(found(X)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: FreeNet(0), "neurons"),
+        (lambda: FreeNet(3, block=0), "block"),
+        (lambda: FreeNet(3, activation="gelu"), "no clear zero. Say with `threshold`"),
+        (lambda: FreeNet(3, adjacency=np.eye(3)), "no cycle. Received an edge from 0 to 0"),
+        (lambda: FreeNet(3, adjacency=np.ones((2, 2))), r"shape \(3, 3\).*Received shape \(2, 2\)"),
+        (lambda: FreeNet(2, adjacency=[[0, 0], [0.5, 0]]), "booleans, or 0 and 1"),
+        (lambda: FreeNet(3, max_units=2), "at least the number to start with"),
+        (lambda: FreeNet(3)(np.zeros((2, 4, 4))), "put a Flatten layer in front"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, expected):
+    with pytest.raises(ValueError, match=expected):
+        make()
+    FreeNet(3, activation="gelu", threshold=0.1)

@@ -1,0 +1,136 @@
+"""Neurons that fire together are wired together, those that are silent together are not any more."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_struct import StructuralModel
+from keras_struct.layers import FreeNet, MaskedDense
+from keras_struct.probes.connections import activity_of
+from keras_struct.statistics.coactivation import Coactivation, coactivation, coinactivation
+from keras_struct.strategies import FreeEvolve
+from keras_struct.strategies.hebbian import converged, free_evolve
+
+ops = keras.ops
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "connected", "afterwards"),
+    [
+        (0, 0, False, False),
+        (0, 0, True, False),
+        (0, 1, False, False),
+        (0, 1, True, True),
+        (1, 0, False, False),
+        (1, 0, True, True),
+        (1, 1, False, True),
+        (1, 1, True, True),
+    ],
+)
+def test_every_case_of_the_table(first, second, connected, afterwards):
+    active = np.tile([[first, second]], (20, 1)).astype(bool)
+    edges = np.array([[False, False], [connected, False]])
+    added, pruned = free_evolve(edges, coactivation(active), coinactivation(active), epsilon=0.1)
+    found = (edges & ~pruned) | added
+    assert found[1, 0] == afterwards
+    assert not np.triu(found).any(), "only the later neuron may read the earlier one"
+    assert not (added & pruned).any()
+
+
+def test_shares_are_counted_over_batches_exactly():
+    active = np.random.default_rng(0).random((500, 7)) < 0.4
+    seen = Coactivation(7)
+    for part in np.array_split(active, 9):
+        seen.add(part)
+    assert seen.samples == 500
+    assert seen.counts.dtype == np.int64
+    expected = np.array([[np.mean(active[:, i] & active[:, j]) for j in range(7)] for i in range(7)])
+    silent = np.array([[np.mean(~active[:, i] & ~active[:, j]) for j in range(7)] for i in range(7)])
+    np.testing.assert_allclose(seen.together, expected, atol=1e-12)
+    np.testing.assert_allclose(seen.silent, silent, atol=1e-12)
+    with pytest.raises(ValueError, match=r"7 columns.*Received shape \(3, 6\)"):
+        seen.add(np.ones((3, 6), bool))
+
+
+def planted():
+    """Neurons 0 and 2 always fire, 1 and 3 never do, 4 fires on half of the inputs."""
+    x = keras.Input((2,))
+    edges = np.zeros((5, 5), bool)
+    edges[[3, 4, 4], [1, 0, 1]] = True  # 1 → 3 is silent, 0 → 4 and 1 → 4 are not
+    model = StructuralModel(x, keras.layers.Dense(1)(FreeNet(5, adjacency=edges, name="free")(x)))
+    layer = model.get_layer("free")
+    layer.kernel.assign(np.tril(np.full((5, 5), 1e-3), -1))
+    layer.encoder.assign(np.array([[0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], "float32"))
+    layer.bias.assign(np.array([1, -1, 1, -1, 0], "float32"))
+    return model
+
+
+INPUTS = np.stack([np.linspace(-1, 1, 400), np.zeros(400)], 1).astype("float32")
+
+
+@pytest.mark.parametrize("value", ["stored", "zero", "fresh"])
+def test_planted_pairs_are_found_and_the_graph_stays_then(value):
+    keras.utils.set_random_seed(0)
+    model = planted()
+    model.compile("sgd", "mse", strategy=FreeEvolve(0.1, every=2, warmup=1, samples=200, value=value))
+    model.optimizer.learning_rate = 0.0
+    model.fit(INPUTS, np.zeros((400, 1)), batch_size=100, epochs=3, verbose=0)
+    layer = model.get_layer("free")
+    edges = layer.adjacency
+    assert edges[2, 0], "both fire, and were not connected"
+    assert not edges[3, 1], "both were silent, and were connected"
+    assert edges[4, 0]
+    assert edges[4, 1]
+    assert edges.sum() == 3
+    weight = float(ops.convert_to_numpy(layer.kernel)[2, 0])
+    assert {"stored": weight == pytest.approx(1e-3), "zero": weight == 0}.get(value, 0.01 < abs(weight) < 0.8)
+    state = model._structural.policy_state
+    assert state["history"][0] == [3, "free", 1, 1]
+    assert converged(state)
+    assert [event.reason for event in model.structure_log] == ["FreeEvolve"]
+    seen = activity_of(model, layer, INPUTS)
+    lower = np.tril(np.ones((5, 5), bool), -1)
+    assert not ((seen.together > 0.9) & ~edges & lower).any(), "a fixed point"
+    assert not ((seen.silent > 0.9) & edges).any()
+
+
+def test_it_works_in_training_and_goes_on_after_a_restart(tmp_path):
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(256, 6)).astype("float32")
+    y = (x[:, 0] * x[:, 1] > 0).astype(int)
+    inputs = keras.Input((6,))
+    outputs = keras.layers.Dense(2, activation="softmax")(FreeNet(20, name="free")(inputs))
+    model = StructuralModel(inputs, outputs)
+    strategy = FreeEvolve(0.3, every=8, warmup=8, samples=128)
+    model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", strategy=strategy)
+    history = model.fit(x, y, batch_size=32, epochs=12, verbose=0).history
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    assert history["connections"][-1] < 190
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded._structural.policy_state == model._structural.policy_state
+    np.testing.assert_array_equal(loaded.get_layer("free").adjacency, model.get_layer("free").adjacency)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: FreeEvolve(0.0), "between 0 and 1"),
+        (lambda: FreeEvolve(1.0), "between 0 and 1"),
+        (lambda: FreeEvolve(every=0), "every >= 1"),
+        (lambda: FreeEvolve(value="old"), "'stored', 'zero' or 'fresh'"),
+        (lambda: compiled(FreeEvolve(layers="out")), r"cannot edit layers \['out'\]: FreeNets are \['free'\]"),
+        (lambda: compiled(FreeEvolve(), keras.layers.Dense(4)), "the model has none. Put a FreeNet"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, expected):
+    with pytest.raises(ValueError, match=expected):
+        make()
+
+
+def compiled(strategy, hidden=None):
+    x = keras.Input((2,))
+    hidden = FreeNet(4, name="free") if hidden is None else hidden
+    model = StructuralModel(x, MaskedDense(3, name="out")(hidden(x)))
+    model.compile("sgd", "mse", strategy=strategy)
