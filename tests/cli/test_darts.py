@@ -28,7 +28,7 @@ TINY = [
 TINY += ["--batch-size", "16", "--ratio", "2", "--augment"]
 
 
-@pytest.fixture(scope="module", params=["darts-prime", "crb"])
+@pytest.fixture(scope="module", params=["darts-prime", pytest.param("crb", marks=pytest.mark.slow)])
 def finished(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     assert main([*TINY, "--method", request.param, "--out", str(out)]) == 0

@@ -352,7 +352,7 @@ def test_clipped_weights_lose_operations_for_ever_and_cells_get_smaller():
     assert np.abs(model.predict(X, verbose=0) - before).max() > 1e-6
 
 
-@pytest.mark.parametrize("activation", ["softmax", "crb"])
+@pytest.mark.parametrize("activation", ["softmax", pytest.param("crb", marks=pytest.mark.slow)])
 def test_a_killed_search_goes_on_as_it_would_have(activation, tmp_path):
     def made():
         return DartsPrime(

@@ -105,6 +105,7 @@ def test_clipped_weights_are_pruned_in_recurrent_cells_too():
     assert not numbers(model.get_layer("alpha_recurrent").activated())[mask == 0].any()
 
 
+@pytest.mark.slow
 def test_a_killed_search_on_text_goes_on_as_it_would_have(tmp_path):
     def made():
         return DartsPrime(supernet(), LOSS, optimizer=keras.optimizers.SGD(0.5), ratio=1, seed=3)
