@@ -161,7 +161,12 @@ def stock(model):
 
 
 @pytest.mark.parametrize(
-    "genotype", [search.DARTS_V1, search.NASNET, search.AMOEBANET], ids=["darts", "nasnet", "amoeba"]
+    "genotype",
+    [
+        pytest.param(search.DARTS_V1, id="darts"),
+        pytest.param(search.NASNET, id="nasnet", marks=pytest.mark.slow),
+        pytest.param(search.AMOEBANET, id="amoeba", marks=pytest.mark.slow),
+    ],
 )
 def test_networks_of_a_genotype_become_stock_layers(genotype, tmp_path):
     keras.utils.set_random_seed(1)
