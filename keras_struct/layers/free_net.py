@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_struct.backend import keras_internals as internals
 from keras_struct.layers.dense import checked_limit
 from keras_struct.layers.framed import whole_number
-from keras_struct.layers.masked import Dormant, Masked
+from keras_struct.layers.masked import Dormant, Masked, MaskedDense
 from keras_struct.structure.acyclic import checked_adjacency, levels_of
 from keras_struct.structure.rules import AxisRule
 
@@ -26,6 +28,8 @@ class FreeNet(Masked, keras.layers.Layer):
         neurons: Positive integer, the number of neurons to start with.
         activation: Of each neuron, a name or a function.
         adjacency: Edges to start with, `(neurons, neurons)`, 1 at (j, i) for the edge from i to j > i; by default all.
+        reads: Which inputs each neuron reads, `(features, neurons)`; by default all. `True`, where all do at first and weights
+            that are loaded say which.
         threshold: A neuron is active where its output is larger; by default 0, for activations that have a clear zero.
         block: How many neurons are computed between two matrix products.
         dormant: As `MaskedDense`: what becomes of the weights of edges that are removed.
@@ -60,6 +64,7 @@ class FreeNet(Masked, keras.layers.Layer):
         neurons: int,
         activation: Any = "relu",
         adjacency: Any = None,
+        reads: Any = None,
         threshold: float | None = None,
         block: int = 16,
         dormant: Dormant = "kept",
@@ -83,6 +88,66 @@ class FreeNet(Masked, keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self._start = None if adjacency is None else checked_adjacency(adjacency, self.units)
+        self._reads = reads
+
+    @classmethod
+    def from_model(cls, model: Any, block: int = 16) -> keras.Model:
+        """Return a network with one `FreeNet` that computes what a dense feed-forward network does.
+
+        The neurons of all hidden layers become those of the FreeNet, in their order; edges lead from each layer to the next. What
+        would lead past a layer (from inputs to later neurons, from earlier ones to outputs) is masked, and so does not train.
+
+        Args:
+            model: Dense layers one after the other, with a Flatten layer in front if there must be one; all hidden ones with
+                the same activation.
+            block: As the constructor.
+
+        Returns:
+            A `keras.Model`, not compiled: inputs, a FreeNet named `free_net`, a `MaskedDense` layer named as the last one.
+
+        Raises:
+            ValueError: If the model is something else.
+
+        References:
+            *FreeNets*, claim 4.1.
+
+        Examples:
+            >>> hidden = [keras.layers.Dense(n, "relu") for n in (4, 5)]
+            >>> dense = keras.Sequential([keras.Input((3,)), *hidden, keras.layers.Dense(2)])
+            >>> layers.FreeNet.from_model(dense).get_layer("free_net").edges
+            20
+        """
+        flatten, hidden, last = _dense_layers(model)
+        widths = [layer.units for layer in hidden]
+        ends = np.cumsum([0, *widths])
+        total, features = int(ends[-1]), int(hidden[0].kernel.shape[0])
+        places = [slice(int(a), int(b)) for a, b in pairwise(ends)]
+        edges, reads = np.zeros((total, total), bool), np.zeros((features, total), bool)
+        reads[:, places[0]] = True
+        for before, after in pairwise(places):
+            edges[after, before] = True
+        free = cls(total, hidden[0].activation, edges, reads, block=block, name="free_net")
+        decoder = MaskedDense(last.units, activation=last.activation, use_bias=last.use_bias, name=last.name)
+        x = keras.Input(model.input_shape[1:], name="inputs")
+        flat = keras.layers.Flatten(name=flatten.name)(x) if flatten is not None else x
+        found = keras.Model(x, decoder(free(flat)), name=model.name)
+        encoder, kernel, bias = (np.zeros(tuple(w.shape), "float32") for w in (free.encoder, free.kernel, free.bias))
+        for i, (layer, place) in enumerate(zip(hidden, places, strict=True)):
+            weights = _array(layer.kernel)
+            if i:
+                kernel[place, places[i - 1]] = weights.T
+            else:
+                encoder[:, place] = weights
+            bias[place] = _array(layer.bias) if layer.use_bias else 0
+        for variable, value in ((free.encoder, encoder), (free.kernel, kernel), (free.bias, bias)):
+            variable.assign(value)
+        out, mask = (np.zeros(tuple(decoder.kernel.shape), kind) for kind in ("float32", bool))
+        out[places[-1]], mask[places[-1]] = _array(last.kernel), True
+        decoder.kernel.assign(out)
+        decoder.mask.assign(mask)
+        if last.use_bias:
+            decoder.bias.assign(_array(last.bias))
+        return found
 
     def threshold_of_activity(self) -> float | None:
         """Above which output a neuron is active; `None` if that is undefined."""
@@ -100,6 +165,15 @@ class FreeNet(Masked, keras.layers.Layer):
         n = self.units
         self.encoder = self.add_weight(name="encoder", shape=(input_shape[-1], n), initializer=self.encoder_initializer)
         self.bias = self.add_weight(name="bias", shape=(n,), initializer=self.bias_initializer)
+        if self._reads is not None:
+            reads = np.broadcast_to(np.asarray(self._reads, bool), (input_shape[-1], n))
+            self.encoder_mask = self.add_weight(
+                name="encoder_mask",
+                shape=(input_shape[-1], n),
+                dtype="bool",
+                trainable=False,
+                initializer=lambda *_, **__: keras.ops.convert_to_tensor(reads),
+            )
         self.kernel = self.add_weight(name="kernel", shape=(n, n), initializer=self._lower(self.kernel_initializer))
         edges = np.tril(np.ones((n, n), bool), -1) if self._start is None else self._start
         self.mask = self.add_weight(
@@ -120,7 +194,12 @@ class FreeNet(Masked, keras.layers.Layer):
 
     def unit_rules(self) -> tuple[AxisRule, ...]:
         """Which units lie along which axis of which variable. A new neuron reads all before it."""
+        reads = (
+            AxisRule("encoder_mask", 0, "carry", new=1.0),
+            AxisRule("encoder_mask", 1, "carry", new=1.0, made=True),
+        )
         return (
+            *(reads if self._reads is not None else ()),
             AxisRule("encoder", 0, "consume"),
             AxisRule("encoder", 1, "produce", size="units"),
             AxisRule("bias", 0, "produce"),
@@ -133,7 +212,10 @@ class FreeNet(Masked, keras.layers.Layer):
     def call(self, inputs, training=None):
         """Compute the neurons one after another, a block at a time."""
         ops = keras.ops
-        given = ops.matmul(inputs, self.encoder) + self.bias
+        encoder = self.encoder
+        if self._reads is not None:
+            encoder = ops.multiply(encoder, ops.cast(self.encoder_mask, encoder.dtype))
+        given = ops.matmul(inputs, encoder) + self.bias
         kernel = ops.tril(self.connected_kernel, -1)
         found: list[Any] = []
         for start in range(0, self.units, self.block):
@@ -194,6 +276,7 @@ class FreeNet(Masked, keras.layers.Layer):
             "neurons": self.units,
             "activation": keras.activations.serialize(self.activation),
             "threshold": self.threshold,
+            "reads": None if self._reads is None else True,
             "block": self.block,
             "encoder_initializer": serialize(self.encoder_initializer),
             "kernel_initializer": serialize(self.kernel_initializer),
@@ -204,3 +287,29 @@ class FreeNet(Masked, keras.layers.Layer):
 
 _CLEAR_ZERO = ("relu", "relu1", "relu6", "leaky_relu", "threshold")
 """Activations whose sign says whether a neuron is active."""
+
+
+def _array(weight: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(weight))
+
+
+def _dense_layers(model: Any) -> tuple[Any, list[Any], Any]:
+    """A Flatten layer or `None`, the hidden Dense layers and the last one of a dense feed-forward network."""
+    functional = internals.functional_of(model)
+    nodes = [] if functional is None else list(internals.nodes_in_order(functional))
+    tensors = [internals.node_tensors(node) for node in nodes]
+    chain = all([id(t) for t in before[1]] == [id(t) for t in after[0]] for before, after in pairwise(tensors))
+    layers = [node.operation for node in nodes]
+    flatten = layers.pop(0) if layers and isinstance(layers[0], keras.layers.Flatten) else None
+    dense = all(isinstance(layer, keras.layers.Dense) for layer in layers) and len(set(map(id, layers))) == len(layers)
+    if len(layers) < 2 or not chain or not dense:
+        kinds = ", ".join(type(layer).__name__ for layer in layers) or "none that are connected"
+        raise ValueError(
+            "Only dense feed-forward networks become FreeNets: two Dense layers or more, one after the other, behind a Flatten "
+            f"layer or none, and built. Received layers: {kinds}"
+        )
+    *hidden, last = layers
+    activations = sorted({getattr(layer.activation, "__name__", str(layer.activation)) for layer in hidden})
+    if len(activations) > 1:
+        raise ValueError(f"All neurons of a FreeNet have the same activation. Hidden layers have {activations}.")
+    return flatten, hidden, last

@@ -1,5 +1,7 @@
 """A block without layers computes neuron by neuron, and its edges and neurons come and go."""
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
@@ -147,6 +149,77 @@ def test_it_is_saved_with_its_graph(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.get_layer("free").adjacency, graph(8, 0.4))
     np.testing.assert_allclose(numbers(loaded(X)), numbers(found(X)), atol=1e-6)
+
+
+def dense(*widths, shape=(5,), activation="relu"):
+    keras.utils.set_random_seed(9)
+    layers = [keras.Input(shape)] + [keras.layers.Flatten()] * (len(shape) > 1)
+    layers += [keras.layers.Dense(n, activation, bias_initializer="random_normal") for n in widths[:-1]]
+    return keras.Sequential([*layers, keras.layers.Dense(widths[-1], "softmax", name="out")])
+
+
+@pytest.mark.parametrize("widths", [(4, 3), (6, 2, 3), (5, 20, 3, 3), (3, 4, 5, 6, 2)])
+def test_dense_networks_are_embedded_with_the_same_function(widths):
+    network = dense(*widths)
+    free = FreeNet.from_model(network, block=4)
+    np.testing.assert_allclose(numbers(free(X)), numbers(network(X)), atol=1e-6)
+    layer = free.get_layer("free_net")
+    hidden = widths[:-1]
+    assert layer.units == sum(hidden)
+    assert layer.edges == sum(a * b for a, b in pairwise(hidden))
+    assert layer.depth == len(hidden)
+
+
+def test_an_embedded_network_trains_as_the_dense_one_and_nothing_else_moves():
+    network = dense(6, 4, 3)
+    free = FreeNet.from_model(network)
+    labels = np.arange(12) % 3
+    for each in (network, free):
+        each.compile(keras.optimizers.SGD(0.2), "sparse_categorical_crossentropy")
+        each.fit(X, labels, batch_size=4, epochs=5, shuffle=False, verbose=0)
+    np.testing.assert_allclose(numbers(free(X)), numbers(network(X)), atol=1e-5)
+    layer, out = free.get_layer("free_net"), free.get_layer("out")
+    assert not numbers(layer.encoder)[:, 6:].any()
+    assert not (numbers(layer.kernel) * ~layer.adjacency).any()
+    assert not numbers(out.kernel)[:6].any()
+
+
+def test_an_embedded_network_is_saved_and_edited(tmp_path):
+    free = FreeNet.from_model(dense(6, 4, 3, shape=(5, 1)))
+    model = StructuralModel(free.inputs[0], free.outputs[0])
+    x = X[..., None]
+    before = numbers(model(x))
+    edges = model.get_layer("free_net").adjacency.copy()
+    edges[9, 7] = True  # within the second layer
+    model.apply(Rewire("free_net", edges))
+    model.grow("free_net", 2)
+    np.testing.assert_allclose(numbers(model(x)), before, atol=1e-6)
+    model.save(tmp_path / "free.keras")
+    loaded = keras.saving.load_model(tmp_path / "free.keras")
+    np.testing.assert_allclose(numbers(loaded(x)), before, atol=1e-6)
+    np.testing.assert_array_equal(
+        numbers(loaded.get_layer("free_net").encoder_mask), numbers(model.get_layer("free_net").encoder_mask)
+    )
+
+
+def skipping():
+    x = keras.Input((4,))
+    y = keras.layers.Dense(4, "relu")(x)
+    return keras.Model(x, keras.layers.Dense(2)(keras.layers.Add()([x, y])))
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (lambda: dense(3), "two Dense layers or more.*Received layers: Dense"),
+        (skipping, "Received layers: Dense, Add, Dense"),
+        (lambda: keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(2)]), "and built. Received layers: none"),
+        (lambda: dense(3, 4, 2, activation="gelu"), "no clear zero"),
+    ],
+)
+def test_other_networks_are_not_embedded(network, expected):
+    with pytest.raises(ValueError, match=expected):
+        FreeNet.from_model(network())
 
 
 @pytest.mark.parametrize(
