@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # The examples in docstrings too, but PyTorch is not installed for them.
 DOCTESTS := --doctest-modules tests keras_struct --ignore=keras_struct/backend/torch.py
