@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 
@@ -23,3 +25,18 @@ def relu1(x):
     """
     x = keras.ops.convert_to_tensor(x)
     return x * keras.ops.cast(x >= 0, x.dtype)
+
+
+_CLEAR_ZERO = ("relu", "relu1", "relu6", "leaky_relu", "threshold")
+
+
+def threshold_of_activity(function: Any) -> float | None:
+    """Return above which output a neuron with this activation is active: 0 where that is a clear zero, else `None`.
+
+    Args:
+        function: An activation, such as `layer.activation`; `None` for none.
+
+    >>> threshold_of_activity(keras.activations.relu), threshold_of_activity(keras.activations.tanh)
+    (0.0, None)
+    """
+    return 0.0 if getattr(function, "__name__", "") in _CLEAR_ZERO else None

@@ -2,6 +2,7 @@
 
 from keras_struct.callbacks.backup import StructureBackup
 from keras_struct.callbacks.drop_path import DropPathSchedule
+from keras_struct.callbacks.early_stopping import StructuralEarlyStopping
 from keras_struct.callbacks.language import AveragedWeights, FreshStates, RateByLength
 from keras_struct.callbacks.rewinding import WeightRewinding
 from keras_struct.callbacks.surgical import AutoRGN
@@ -14,6 +15,7 @@ __all__ = [
     "DropPathSchedule",
     "FreshStates",
     "RateByLength",
+    "StructuralEarlyStopping",
     "StructuralTraining",
     "StructureBackup",
     "StructureTensorBoard",

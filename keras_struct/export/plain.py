@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,7 +11,9 @@ import numpy as np
 from keras_struct.activations import relu1
 from keras_struct.backend import keras_internals
 from keras_struct.export.cells import SEARCHED, plain_searched
+from keras_struct.export.free import plain_free
 from keras_struct.export.symmetric import copy_symmetric, plain_symmetric
+from keras_struct.layers import CompactFreeNet, FreeNet
 from keras_struct.layers.framed import Framed
 from keras_struct.layers.masked import Masked
 
@@ -37,8 +40,44 @@ def to_plain(model: Any) -> keras.Model:
     Raises:
         ValueError: If a searched layer has not been chosen, or is a `DartsRNN`, for which there is no stock layer.
     """
+    return _converted(model, _plain)
+
+
+def to_compact(model: Any) -> keras.Model:
+    """Return the same network for inference, its FreeNets with the weights of the edges that there are and no others.
+
+    Args:
+        model: A `StructuralModel`, or any model with `FreeNet` layers in it.
+
+    Returns:
+        A `keras.Model` with copies of the weights, not compiled: `CompactFreeNet` in the place of each `FreeNet`, other layers as
+        `to_plain` writes them. It is saved and exported as any model; files load where this library is installed.
+
+    Raises:
+        ValueError: If there is no `FreeNet`, or another layer cannot be written.
+
+    Examples:
+        >>> inputs = keras.Input((4,))
+        >>> free = layers.FreeNet(3, adjacency=[[0, 0, 0], [1, 0, 0], [0, 0, 0]])
+        >>> model = keras.Model(inputs, keras.layers.Dense(2)(free(inputs)))
+        >>> model.count_params(), to_compact(model).count_params()  # 3 x 3 weights and as many entries of the mask; 1 edge
+        (41, 24)
+    """
+    if not any(isinstance(layer, FreeNet) for layer in _leaves(model)):
+        raise ValueError(
+            "to_compact leaves out the weights of edges that FreeNet layers have lost, and the model has no such layer. Use "
+            "to_plain(model), or save_compact for a file without zeros."
+        )
+    return _converted(model, lambda layer: CompactFreeNet.of(layer) if isinstance(layer, FreeNet) else _plain(layer))
+
+
+def _leaves(model: Any) -> list[Any]:
+    return [leaf for layer in model.layers for leaf in (_leaves(layer) if isinstance(layer, keras.Model) else [layer])]
+
+
+def _converted(model: Any, convert: Callable[[Any], Any]) -> keras.Model:
     recursive = any(isinstance(layer, keras.Model) for layer in model.layers)
-    copy = keras.models.clone_model(_functional(model), clone_function=_plain, recursive=recursive)
+    copy = keras.models.clone_model(_functional(model), clone_function=convert, recursive=recursive)
     _copy_weights(model, copy)
     return copy
 
@@ -46,7 +85,7 @@ def to_plain(model: Any) -> keras.Model:
 def _copy_weights(model: Any, copy: Any) -> None:
     for layer in (layer for layer in model.layers if layer.weights):
         other = copy.get_layer(layer.name)
-        if isinstance(layer, SEARCHED):
+        if isinstance(layer, (*SEARCHED, FreeNet)):
             continue  # has its weights
         if isinstance(layer, keras.Model):
             _copy_weights(layer, other)
@@ -73,5 +112,7 @@ def _plain(layer: Any) -> Any:
     config = layer.get_config()
     if getattr(getattr(layer, "activation", None), "__name__", "") == relu1.__name__:
         config["activation"] = "relu"  # the same values; only the derivative at 0 differs
+    if isinstance(layer, FreeNet):
+        return plain_free(layer, config["activation"])
     kind, own = _PLAIN.get(type(layer).__name__, (type(layer), set()))
     return kind.from_config({key: value for key, value in config.items() if key not in own})

@@ -1,6 +1,7 @@
 """What a user puts into a model."""
 
 from keras_struct.layers.architecture import ArchitectureWeights
+from keras_struct.layers.compact_free_net import CompactFreeNet
 from keras_struct.layers.conv import GrowableConv1D, GrowableConv2D, GrowableConv3D
 from keras_struct.layers.darts_cell import DartsCell
 from keras_struct.layers.darts_rnn import DartsRNN, DartsRNNCell
@@ -16,6 +17,7 @@ from keras_struct.layers.word_embedding import WordEmbedding
 
 __all__ = [
     "ArchitectureWeights",
+    "CompactFreeNet",
     "DartsCell",
     "DartsRNN",
     "DartsRNNCell",

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_struct.activations import threshold_of_activity
 from keras_struct.backend import keras_internals as internals
 from keras_struct.layers.dense import checked_limit
 from keras_struct.layers.framed import whole_number
 from keras_struct.layers.masked import Dormant, Masked, MaskedDense
-from keras_struct.structure.acyclic import checked_adjacency, levels_of
+from keras_struct.structure.acyclic import BlockSchedule, checked_adjacency, in_order, levels_of, schedule_for
 from keras_struct.structure.rules import AxisRule
 
 
@@ -24,6 +25,10 @@ class FreeNet(Masked, keras.layers.Layer):
     Edges are edited like the connections of `MaskedDense`, by `keras_struct.Rewire` and by strategies such as `FreeEvolve`; units
     like those of `GrowableDense`: a new neuron comes last, one that is removed takes its edges along.
 
+    Neurons are computed by forward substitution, a block at a time, which is exact for every graph and compiled once. Where the
+    longest path of a graph is short, no more than a quarter of all neurons, they are computed level by level instead; edits that
+    change this have the training step compiled anew.
+
     Args:
         neurons: Positive integer, the number of neurons to start with.
         activation: Of each neuron, a name or a function.
@@ -31,7 +36,7 @@ class FreeNet(Masked, keras.layers.Layer):
         reads: Which inputs each neuron reads, `(features, neurons)`; by default all. `True`, where all do at first and weights
             that are loaded say which.
         threshold: A neuron is active where its output is larger; by default 0, for activations that have a clear zero.
-        block: How many neurons are computed between two matrix products.
+        block: How many neurons are computed between two matrix products with all before them.
         dormant: As `MaskedDense`: what becomes of the weights of edges that are removed.
         encoder_initializer: Of E; `kernel_initializer` and `bias_initializer` of L and b.
         kernel_initializer: See there.
@@ -153,7 +158,7 @@ class FreeNet(Masked, keras.layers.Layer):
         """Above which output a neuron is active; `None` if that is undefined."""
         if self.threshold is not None:
             return float(self.threshold)
-        return 0.0 if getattr(self.activation, "__name__", "") in _CLEAR_ZERO else None
+        return threshold_of_activity(self.activation)
 
     def build(self, input_shape):
         """Create encoder, edges and biases."""
@@ -183,6 +188,7 @@ class FreeNet(Masked, keras.layers.Layer):
             trainable=False,
             initializer=lambda *_, **__: keras.ops.convert_to_tensor(edges),
         )
+        self.schedule = schedule_for(edges, self.block)
 
     def _lower(self, initializer: Any) -> Any:
         """Weights of edges as an initializer has them, zeros elsewhere."""
@@ -209,33 +215,78 @@ class FreeNet(Masked, keras.layers.Layer):
             AxisRule("mask", 1, "carry", made=True, inherits=False),
         )
 
+    def possible_connections(self) -> np.ndarray:
+        """Edges that lead to later neurons."""
+        return np.tril(np.ones((self.units, self.units), bool), -1)
+
+    def follows(self, mask: Any) -> dict[str, Any]:
+        """How to compute the neurons follows from the edges."""
+        found = schedule_for(np.tril(mask, -1), self.block, self.schedule)
+        return {} if found == self.schedule else {"schedule": found}
+
     def call(self, inputs, training=None):
-        """Compute the neurons one after another, a block at a time."""
+        """Compute the neurons one block after another."""
         ops = keras.ops
         encoder = self.encoder
         if self._reads is not None:
             encoder = ops.multiply(encoder, ops.cast(self.encoder_mask, encoder.dtype))
         given = ops.matmul(inputs, encoder) + self.bias
-        kernel = ops.tril(self.connected_kernel, -1)
-        found: list[Any] = []
-        for start in range(0, self.units, self.block):
-            stop = min(start + self.block, self.units)
-            rest = given[:, start:stop]
-            if found:
-                before = found[0] if len(found) == 1 else ops.concatenate(found, axis=1)
-                rest = rest + ops.matmul(before, ops.transpose(kernel[start:stop, :start]))
-            inner, columns = kernel[start:stop, start:stop], []
-            for j in range(stop - start):
-                columns.append(self.activation(rest[:, j : j + 1]))
-                if j + 1 < stop - start:  # what a neuron adds to all later ones of the block, at once
-                    rest = rest + columns[-1] * inner[:, j]
-            found.append(ops.concatenate(columns, axis=1) if len(columns) > 1 else columns[0])
-        return ops.concatenate(found, axis=1) if len(found) > 1 else found[0]
+        kernel = ops.transpose(ops.tril(self.connected_kernel, -1))
+        always = in_order(self.units, self.block)
+        schedule = self.schedule if self.schedule.neurons == self.units else always
+        if schedule.order is None:
+            return self._substituted(given, kernel, schedule)
+        # The mask may have been assigned since: then edges are there for which this schedule is wrong.
+        wrong = ops.any(ops.logical_and(self.mask, ops.convert_to_tensor(schedule.forbidden)))
+        return ops.cond(
+            wrong,
+            lambda: self._substituted(given, kernel, always),
+            lambda: self._by_levels(given, kernel, schedule),
+        )
+
+    def _by_levels(self, given: Any, kernel: Any, schedule: BlockSchedule) -> Any:
+        """Neurons computed in another order than that of their numbers, which they are put back into."""
+        ops, order = keras.ops, np.array(schedule.order)
+        ordered = ops.take(ops.take(kernel, order, axis=0), order, axis=1)
+        found = self._substituted(ops.take(given, order, axis=1), ordered, schedule)
+        return ops.take(found, np.argsort(order), axis=1)
+
+    def _substituted(self, given: Any, kernel: Any, schedule: BlockSchedule) -> Any:
+        """Forward substitution, a block at a time.
+
+        Args:
+            given: What neurons get from outside, `(batch, neurons)`.
+            kernel: Weights of edges, `(neuron that is read, neuron that reads)`, zero where none is.
+            schedule: Blocks and rounds.
+        """
+        # Splits instead of slices: the gradient of a slice is as large as what it was cut from.
+        ops, cuts = keras.ops, np.cumsum(schedule.sizes)[:-1].tolist()
+        columns = ops.split(kernel, cuts, axis=1) if cuts else [kernel]
+        entering = ops.split(given, cuts, axis=1) if cuts else [given]
+        found, start = None, 0
+        for size, rounds, column, rest in zip(schedule.sizes, schedule.rounds, columns, entering, strict=True):
+            ends = [end for end in (start, start + size) if 0 < end < self.units]
+            parts = ops.split(column, ends, axis=0) if ends else [column]
+            if found is not None:
+                rest = rest + ops.matmul(found, parts[0])
+            inner = parts[0] if found is None else parts[1]
+            values = self.activation(rest)
+            for _ in range(rounds - 1):
+                values = self.activation(rest + ops.matmul(values, inner))
+            found = values if found is None else ops.concatenate([found, values], axis=1)
+            start += size
+        return found
 
     @property
     def adjacency(self) -> np.ndarray:
         """Edges, `(neurons, neurons)`, bool, `True` at (j, i) for the edge from i to j."""
         return np.tril(np.asarray(keras.ops.convert_to_numpy(self.mask), bool), -1)
+
+    @property
+    def reads(self) -> np.ndarray | None:
+        """Which inputs each neuron reads, `(features, neurons)`, bool; `None` for all."""
+        found = None if self._reads is None else _array(self.encoder_mask).astype(bool)
+        return None if found is None or found.all() else found
 
     @property
     def edges(self) -> int:
@@ -249,8 +300,9 @@ class FreeNet(Masked, keras.layers.Layer):
 
     @property
     def flops(self) -> int:
-        """Multiplications and additions for a sample: those of encoder and biases, and of the edges that there are."""
-        return 2 * int(np.prod(self.encoder.shape)) + self.units + 2 * self.edges
+        """Multiplications and additions for a sample: those of what neurons read of the inputs, of biases, and of edges."""
+        reads = int(np.prod(self.encoder.shape)) if self._reads is None else int(_array(self.encoder_mask).sum())
+        return 2 * reads + self.units + 2 * self.edges
 
     def count_flops(self, call: Any) -> int:
         """Floating point operations of a call."""
@@ -261,8 +313,9 @@ class FreeNet(Masked, keras.layers.Layer):
         keras.layers.Layer.save_own_variables(self, store)
 
     def load_own_variables(self, store):
-        """Read what was written."""
+        """Read what was written, and compute the graph that it has."""
         keras.layers.Layer.load_own_variables(self, store)
+        self.schedule = schedule_for(self.adjacency, self.block)
 
     def compute_output_shape(self, input_shape):
         """Return the output's shape."""
@@ -283,10 +336,6 @@ class FreeNet(Masked, keras.layers.Layer):
             "bias_initializer": serialize(self.bias_initializer),
             "max_units": self.max_units,
         }
-
-
-_CLEAR_ZERO = ("relu", "relu1", "relu6", "leaky_relu", "threshold")
-"""Activations whose sign says whether a neuron is active."""
 
 
 def _array(weight: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import keras
+import numpy as np
 
 from keras_struct.layers.conv import GrowableConv2D
 from keras_struct.layers.dense import GrowableDense
@@ -58,6 +59,14 @@ class Masked(_Mixin):
             raise ValueError(
                 f"Cannot remove all connections of layer '{self.name}': keep one, or remove the layer itself."
             )
+
+    def possible_connections(self) -> np.ndarray:
+        """Which connections there could be, in the shape of the kernel, bool: all, unless a layer knows better."""
+        return np.ones(tuple(self.kernel.shape), bool)
+
+    def follows(self, mask: Any) -> dict[str, Any]:
+        """Return attributes that change when the layer has another mask, for which compiled steps must be traced anew."""
+        return {}
 
     @property
     def connected_kernel(self) -> Any:

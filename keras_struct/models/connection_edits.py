@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_struct.selectors import Selector
 from keras_struct.selectors.connections import ConnectionSelector, RandomConnections, Scope, WeightMagnitude, keep_best
+from keras_struct.statistics.coactivation import Coactivation
 from keras_struct.structure.edits import prune
 from keras_struct.structure.events import StructureEvent
 from keras_struct.structure.rewiring import Rewire
@@ -46,6 +47,27 @@ class ConnectionEdits:
             raise ValueError(f"Layers {unknown} have no mask. Masked layers are {sorted(known)}.")
         self._structural.sync()
         return self._structural.observation.measure_connections({n: known[n] for n in layers or known})
+
+    def coactivation(self, layer: str, x: Any, threshold: float | None = None) -> Coactivation:
+        """Count in how many samples both ends of the connections of a layer are active.
+
+        Args:
+            layer: Name of a masked layer: a `FreeNet`, whose neurons read one another, a `MaskedDense` or `MaskedConv2D`, of
+                whose connections one end is what it reads.
+            x: Inputs of the model.
+            threshold: Above which value an end is active whose activation has no clear zero.
+
+        Returns:
+            The counts, in the shape of the layer's kernel; `.together` is NCAM, `.silent` NCIM.
+
+        Raises:
+            ValueError: If the layer is not masked, or it is not known when an end of its connections is active.
+
+        References:
+            *FreeNets: Learning layerfree neural network topologies*, anonymous submission, section 3.4.
+        """
+        self.measure_connections([layer])
+        return self._structural.observation.coactivation(layer, x, threshold)
 
     def prune_connections(
         self,
@@ -103,7 +125,9 @@ class ConnectionEdits:
                 f"Cannot make {count} new connections in layer '{layer}': it has {measured.count} of {measured.size}; make 1 to "
                 f"{room}."
             )
-        scores = np.where(measured.mask, -np.inf, selector.scores(measured, np.random.default_rng(seed)))
+        scores = np.where(
+            measured.mask | ~measured.possible, -np.inf, selector.scores(measured, np.random.default_rng(seed))
+        )
         mask = measured.mask.copy()
         mask.flat[np.argsort(-scores, axis=None, kind="stable")[:count]] = True
         return self._structural.apply([Rewire(layer, mask, values)], reason=type(selector).__name__)[0]

@@ -54,6 +54,7 @@ class Evolution:
         self.observation = Observation(model, self.network)
         self.step = 0
         self.retraces = 0
+        self.unchanged_looks = 0
         self._asked = 0
         self.epoch = 0
         self.skip = 0
@@ -222,7 +223,7 @@ class Evolution:
             TypeError: If it is no strategy.
         """
         _check_strategy(strategy)
-        self.strategy, self.policy_state = strategy, None
+        self.strategy, self.policy_state, self.unchanged_looks = strategy, None, 0
         seen = self.observation
         seen.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
         if strategy is not None:
@@ -258,6 +259,7 @@ class Evolution:
             self.policy_state = self.strategy.init(measurements)
         edits, self.policy_state = self.strategy.propose(self.step, measurements, self.policy_state, since)
         events = self.apply(edits, reason=type(self.strategy).__name__)
+        self.unchanged_looks = 0 if events else self.unchanged_looks + 1
         if events and (found := self._measure({event.axis for event in events})):
             self.policy_state = self.strategy.settle(found, self.policy_state)
         return events
@@ -306,11 +308,13 @@ class Evolution:
             "policy_state": self.policy_state,
             "log": self.log.records(),
             "retraces": self.retraces,
+            "unchanged_looks": self.unchanged_looks,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned; the widths must be right already."""
         self.step, self.policy_state = int(state["step"]), state["policy_state"]
+        self.unchanged_looks = int(state.get("unchanged_looks", 0))
         self._total_connections = None
         self._asked = self.step
         self.initial_widths, self.retraces = dict(state["initial_widths"]), int(state["retraces"])

@@ -15,8 +15,10 @@ from keras_struct.models.costs import Costs
 from keras_struct.models.epoch_shuffle import is_array_data
 from keras_struct.probes import InputBuffer, StructureProbe
 from keras_struct.probes.buffer import Pieces, first_samples
-from keras_struct.probes.connections import ConnectionGradients, ConnectionMeasurement, activity_of
+from keras_struct.probes.coactivity import Activity
+from keras_struct.probes.connections import ConnectionGradients, ConnectionMeasurement
 from keras_struct.probes.gradient_sweep import GradientSweep
+from keras_struct.statistics.coactivation import Coactivation
 from keras_struct.surgery.trace import Network
 
 
@@ -140,10 +142,15 @@ class Observation:
                 facts["gradients"] = lambda name=name: lazy().gradients[name]
                 facts["squared_gradients"] = lambda name=name: lazy().squares[name]
             if (inputs := self._pieces()) is not None:
-                facts["activity"] = partial(activity_of, self.model, layer, inputs)
+                facts["activity"] = partial(self.coactivation, name, inputs)
             mask, weights = current().read(layer.mask), current().read(layer.kernel)
-            found[name] = ConnectionMeasurement(name, mask, weights, layer.dormant, **facts)
+            possible = layer.possible_connections()
+            found[name] = ConnectionMeasurement(name, mask, weights, layer.dormant, possible=possible, **facts)
         return found
+
+    def coactivation(self, layer: str, inputs: Any, threshold: float | None = None) -> Coactivation:
+        """Count samples in which both ends of each connection of a masked layer are active."""
+        return Activity(self.probe, layer, threshold).measure(inputs)
 
     def _connection_gradients(self, layers: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> ConnectionGradients:
         self.check_loss()

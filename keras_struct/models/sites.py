@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_struct.probes.coactivity import why_undefined
 from keras_struct.probes.symmetry import SymmetryGradients, SymmetryMeasurement
 from keras_struct.surgery.rewiring import masked_layers
 
@@ -14,9 +15,14 @@ from keras_struct.surgery.rewiring import masked_layers
 class UnitSites:
     """Unit axes of a model.
 
+    Attributes:
+        counts_connections: Whether what is edited are connections, whose number the logs of training tell.
+
     Args:
         evolution: The structural side of the model.
     """
+
+    counts_connections = False
 
     def __init__(self, evolution: Any) -> None:
         self.evolution = evolution
@@ -67,6 +73,8 @@ class UnitSites:
 class ConnectionSites(UnitSites):
     """Connections of masked layers."""
 
+    counts_connections = True
+
     def counts(self) -> dict[str, int]:
         """How many connections each masked layer has."""
         return self.evolution.connections
@@ -85,6 +93,22 @@ class ConnectionSites(UnitSites):
         return self.evolution.observation.measure_connections(chosen)
 
 
+class ActiveSites(ConnectionSites):
+    """Connections of masked layers of which it is known when their ends are active."""
+
+    def counts(self) -> dict[str, int]:
+        """How many connections each such layer has."""
+        locked = self.locked()
+        return {name: count for name, count in super().counts().items() if name not in locked}
+
+    def locked(self) -> dict[str, str]:
+        """Why it is not known of others."""
+        evolution = self.evolution
+        threshold, probe = evolution.strategy.threshold, evolution.observation.probe
+        found = {name: why_undefined(probe, name, threshold) for name in masked_layers(evolution.network)}
+        return {name: reason for name, reason in found.items() if reason is not None}
+
+
 class EdgeSites(ConnectionSites):
     """Edges between neurons of one layer, of which it is known when they are active."""
 
@@ -96,6 +120,8 @@ class EdgeSites(ConnectionSites):
 
 class SymmetrySites(ConnectionSites):
     """Symmetries of group convolutions."""
+
+    counts_connections = False
 
     def _layers(self) -> dict[str, Any]:
         layers = self.evolution.network.layers.items()
@@ -114,5 +140,11 @@ class SymmetrySites(ConnectionSites):
         return {n: SymmetryMeasurement(n, layer, gradients, tuple(followers(n))) for n, layer in layers.items()}
 
 
-SITES = {"units": UnitSites, "connections": ConnectionSites, "edges": EdgeSites, "symmetries": SymmetrySites}
+SITES = {
+    "units": UnitSites,
+    "connections": ConnectionSites,
+    "active connections": ActiveSites,
+    "edges": EdgeSites,
+    "symmetries": SymmetrySites,
+}
 """By what a strategy says that it works on."""

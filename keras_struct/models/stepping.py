@@ -69,7 +69,7 @@ class StructuralStepping(keras.callbacks.Callback):
                 if len(axes) <= SHOWN
                 else {"units": sum(axes.values())}
             )
-            if self.evolution.strategy.works_on in ("connections", "edges"):
+            if self.evolution.sites.counts_connections:
                 logs["connections"] = self.evolution.total_connections
 
     def announce(self, event: Any, logs: Any) -> None:

@@ -29,7 +29,9 @@ class ConnectionMeasurement:
         gradients: Returns the gradient of the loss on the last training batch, float64, by the weights of all connections,
             also those that are not there.
         squared_gradients: Returns the mean, over samples of that batch, of its square for each sample.
-        activity: Returns, for layers of neurons in an order, `Coactivation` on recent inputs; else `None`.
+        possible: Shape of the kernel, bool: which connections there could be; all by default.
+        activity: Returns the `Coactivation` of the ends of all connections on recent inputs, in the shape of the kernel; takes
+            the value above which an end is active whose activation has no clear zero.
     """
 
     layer: str
@@ -39,7 +41,12 @@ class ConnectionMeasurement:
     rate: Callable[[], float] = lambda: 0.0
     gradients: Callable[[], np.ndarray] = lambda: NoGradients().gradients
     squared_gradients: Callable[[], np.ndarray] = lambda: NoGradients().gradients
-    activity: Callable[[], Coactivation | None] = lambda: None
+    possible: np.ndarray = None  # type: ignore[assignment]
+    activity: Callable[..., Coactivation] = lambda threshold=None: _no_inputs()
+
+    def __post_init__(self) -> None:
+        if self.possible is None:
+            object.__setattr__(self, "possible", np.ones_like(self.mask, bool))
 
     @property
     def count(self) -> int:
@@ -49,7 +56,7 @@ class ConnectionMeasurement:
     @property
     def size(self) -> int:
         """How many there could be."""
-        return self.mask.size
+        return int(np.sum(self.possible))
 
 
 class ConnectionGradients:
@@ -96,27 +103,12 @@ class ConnectionGradients:
         }
 
 
+def _no_inputs() -> Coactivation:
+    raise ValueError(
+        "Activity of neurons is measured on inputs, and there are none: pass `probe=x` to compile, or train a few steps first."
+    )
+
+
 def _one(i: int, part: Any) -> Any:
     """Sample `i` of a part of a batch, as a batch; `None` stays."""
     return None if part is None else part[i : i + 1]
-
-
-def activity_of(model: Any, layer: Any, inputs: Any, batch_size: int = 1024) -> Coactivation | None:
-    """Return which neurons of a layer are active together on inputs of a model; `None` if "active" means nothing there.
-
-    Args:
-        model: The model.
-        layer: One of its layers, which says with `threshold_of_activity` when a neuron is active.
-        inputs: Inputs of the model, in several pieces or one.
-        batch_size: Samples that are computed at once.
-    """
-    if not hasattr(layer, "threshold_of_activity"):
-        return None
-    head, found = keras.Model(model.inputs, layer.output), Coactivation(layer.units)
-    for piece in inputs if isinstance(inputs, tuple) else (inputs,):
-        count = keras.tree.flatten(piece)[0].shape[0]
-        for start in range(0, count, batch_size):
-            part = keras.tree.map_structure(lambda x, s=start: x[s : s + batch_size], piece)
-            outputs = keras.ops.convert_to_numpy(head(keras.tree.flatten(part), training=False))
-            found.add(outputs.reshape(-1, outputs.shape[-1]) > layer.threshold_of_activity())
-    return found

@@ -140,7 +140,8 @@ def keep_best(
     groups: Sequence[list[str]] = [list(scores)] if scope == "global" else [[name] for name in scores]
     masks: dict[str, np.ndarray] = {}
     for names in groups:
-        masks.update(_best({name: scores[name] for name in names}, sparsity))
+        wanted = round((1 - sparsity) * sum(measurements[name].size for name in names))
+        masks.update(_best({name: scores[name] for name in names}, wanted))
     return [Rewire(name, mask) for name, mask in masks.items() if (mask != measurements[name].mask).any()]
 
 
@@ -158,10 +159,10 @@ def _ranked(measured: Any, scores: np.ndarray, normalize: bool) -> np.ndarray:
     return scores
 
 
-def _best(scores: Mapping[str, np.ndarray], sparsity: float) -> dict[str, np.ndarray]:
+def _best(scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
     flat = np.concatenate([part.ravel() for part in scores.values()])
     there = int((flat > -np.inf).sum())
-    count = min(there, max(round((1 - sparsity) * flat.size), len(scores)))
+    count = min(there, max(wanted, len(scores)))
     kept = np.zeros(flat.size, bool)
     kept[np.argsort(-flat, kind="stable")[:count]] = True
     ends = np.cumsum([part.size for part in scores.values()])[:-1]

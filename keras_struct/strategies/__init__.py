@@ -4,7 +4,7 @@ from keras_struct.strategies.deep_rewiring import DeepRewiring, DynamicSurgery
 from keras_struct.strategies.dyno import Dyno
 from keras_struct.strategies.gradient import Firefly, GradMax, NeST
 from keras_struct.strategies.grow import Grow
-from keras_struct.strategies.hebbian import FreeEvolve
+from keras_struct.strategies.hebbian import FreeEvolve, Hebbian, Synaptogenesis
 from keras_struct.strategies.north import NorthPre, NorthRandom, NorthSelect, NorthWeight
 from keras_struct.strategies.prune import GrowAndPrune, Prune
 from keras_struct.strategies.sparse import DropAndGrow, RigL, SparseEvolution, Sparsify
@@ -20,6 +20,7 @@ __all__ = [
     "GradMax",
     "Grow",
     "GrowAndPrune",
+    "Hebbian",
     "NeST",
     "NorthPre",
     "NorthRandom",
@@ -30,4 +31,5 @@ __all__ = [
     "SparseEvolution",
     "Sparsify",
     "SymmetrySchedule",
+    "Synaptogenesis",
 ]

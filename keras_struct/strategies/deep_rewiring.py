@@ -74,7 +74,7 @@ class DeepRewiring(Rewiring):
         mask = there & ~asleep
         if not mask.any():  # all at once: nothing would be left to learn with
             return Rewire(measured.layer, there), _signs(positive)
-        awake = rng.choice(np.flatnonzero(~mask), int(asleep.sum()), replace=False)
+        awake = rng.choice(np.flatnonzero(~mask & measured.possible), int(asleep.sum()), replace=False)
         mask.flat[awake] = True
         positive.flat[awake] = rng.random(len(awake)) < 0.5
         shift = np.where(
@@ -158,6 +158,7 @@ class DynamicSurgery(Rewiring):
             size = np.abs(measured.weights)
             mask = measured.mask & (size >= (1 - self.margin) * state[name]) | (size >= (1 + self.margin) * state[name])
             mask.flat[np.argmax(size)] = True
+            mask &= measured.possible
             if not np.array_equal(mask, measured.mask):
                 edits.append(Rewire(name, mask))
         return edits, state

@@ -152,7 +152,8 @@ class DropAndGrow(Rewiring):
         there = measured.mask.ravel()
         mask = there.copy()
         mask[_first(-self.drop.scores(measured, rng).ravel(), there, count)] = False
-        mask[_first(self.grow.scores(measured, rng).ravel(), ~mask if self.regrow else ~there, count)] = True
+        open_places = (~mask if self.regrow else ~there) & measured.possible.ravel()
+        mask[_first(self.grow.scores(measured, rng).ravel(), open_places, count)] = True
         mask = mask.reshape(measured.mask.shape)
         return (
             None if np.array_equal(mask, measured.mask) else Rewire(measured.layer, mask, self._values(measured, rng))

@@ -20,7 +20,7 @@ from keras_struct.structure.remap import NEW
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.rules import Port
 from keras_struct.surgery.reconfiguring import plan_reconfiguring, relayed
-from keras_struct.surgery.rewiring import plan_rewiring
+from keras_struct.surgery.rewiring import following_masks, plan_rewiring
 from keras_struct.surgery.trace import Network
 
 NewSlots = Literal["initial", "mean"]
@@ -119,7 +119,9 @@ def plan(
         {id(v) for layer in network.layers.values() for v in internals.own_variables(layer).values()} if more else set()
     )
     added += sum(after.size - before.size for variable, before, after in more if id(variable) in weights)
-    return Plan(graph, writes + more, _sizes(network, graph, changes) + attributes, changes, added, stale)
+    following = following_masks(network, writes)
+    attributes += _sizes(network, graph, changes) + following
+    return Plan(graph, writes + more, attributes, changes, added, stale or bool(following))
 
 
 @dataclass(frozen=True)

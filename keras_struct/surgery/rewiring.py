@@ -52,6 +52,13 @@ def plan_rewiring(network: Network, edits: Sequence[Rewire], slots: Sequence[Slo
     return writes
 
 
+def following_masks(network: Network, writes: Sequence[Write]) -> list[tuple[Any, str, Any]]:
+    """Return the attributes of layers that follow from the masks that will be written."""
+    masks = {id(variable): after for variable, _, after in writes}
+    layers = (layer for layer in masked_layers(network).values() if id(layer.mask) in masks)
+    return [(layer, name, value) for layer in layers for name, value in layer.follows(masks[id(layer.mask)]).items()]
+
+
 def _check_layers(edits: Sequence[Rewire], layers: Mapping[str, Any], resized: set[str]) -> None:
     for edit in edits:
         if edit.layer not in layers:

@@ -11,12 +11,13 @@ from keras_struct.activations import relu1
 from keras_struct.applications import darts_language_model, darts_supernet
 from keras_struct.callbacks import FreshStates
 from keras_struct.datasets import TextBatches
-from keras_struct.layers import GrowableConv2D, GrowableDense
+from keras_struct.export import to_compact
+from keras_struct.layers import FreeNet, GrowableConv2D, GrowableDense
 from keras_struct.schedules import EveryNSteps
 from keras_struct.search import DARTS_RNN_V2, Darts, Proximity
 from keras_struct.selectors import Snip
 from keras_struct.statistics import fisher_trace
-from keras_struct.strategies import GradMax, Grow, NorthRandom, NorthSelect, RigL
+from keras_struct.strategies import FreeEvolve, GradMax, Grow, NorthRandom, NorthSelect, RigL, Synaptogenesis
 from keras_struct.testing import check_edit
 from keras_struct.testing.preservation import outputs, relative_change
 from keras_struct.triggers import AuxiliaryGradient, EffectiveDimension
@@ -319,3 +320,44 @@ def test_language_models_of_a_recurrent_cell_learn():
     batches = TextBatches(text, 16, 9)
     losses = model.fit(batches, epochs=6, shuffle=False, callbacks=[FreshStates()], verbose=0).history["loss"]
     assert losses[-1] < 0.95 * losses[0]
+
+
+def free_network(density=1.0):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6,))
+    edges = np.tril(np.random.default_rng(1).random((20, 20)) < density, -1)
+    free = FreeNet(20, adjacency=edges, block=6, bias_initializer="random_normal", name="free")
+    return StructuralModel(x, keras.layers.Dense(1)(free(x)))
+
+
+@pytest.mark.parametrize("density", [1.0, 0.05])
+def test_neurons_without_layers_are_computed_in_order_and_by_levels(density):
+    model = free_network(density)
+    layer = model.get_layer("free")
+    assert (layer.schedule.order is None) == (density == 1)
+    encoder, bias, kernel = (np.array(keras.ops.convert_to_numpy(w)) for w in (layer.encoder, layer.bias, layer.kernel))
+    a = np.zeros((64, 20))
+    for j in range(20):
+        a[:, j] = np.maximum(X @ encoder[:, j] + bias[j] + a[:, :j] @ (kernel * layer.adjacency)[j, :j], 0)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(X)), a, rtol=1e-5, atol=1e-5)
+    expected = model.predict(X, verbose=0)
+    for written in (to_compact(model), model.to_plain()):
+        np.testing.assert_allclose(written.predict(X, verbose=0), expected, atol=1e-5)
+    layer.mask.assign(np.tril(np.ones((20, 20), bool), -1))  # behind the layer's back
+    moved = np.abs(model.predict(X, verbose=0) - expected).max()
+    assert moved == 0 if density == 1 else moved > 1e-3
+
+
+@pytest.mark.parametrize("strategy", [FreeEvolve, Synaptogenesis])
+def test_edges_follow_what_fires_together(strategy):
+    model = free_network(1.0 if strategy is FreeEvolve else 0.5)
+    before = model.get_layer("free").edges
+    seen = model.coactivation("free", X)
+    active = keras.ops.convert_to_numpy(model.get_layer("free")(X)) > 0
+    np.testing.assert_allclose(seen.together, active.T.astype(float) @ active / 64, atol=1e-6)
+    model.compile("adam", "mse", strategy=strategy(0.45, every=3, warmup=3, samples=32))
+    history = model.fit(X, Y, batch_size=16, epochs=6, verbose=0).history
+    assert (model.get_layer("free").edges < before) == (strategy is FreeEvolve)
+    assert model.structure_log
+    assert history["loss"][-1] < history["loss"][0]
+    assert not np.triu(keras.ops.convert_to_numpy(model.get_layer("free").mask)).any()

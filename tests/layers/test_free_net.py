@@ -1,5 +1,6 @@
 """A block without layers computes neuron by neuron, and its edges and neurons come and go."""
 
+import sys
 from itertools import pairwise
 
 import keras
@@ -9,7 +10,9 @@ import pytest
 from keras_struct import Rewire, StructuralModel
 from keras_struct.backend import current
 from keras_struct.layers import FreeNet
+from keras_struct.schedules import EveryNSteps
 from keras_struct.statistics import flops_per_layer
+from keras_struct.strategies import RigL, SparseEvolution
 from keras_struct.structure.acyclic import levels_of
 from keras_struct.testing import check_edit
 
@@ -40,7 +43,7 @@ def by_hand(layer, x, target):
 
 
 @pytest.mark.parametrize("neurons", [1, 4, 16, 17, 40])
-@pytest.mark.parametrize("density", [1.0, 0.3, 0.0])
+@pytest.mark.parametrize("density", [1.0, 0.3, 0.04, 0.0])
 def test_outputs_and_gradients_are_those_of_a_loop_over_neurons(neurons, density):
     keras.utils.set_random_seed(neurons)
     layer = FreeNet(neurons, adjacency=graph(neurons, density), bias_initializer="random_normal")
@@ -55,6 +58,87 @@ def test_outputs_and_gradients_are_those_of_a_loop_over_neurons(neurons, density
     np.testing.assert_allclose(numbers(found), expected, rtol=1e-5, atol=1e-5)
     for gradient, slope in zip(gradients, slopes, strict=True):
         np.testing.assert_allclose(numbers(gradient), slope, rtol=1e-4, atol=1e-5 * max(1, np.abs(slope).max()))
+
+
+def test_short_graphs_are_computed_level_by_level():
+    layer = FreeNet(40, adjacency=graph(40, 0.04))
+    layer(X)
+    assert layer.schedule.order is not None
+    assert layer.schedule.steps == layer.depth < 10
+
+
+def test_a_mask_that_is_assigned_behind_its_back_is_computed_all_the_same():
+    layer = FreeNet(40, adjacency=graph(40, 0.04), bias_initializer="random_normal")
+    network = keras.Sequential([keras.Input((5,)), layer])
+    network.compile("sgd", "mse")
+    network.predict(X, verbose=0)
+    layer.mask.assign(graph(40, 1.0))
+    assert layer.schedule.order is not None, "nobody told it"
+    expected, _ = by_hand(layer, X.astype(np.float64), 0)
+    np.testing.assert_allclose(network.predict(X, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(numbers(layer(X)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_edits_need_new_compiled_steps_only_when_another_order_of_computation_pays():
+    x = keras.Input((5,))
+    found = StructuralModel(x, keras.layers.Dense(2)(FreeNet(32, block=8, name="free")(x)))
+    found.compile("sgd", "mse")
+    found.fit(X, Y, verbose=0)
+    layer = found.get_layer("free")
+    for density, by_levels, retraces in ((0.6, False, 0), (0.5, False, 0), (0.02, True, 1), (0.01, True, 1)):
+        found.apply(Rewire("free", layer.adjacency & graph(32, density)))
+        found.fit(X, Y, verbose=0)
+        assert (layer.schedule.order is not None) == by_levels
+        assert found._structural.retraces == retraces
+        expected, _ = by_hand(layer, X.astype(np.float64), 0)
+        hidden = keras.Model(found.inputs, layer.output).predict(X, verbose=0)
+        np.testing.assert_allclose(hidden, expected, rtol=1e-5, atol=1e-5)
+    found.apply(Rewire("free", graph(32, 1.0)))
+    assert layer.schedule.order is None
+    assert found._structural.retraces == 2
+
+
+def test_an_edit_that_fails_leaves_the_order_of_computation(monkeypatch):
+    found = model()
+    layer = found.get_layer("free")
+    schedule, before = layer.schedule, numbers(found(X))
+    monkeypatch.setattr(sys.modules["keras_struct.surgery.commit"], "refresh", broken_once())
+    with pytest.raises(RuntimeError, match="broken"):
+        found.apply(Rewire("free", np.zeros((7, 7))))
+    assert layer.schedule is schedule
+    np.testing.assert_array_equal(numbers(found(X)), before)
+
+
+def broken_once():
+    left = [RuntimeError("broken")]
+
+    def refresh(*_):
+        if left:
+            raise left.pop()
+
+    return refresh
+
+
+@pytest.mark.parametrize("strategy", [RigL(schedule=EveryNSteps(1)), SparseEvolution(schedule=EveryNSteps(1))])
+def test_strategies_of_connections_keep_to_edges_that_lead_to_later_neurons(strategy):
+    found = model()
+    found.compile("sgd", "mse", strategy=strategy)
+    edges = found.get_layer("free").edges
+    found.fit(X, Y, batch_size=4, epochs=3, verbose=0)
+    assert found.structure_log
+    assert not np.triu(numbers(found.get_layer("free").mask)).any()
+    assert found.get_layer("free").edges == edges
+
+
+def test_sparsity_is_the_share_of_edges_that_there_could_be():
+    x = keras.Input((5,))
+    found = StructuralModel(x, keras.layers.Dense(2)(FreeNet(10, name="free")(x)))
+    found.prune_connections(0.2)
+    assert found.get_layer("free").edges == 36
+    found.grow_connections("free", 9)
+    assert found.get_layer("free").edges == 45
+    with pytest.raises(ValueError, match=r"it has 45 of 45"):
+        found.grow_connections("free", 1)
 
 
 def test_facts_about_the_graph():

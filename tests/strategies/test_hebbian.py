@@ -6,7 +6,6 @@ import pytest
 
 from keras_struct import StructuralModel
 from keras_struct.layers import FreeNet, MaskedDense
-from keras_struct.probes.connections import activity_of
 from keras_struct.statistics.coactivation import Coactivation, coactivation, coinactivation
 from keras_struct.strategies import FreeEvolve
 from keras_struct.strategies.hebbian import converged, free_evolve
@@ -39,17 +38,18 @@ def test_every_case_of_the_table(first, second, connected, afterwards):
 
 def test_shares_are_counted_over_batches_exactly():
     active = np.random.default_rng(0).random((500, 7)) < 0.4
-    seen = Coactivation(7)
-    for part in np.array_split(active, 9):
-        seen.add(part)
+    first, *rest = (Coactivation.of(part) for part in np.array_split(active, 9))
+    seen = sum(rest, first)
     assert seen.samples == 500
     assert seen.counts.dtype == np.int64
     expected = np.array([[np.mean(active[:, i] & active[:, j]) for j in range(7)] for i in range(7)])
     silent = np.array([[np.mean(~active[:, i] & ~active[:, j]) for j in range(7)] for i in range(7)])
     np.testing.assert_allclose(seen.together, expected, atol=1e-12)
     np.testing.assert_allclose(seen.silent, silent, atol=1e-12)
-    with pytest.raises(ValueError, match=r"7 columns.*Received shape \(3, 6\)"):
-        seen.add(np.ones((3, 6), bool))
+    with pytest.raises(ValueError, match=r"Cannot add counts of shape \(6, 6\)"):
+        seen + Coactivation.of(np.ones((3, 6), bool))
+    with pytest.raises(ValueError, match=r"Received shapes \(3, 6\) and \(4, 6\)"):
+        Coactivation.of(np.ones((3, 6), bool), np.ones((4, 6), bool))
 
 
 def planted():
@@ -88,7 +88,7 @@ def test_planted_pairs_are_found_and_the_graph_stays_then(value):
     assert state["history"][0] == [3, "free", 1, 1]
     assert converged(state)
     assert [event.reason for event in model.structure_log] == ["FreeEvolve"]
-    seen = activity_of(model, layer, INPUTS)
+    seen = model.coactivation("free", INPUTS)
     lower = np.tril(np.ones((5, 5), bool), -1)
     assert not ((seen.together > 0.9) & ~edges & lower).any(), "a fixed point"
     assert not ((seen.silent > 0.9) & edges).any()
