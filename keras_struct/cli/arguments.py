@@ -150,6 +150,34 @@ def add_darts(commands: Any) -> None:
     add("--quiet", action="store_true", help="no progress bars")
 
 
+def add_freenet(commands: Any) -> None:
+    """Add `freenet`."""
+    freenet = commands.add_parser(
+        "freenet",
+        help="networks without layers, whose edges evolve, against dense ones",
+        description=(
+            "Train networks of neurons without layers, whose edges come between neurons that fire together and go between those "
+            "that are silent together, and dense networks with one hidden layer of as many parameters. Prints a table and writes "
+            "a folder with the largest network, its compact form, plots and a report."
+        ),
+    )
+    add = freenet.add_argument
+    add("--data", default="digits", help="digits (default), mnist, fashion_mnist, emnist_letters, ..., or an .npz file")
+    add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz")
+    add("--neurons", type=_widths, default=(20, 40), metavar="20,40", help="sizes of the networks; 20,40 by default")
+    add("--epsilon", type=_epsilon, default=0.25, metavar="X", help="pairs act together in more than 1 - X of samples")
+    add("--warmup", type=_positive, default=2, metavar="N", help="epochs before edges change; 2 by default")
+    add("--value", choices=("stored", "zero", "fresh"), default="stored", help="weight of edges that come; stored")
+    add("--epochs", type=_positive, default=20, metavar="N", help="passes over the training data; 20 by default")
+    add("--batch-size", type=_positive, default=128, metavar="N", help="128 by default")
+    add("--learning-rate", type=_number, default=1e-3, metavar="X", help="of Adam; 1e-3 by default")
+    add("--repeats", type=_positive, default=1, metavar="N", help="train each network with so many seeds; 1 by default")
+    add("--seed", type=_seed, default=0, metavar="N", help="the first of them; 0 by default")
+    add("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
+    add("--out", default="runs", metavar="FOLDER", help="where a folder for this run is made; runs by default")
+    add("--quiet", action="store_true", help="print the table only")
+
+
 def add_grow(commands: Any) -> None:
     """Add `grow`."""
     grow = commands.add_parser(
@@ -184,6 +212,13 @@ def _number(text: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"expected a positive number, received {text!r}")
+    return value
+
+
+def _epsilon(text: str) -> float:
+    value = _number(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, received {text!r}")
     return value
 
 

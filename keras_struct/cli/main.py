@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from keras_struct.cli.arguments import add_darts, add_equinas, add_grow, add_inspect, add_prune
+from keras_struct.cli.arguments import add_darts, add_equinas, add_freenet, add_grow, add_inspect, add_prune
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,6 +64,12 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
         darts_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
         return
+    if options.command == "freenet":
+        folder = _writable(options.out)
+        from keras_struct.cli.freenet import freenet_command
+
+        freenet_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
+        return
     from keras_struct.cli.surgery import inspect_command, prune_command
 
     (inspect_command if options.command == "inspect" else prune_command)(options)
@@ -77,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add_prune(commands)
     add_equinas(commands)
     add_darts(commands)
+    add_freenet(commands)
     return parser
 
 

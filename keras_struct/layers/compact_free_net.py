@@ -69,8 +69,8 @@ class CompactFreeNet(keras.layers.Layer):
         self._levels = np.bincount(levels)
         place = np.argsort(self._order)
         readers, sources = np.nonzero(self.adjacency)
-        self._edges = np.lexsort((place[sources], place[readers]))  # by level, and by neuron in it
-        self._readers, self._sources = place[readers][self._edges], place[sources][self._edges]
+        self.edge_order = np.lexsort((place[sources], place[readers]))  # by level, and by neuron in it
+        self._readers, self._sources = place[readers][self.edge_order], place[sources][self.edge_order]
 
     @classmethod
     def of(cls, layer: FreeNet) -> CompactFreeNet:
@@ -90,7 +90,7 @@ class CompactFreeNet(keras.layers.Layer):
         )
         compact.encoder.assign(encoder if layer.reads is None else encoder[layer.reads])
         compact.bias.assign(bias)
-        compact.kernel.assign(kernel[layer.adjacency][compact._edges])
+        compact.kernel.assign(kernel[layer.adjacency][compact.edge_order])
         return compact
 
     def build(self, input_shape):
@@ -99,7 +99,7 @@ class CompactFreeNet(keras.layers.Layer):
         shape = (self.features, self.units) if self._reads is None else (int(self._reads.sum()),)
         self.encoder = self.add_weight(name="encoder", shape=shape, initializer="zeros")
         self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
-        self.kernel = self.add_weight(name="kernel", shape=(len(self._edges),), initializer="zeros")
+        self.kernel = self.add_weight(name="kernel", shape=(len(self.edge_order),), initializer="zeros")
 
     def call(self, inputs):
         """Compute the neurons level by level."""
@@ -133,7 +133,7 @@ class CompactFreeNet(keras.layers.Layer):
     @property
     def edges(self) -> int:
         """How many edges there are."""
-        return len(self._edges)
+        return len(self.edge_order)
 
     @property
     def depth(self) -> int:

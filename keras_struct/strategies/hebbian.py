@@ -55,6 +55,10 @@ class Hebbian(Rewiring):
         if self.value not in ("stored", "zero", "fresh"):
             raise ValueError(f"`value` must be 'stored', 'zero' or 'fresh'. Received: value={self.value!r}")
 
+    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+        """State to start from: nothing has been seen."""
+        return {"history": [], "shares": {}}
+
     def due(self, step: int, since: int | None = None) -> bool:
         """Whether it is time for a look."""
         return any(s > self.warmup and (s - self.warmup) % self.every == 0 for s in steps_between(step, since))
@@ -68,7 +72,7 @@ class Hebbian(Rewiring):
         how the shares of pairs that are active and silent together were distributed at the first and at the last look.
         """
         rng, edits = np.random.default_rng((self.seed, step)), []
-        history, shares = list(state.get("history", [])), dict(state.get("shares", {}))
+        history, shares = list(state["history"]), dict(state["shares"])
         for name, measured in measurements.items():
             seen = self.look(measured)
             added, removed = self.changes(measured, seen)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_struct.visualization.widths import new_axes
 
 
@@ -27,5 +29,34 @@ def plot_curves(curves: Mapping[str, Sequence[float]], ylabel: str = "accuracy",
     ax.set_ylabel(ylabel)
     ax.grid(alpha=0.3)
     if curves:
+        ax.legend(frameon=False)
+    return ax.figure
+
+
+def plot_comparison(
+    results: Mapping[str, Mapping[float, Sequence[float]]], xlabel: str, ylabel: str = "accuracy", ax: Any = None
+) -> Any:
+    """Plot means of repeated measurements over a size, with their standard deviations.
+
+    Args:
+        results: For each method, by size, one value for each repetition.
+        xlabel: What the size is.
+        ylabel: What the values are.
+        ax: Matplotlib axes to draw into; a new figure by default.
+
+    Returns:
+        The Matplotlib figure, which a notebook shows.
+    """
+    if ax is None:
+        ax = new_axes()
+    for name, values in results.items():
+        sizes = sorted(values)
+        means = [float(np.mean(values[size])) for size in sizes]
+        spreads = [float(np.std(values[size], ddof=1)) if len(values[size]) > 1 else 0.0 for size in sizes]
+        ax.errorbar(sizes, means, spreads, marker="o", ms=3, capsize=2, label=name)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.grid(alpha=0.3)
+    if results:
         ax.legend(frameon=False)
     return ax.figure

@@ -1,0 +1,145 @@
+"""`keras-struct freenet`: networks without layers against dense ones of equal parameters, write a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_struct import datasets
+from keras_struct.cli.folders import write_run
+from keras_struct.cli.freenet_report import freenet_files
+from keras_struct.cli.grow import versions
+from keras_struct.export import to_compact
+from keras_struct.layers import FreeNet
+from keras_struct.models.structural_model import StructuralModel
+from keras_struct.strategies import FreeEvolve
+
+LOSS = "sparse_categorical_crossentropy"
+
+
+def freenet_command(options: Any, out: Path, command: str = "") -> Path:
+    """Carry out the command.
+
+    Args:
+        options: What the parser read.
+        out: Folder in which a folder for this run is made.
+        command: The command line, to be recorded.
+
+    Returns:
+        The folder that was written.
+    """
+    data = datasets.load(options.data, data_dir=options.data_dir, seed=options.seed)
+    say = (lambda line: None) if options.quiet else (lambda line: print(line, flush=True))
+    rows, model = _trials(data, options, say)
+    settings = {k: v for k, v in vars(options).items() if k not in ("command", "quiet", "backend")}
+    facts = {
+        "data": data.name,
+        "command": command,
+        "settings": settings,
+        "versions": versions(),
+        "trials": rows,
+        "history": model._structural.policy_state["history"],
+        "shares": model._structural.policy_state["shares"],
+    }
+    text, compact = json.dumps(facts, indent=1, default=str), to_compact(model)
+    folder = write_run(out, model, {"freenet.json": text, "compact.keras": compact, **freenet_files(facts, model)})
+    print(f"\n{data.name}, {options.epochs} epochs, test accuracy, mean of {options.repeats}\n")
+    print(table(rows))
+    print(f"\nWritten to {folder}{os.sep}: open report.html")
+    return folder
+
+
+def _trials(data: Any, options: Any, say: Callable[[str], None]) -> tuple[list[dict[str, Any]], Any]:
+    """Train all networks; returns what they reached, and the largest FreeNet of the first seed."""
+    rows, largest = [], None
+    for repeat in range(options.repeats):
+        seed = options.seed + repeat
+        for neurons in sorted(options.neurons):
+            free = free_network(data, neurons, options, seed)
+            dense = dense_network(data, neurons, options, seed)
+            for kind, model in (("FreeEvolve", free), ("dense", dense)):
+                row = {"kind": kind, "neurons": neurons, "seed": seed, **_trained(model, data, options)}
+                rows.append(row)
+                edges = f", {row['edges']} edges" if "edges" in row else ""
+                say(f"{kind}, {neurons} neurons, seed {seed}: test accuracy {row['curve'][-1]:.4f}{edges}")
+            if repeat == 0:
+                largest = free
+    return rows, largest
+
+
+def free_network(data: Any, neurons: int, options: Any, seed: int) -> Any:
+    """A FreeNet between an encoder and a softmax, compiled."""
+    keras.utils.set_random_seed(seed)
+    x = keras.Input(data.input_shape)
+    free = FreeNet(neurons, name="free")(keras.layers.Flatten()(x))
+    model = StructuralModel(x, keras.layers.Dense(data.num_classes, "softmax", name="decoder")(free))
+    steps = -(-len(data.x_train) // options.batch_size)
+    strategy = FreeEvolve(options.epsilon, steps, options.warmup * steps, value=options.value, seed=seed)
+    probe = data.x_train[: strategy.samples]
+    model.compile(_optimizer(options), LOSS, metrics=["accuracy"], strategy=strategy, probe=probe)
+    return model
+
+
+def dense_network(data: Any, neurons: int, options: Any, seed: int) -> keras.Model:
+    """One hidden layer with as many parameters as a FreeNet has at first, compiled."""
+    keras.utils.set_random_seed(seed)
+    units = dense_units(neurons, int(np.prod(data.input_shape)), data.num_classes)
+    hidden = keras.layers.Dense(units, "relu")
+    layers = [keras.Input(data.input_shape), keras.layers.Flatten(), hidden]
+    model = keras.Sequential([*layers, keras.layers.Dense(data.num_classes, "softmax")])
+    model.compile(_optimizer(options), LOSS, metrics=["accuracy"])
+    return model
+
+
+def dense_units(neurons: int, features: int, classes: int) -> int:
+    """Return how many hidden units a dense network needs to have about as many parameters as a FreeNet with all edges.
+
+    >>> dense_units(100, 784, 10)
+    106
+    """
+    parameters = (features + 1) * neurons + neurons * (neurons - 1) // 2 + (neurons + 1) * classes
+    return round((parameters - classes) / (features + 1 + classes))
+
+
+def _optimizer(options: Any) -> Any:
+    return keras.optimizers.Adam(options.learning_rate)
+
+
+def _trained(model: Any, data: Any, options: Any) -> dict[str, Any]:
+    test = (data.x_test, data.y_test)
+    batches = {"batch_size": options.batch_size, "epochs": options.epochs, "validation_data": test}
+    history = model.fit(data.x_train, data.y_train, verbose=0, **batches).history
+    found: dict[str, Any] = {"curve": [float(value) for value in history["val_accuracy"]]}
+    if not isinstance(model, StructuralModel):
+        return {**found, "parameters": model.count_params()}
+    free = model.get_layer("free")
+    return {**found, "parameters": to_compact(model).count_params(), "edges": free.edges, "depth": free.depth}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The comparison as text, one line for each number of neurons."""
+    lines = [f"{'neurons':>7} {'edges':>8} {'parameters':>11} {'FreeEvolve':>11} {'dense':>8} {'difference':>11}"]
+    for neurons, free, dense in by_neurons(rows):
+        accuracy, other = (float(np.mean([row["curve"][-1] for row in part])) for part in (free, dense))
+        edges, parameters = (float(np.mean([row[key] for row in free])) for key in ("edges", "parameters"))
+        lines.append(
+            f"{neurons:>7} {edges:>8,.0f} {parameters:>11,.0f} {accuracy:>11.4f} {other:>8.4f} {accuracy - other:>+11.4f}"
+        )
+    return "\n".join(lines)
+
+
+def by_neurons(rows: Sequence[dict[str, Any]]) -> list[tuple[int, list[dict[str, Any]], list[dict[str, Any]]]]:
+    """For each number of neurons the trials of both kinds, in the order of seeds."""
+    return [
+        (
+            neurons,
+            *([r for r in rows if (r["neurons"], r["kind"]) == (neurons, kind)] for kind in ("FreeEvolve", "dense")),
+        )
+        for neurons in sorted({row["neurons"] for row in rows})
+    ]

@@ -1,0 +1,100 @@
+"""What `keras-struct freenet` writes: plots and a page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from keras_struct.cli.report import image, page, pairs
+from keras_struct.visualization import (
+    plot_adjacency,
+    plot_coactivation,
+    plot_comparison,
+    plot_curves,
+    plot_edges,
+    plot_graph,
+    png,
+)
+
+_TEXTS = {
+    "accuracy.png": ("Accuracy over the number of neurons", "Test accuracy of both kinds of networks by neurons"),
+    "curves.png": ("Test accuracy while it trains", "Test accuracy after each epoch, mean over seeds"),
+    "graph.png": ("The network that was found", "Neurons and edges"),
+    "adjacency.png": ("Its edges", "Adjacency matrix"),
+    "edges.png": ("Edges that came and went", "Number of edges added and removed at each look"),
+    "coactivation.png": ("Pairs that act together", "Distribution of shares of samples in which pairs act together"),
+}
+
+
+def freenet_files(facts: dict[str, Any], model: Any) -> dict[str, str | bytes]:
+    """Return the pictures and the report of a run by name.
+
+    Args:
+        facts: What is written to `freenet.json`.
+        model: The network that is drawn.
+    """
+    rows = facts["trials"]
+    largest = max(row["neurons"] for row in rows)
+    results: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        results[row["kind"]][row["neurons"]].append(row["curve"][-1])
+    figures = {
+        "accuracy.png": plot_comparison(results, "neurons", "test accuracy"),
+        "curves.png": plot_curves(
+            {f"{kind}, {largest} neurons": _mean_curve(rows, kind, largest) for kind in results}, "test accuracy"
+        ),
+        "graph.png": plot_graph(model),
+        "adjacency.png": plot_adjacency(model),
+    }
+    if facts["history"]:
+        figures |= {"edges.png": plot_edges(model), "coactivation.png": plot_coactivation(model)}
+    return {**{name: png(figure) for name, figure in figures.items()}, "report.html": _report(facts, figures)}
+
+
+def _mean_curve(rows: Sequence[dict[str, Any]], kind: str, neurons: int) -> list[float]:
+    curves = [row["curve"] for row in rows if (row["kind"], row["neurons"]) == (kind, neurons)]
+    return np.mean(curves, axis=0).tolist()
+
+
+def _report(facts: dict[str, Any], figures: dict[str, Any]) -> str:
+    title = f"A network without layers: {facts['data']}"
+    added, removed = (sum(row[place] for row in facts["history"]) for place in (2, 3))
+    looks = len(facts["history"])
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p class=lead>The largest network lost {removed} edges and gained {added} in {looks} looks; its pictures are below. "
+        "It is compared with one hidden layer that has as many parameters as it began with.</p>",
+        f"<div class=scroll>{_table(facts['trials'])}</div>",
+    ]
+    for name, figure in figures.items():
+        head, text = _TEXTS[name]
+        body += [f"<h2>{head}</h2>", image(figure, text)]
+    body += [
+        "<h2>Settings</h2>",
+        f"<div class=scroll>{pairs(facts['settings'] | {'command': facts['command']})}</div>",
+        f"<footer>{escape(', '.join(f'{k} {v}' for k, v in facts['versions'].items()))}</footer>",
+    ]
+    return page(title, body)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    names = ("network", "neurons", "seed", "test accuracy", "best", "parameters", "edges", "longest path")
+    lines = []
+    for row in sorted(rows, key=lambda row: (row["neurons"], row["kind"], row["seed"])):
+        cells = (
+            escape(row["kind"]),
+            str(row["neurons"]),
+            str(row["seed"]),
+            f"{row['curve'][-1]:.4f}",
+            f"{max(row['curve']):.4f}",
+            f"{row['parameters']:,}",
+            f"{row['edges']:,}" if "edges" in row else "",
+            str(row.get("depth", "")),
+        )
+        mark = " class=grown" if row["kind"] == "FreeEvolve" else ""
+        lines.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return f"<table><tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>{''.join(lines)}</table>"
