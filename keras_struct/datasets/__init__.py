@@ -3,6 +3,7 @@
 from keras_struct.datasets.arrays import Dataset, read_npz
 from keras_struct.datasets.augmentation import AugmentedBatches, ImageAugmentation, standardized
 from keras_struct.datasets.generated import independent_features
+from keras_struct.datasets.handwritten import emnist
 from keras_struct.datasets.rotated import rotated_mnist, turned
 from keras_struct.datasets.sources import NAMES, load
 from keras_struct.datasets.text import Text, TextBatches, load_text
@@ -14,6 +15,7 @@ __all__ = [
     "ImageAugmentation",
     "Text",
     "TextBatches",
+    "emnist",
     "independent_features",
     "load",
     "load_text",

@@ -20,6 +20,19 @@ BATCHES = {
 PIXELS = 3 * 32 * 32
 
 
+def data_folder(data_dir: str | Path | None) -> Path | None:
+    """Return the folder to look for copies in, if one is given.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+    """
+    if data_dir is None:
+        return None
+    if not Path(data_dir).is_dir():
+        raise FileNotFoundError(f"The data folder '{data_dir}' does not exist or is not a folder.")
+    return Path(data_dir)
+
+
 def find_copy(folder: Path, name: str) -> Dataset | None:
     """Read the copy of a data set in a folder, if there is one.
 

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from keras_struct.datasets.arrays import EXPECTED, Dataset, read_npz
+from keras_struct.datasets.downloads import fetched
+from keras_struct.datasets.handwritten import SPLITS, emnist
 from keras_struct.datasets.image_archives import ORIGINS, SIZE, read_galaxy10, read_image_archive
-from keras_struct.datasets.local_copies import find_copy
+from keras_struct.datasets.local_copies import data_folder, find_copy
 from keras_struct.datasets.rotated import rotated_mnist
 from keras_struct.datasets.skin import read_isic
 from keras_struct.datasets.splits import stratified_split
 
 DOWNLOADED = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-NAMES = ("digits", *DOWNLOADED, "rotated_mnist", *ORIGINS)
+NAMES = ("digits", *DOWNLOADED, "rotated_mnist", *SPLITS, *ORIGINS)
 """Data sets that `load` knows by name."""
 
 
@@ -31,8 +33,8 @@ def load(
 
     Args:
         name_or_path: One of `NAMES`, or an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test`.
-            "digits" (1797 images of 8 x 8) comes with scikit-learn, "rotated_mnist" is made of "mnist"; the others of `NAMES`
-            are downloaded by Keras.
+            "digits" (1797 images of 8 x 8) comes with scikit-learn, "rotated_mnist" is made of "mnist", and "emnist" is
+            "emnist_letters" (`emnist` also loads parts); the others of `NAMES` are downloaded by Keras.
         data_dir: A folder that is looked into first, or for a file that is not found otherwise. Copies of a data set
             are found there as `<name>.npz`; as the folder `cifar-10-batches-py` or `cifar-100-python` that its authors
             publish and Keras unpacks; and as `<name>_jpeg.npz`, JPEG files in arrays `jpeg_train` (uint8, the bytes of
@@ -40,7 +42,8 @@ def load(
             `y_train`, and the same for `test`. JPEG keeps images only approximately. "imagenette", "imagewoof" and
             "galaxy10" are found there as the files that are downloaded otherwise: `imagenette2-160.tgz` (100 MB),
             `imagewoof2-160.tgz` (90 MB) and `Galaxy10_DECals.h5` (2.7 GB); "isic2019" as
-            `ISIC_2019_Training_Input.zip` (9.1 GB) and `ISIC_2019_Training_GroundTruth.csv`.
+            `ISIC_2019_Training_Input.zip` (9.1 GB) and `ISIC_2019_Training_GroundTruth.csv`; all splits of EMNIST as
+            `emnist-gzip.zip` (536 MB), or as `emnist` tells.
         seed: Chooses the fifth of "digits", or the tenth of "galaxy10" and "isic2019", to test on, the same share of every
             class, and the images and angles of "rotated_mnist". Others are split already.
         image_size: Height and width that images of "imagenette", "imagewoof", "galaxy10" and "isic2019" are scaled to; 64 by
@@ -58,19 +61,21 @@ def load(
     References:
         "digits": E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning Repository,
         1998; its test part, as scikit-learn has it. Imagenette and Imagewoof: J. Howard, ten classes of ImageNet each.
-        Galaxy10 DECaLS: H. Leung, J. Bovy. ISIC 2019: Codella et al., Combalia et al., Tschandl et al.
+        EMNIST: Cohen et al. Galaxy10 DECaLS: H. Leung, J. Bovy. ISIC 2019: Codella et al., Combalia et al., Tschandl et al.
 
     >>> load("digits").x_train.shape
     (1438, 8, 8)
     """
     name = name_or_path if isinstance(name_or_path, str) else None
-    folder = _folder(data_dir)
+    folder = data_folder(data_dir)
     if name in ORIGINS:
         return _archive(name, folder, seed, SIZE if image_size is None else image_size)
     if image_size is not None:
         raise ValueError(
             f"`image_size` scales images of {', '.join(ORIGINS)} only. Received: {image_size} for '{name_or_path}'"
         )
+    if name in SPLITS:
+        return emnist(SPLITS[name], data_dir=folder)
     copy = find_copy(folder, name) if name and folder else None
     if copy is not None:
         return copy
@@ -81,14 +86,6 @@ def load(
     if name in DOWNLOADED:
         return _downloaded(name)
     return read_npz(_found(Path(name_or_path), folder))
-
-
-def _folder(data_dir: str | Path | None) -> Path | None:
-    if data_dir is None:
-        return None
-    if not Path(data_dir).is_dir():
-        raise FileNotFoundError(f"The data folder '{data_dir}' does not exist or is not a folder.")
-    return Path(data_dir)
 
 
 def _found(path: Path, folder: Path | None) -> Path:
@@ -122,30 +119,12 @@ def _archive(name: str, folder: Path | None, seed: int, size: int) -> Dataset:
     """An image set in one file or two."""
     if size < 1:
         raise ValueError(f"`image_size` must be a positive integer. Received: image_size={size}")
-    path = _fetched(name, ORIGINS[name], folder)
+    path = fetched(name, ORIGINS[name], folder)
     if name == "galaxy10":
         return read_galaxy10(path, size, seed)
     if name == "isic2019":
-        return read_isic(
-            path, _fetched(name, ORIGINS[name].replace("Input.zip", "GroundTruth.csv"), folder), size, seed
-        )
+        return read_isic(path, fetched(name, ORIGINS[name].replace("Input.zip", "GroundTruth.csv"), folder), size, seed)
     return read_image_archive(path, name, size)
-
-
-def _fetched(name: str, origin: str, folder: Path | None) -> Path:
-    """A file of a data set: in the folder, downloaded before, or downloaded now."""
-    import keras
-
-    file = origin.rpartition("/")[2]
-    if folder is not None and (folder / file).is_file():
-        return folder / file
-    try:
-        return Path(keras.utils.get_file(file, origin))
-    except Exception as error:  # Keras raises a bare Exception where it cannot download
-        raise ConnectionError(
-            f"Keras could not download '{name}' ({error}). Without a connection, put the file '{file}' into a folder and "
-            "pass that folder as `data_dir`."
-        ) from error
 
 
 def _digits(seed: int) -> Dataset:
