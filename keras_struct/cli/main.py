@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import os
 import shlex
@@ -45,30 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+_WRITING = {
+    "grow": "keras_struct.cli.grow",
+    "equinas": "keras_struct.cli.equinas",
+    "darts": "keras_struct.cli.darts",
+    "freenet": "keras_struct.cli.freenet",
+}
+"""Modules of the commands that write a folder, imported when they are needed."""
+
+
 def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    if options.command == "grow":
+    if options.command in _WRITING:
         folder = _writable(options.out)
-        from keras_struct.cli.grow import grow_command
-
-        grow_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
-        return
-    if options.command == "equinas":
-        folder = _writable(options.out)
-        from keras_struct.cli.equinas import equinas_command
-
-        equinas_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
-        return
-    if options.command == "darts":
-        folder = _writable(options.out)
-        from keras_struct.cli.darts import darts_command
-
-        darts_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
-        return
-    if options.command == "freenet":
-        folder = _writable(options.out)
-        from keras_struct.cli.freenet import freenet_command
-
-        freenet_command(options, folder, command=shlex.join(["keras-struct", *arguments]))
+        module = importlib.import_module(_WRITING[options.command])
+        run = getattr(module, f"{options.command}_command")
+        run(options, folder, command=shlex.join(["keras-struct", *arguments]))
         return
     from keras_struct.cli.surgery import inspect_command, prune_command
 

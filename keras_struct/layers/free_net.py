@@ -26,7 +26,7 @@ class FreeNet(Masked, keras.layers.Layer):
     like those of `GrowableDense`: a new neuron comes last, one that is removed takes its edges along.
 
     Neurons are computed by forward substitution, a block at a time, which is exact for every graph and compiled once. Where the
-    longest path of a graph is short, no more than a quarter of all neurons, they are computed level by level instead; edits that
+    longest path of a graph is short, no more than an eighth of all neurons, they are computed level by level instead; edits that
     change this have the training step compiled anew.
 
     Args:

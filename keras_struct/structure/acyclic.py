@@ -116,7 +116,7 @@ def by_levels(adjacency: np.ndarray, block: int) -> BlockSchedule:
 
 
 def schedule_for(adjacency: np.ndarray, block: int, now: BlockSchedule | None = None) -> BlockSchedule:
-    """Return how to compute a graph: by levels where that takes a quarter of the steps at most, else in order.
+    """Return how to compute a graph: by levels where that takes an eighth of the steps at most, else in order.
 
     Args:
         adjacency: The graph.
@@ -126,7 +126,7 @@ def schedule_for(adjacency: np.ndarray, block: int, now: BlockSchedule | None = 
     """
     neurons = len(adjacency)
     best = by_levels(adjacency, block)
-    if 4 * best.steps > neurons:
+    if 8 * best.steps > neurons:
         best = in_order(neurons, block)
     if now is None or now.neurons != neurons or (now.forbidden & np.asarray(adjacency, bool)).any():
         return best

@@ -43,7 +43,7 @@ def by_hand(layer, x, target):
 
 
 @pytest.mark.parametrize("neurons", [1, 4, 16, 17, 40])
-@pytest.mark.parametrize("density", [1.0, 0.3, 0.04, 0.0])
+@pytest.mark.parametrize("density", [1.0, 0.3, 0.02, 0.0])
 def test_outputs_and_gradients_are_those_of_a_loop_over_neurons(neurons, density):
     keras.utils.set_random_seed(neurons)
     layer = FreeNet(neurons, adjacency=graph(neurons, density), bias_initializer="random_normal")
@@ -61,14 +61,14 @@ def test_outputs_and_gradients_are_those_of_a_loop_over_neurons(neurons, density
 
 
 def test_short_graphs_are_computed_level_by_level():
-    layer = FreeNet(40, adjacency=graph(40, 0.04))
+    layer = FreeNet(40, adjacency=graph(40, 0.02))
     layer(X)
     assert layer.schedule.order is not None
-    assert layer.schedule.steps == layer.depth < 10
+    assert layer.schedule.steps == layer.depth <= 5
 
 
 def test_a_mask_that_is_assigned_behind_its_back_is_computed_all_the_same():
-    layer = FreeNet(40, adjacency=graph(40, 0.04), bias_initializer="random_normal")
+    layer = FreeNet(40, adjacency=graph(40, 0.02), bias_initializer="random_normal")
     network = keras.Sequential([keras.Input((5,)), layer])
     network.compile("sgd", "mse")
     network.predict(X, verbose=0)

@@ -46,26 +46,26 @@ def test_every_schedule_computes_what_a_loop_over_neurons_does(neurons, density,
 def test_short_graphs_are_computed_by_levels_and_others_in_order():
     chain = np.eye(12, k=-1, dtype=bool)
     assert schedule_for(chain, 4) == in_order(12, 4)
-    layers = np.zeros((12, 12), bool)
-    layers[6:, :6] = True
-    assert schedule_for(layers, 4).sizes == (6, 6)
+    layers = np.zeros((16, 16), bool)
+    layers[8:, :8] = True
+    assert schedule_for(layers, 4).sizes == (8, 8)
     assert schedule_for(layers, 4).steps == 2
 
 
 def test_a_schedule_is_kept_while_it_is_right_and_good_enough():
-    layers = np.zeros((12, 12), bool)
-    layers[8:, 4:8] = layers[4:8, :4] = True
+    layers = np.zeros((24, 24), bool)
+    layers[16:, 8:16] = layers[8:16, :8] = True
     now = schedule_for(layers, 4)
     assert now.steps == 3
     fewer = layers.copy()
-    fewer[8:, 4:8] = False
+    fewer[16:, 8:16] = False
     assert schedule_for(fewer, 4, now) is now, "two steps instead of three are not worth new compiled steps"
     more = layers.copy()
     more[1, 0] = True
     assert schedule_for(more, 4, now) != now, "an edge within a level"
-    empty = np.zeros((12, 12), bool)
+    empty = np.zeros((24, 24), bool)
     assert schedule_for(empty, 4, now).steps == 1
-    assert schedule_for(layers, 4, in_order(12, 4)).steps == 3
+    assert schedule_for(layers, 4, in_order(24, 4)).steps == 3
     assert schedule_for(np.zeros((5, 5), bool), 4, now).neurons == 5
 
 
