@@ -24,7 +24,7 @@ def plain_free(layer: FreeNet, activation: Any) -> keras.Model:
     """
     schedule = by_levels(layer.adjacency, layer.block)
     order = np.array(schedule.order)
-    encoder, bias, kernel = _weights(layer)
+    encoder, bias, kernel = layer.used_weights()
     kernel = kernel[np.ix_(order, order)].T  # from row to column, in the order of computation
     inputs = keras.Input((len(encoder),))
     rest = _dense(encoder[:, order], bias[order], f"{layer.name}_encoder")(inputs)
@@ -45,11 +45,6 @@ def plain_free(layer: FreeNet, activation: Any) -> keras.Model:
     if (order != np.arange(len(order))).any():
         found = keras.ops.take(found, np.argsort(order).tolist(), axis=1)
     return keras.Model(inputs, found, name=layer.name)
-
-
-def _weights(layer: FreeNet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    encoder, bias, kernel = (np.array(keras.ops.convert_to_numpy(w)) for w in (layer.encoder, layer.bias, layer.kernel))
-    return encoder if layer.reads is None else encoder * layer.reads, bias, kernel * layer.adjacency
 
 
 def _dense(kernel: np.ndarray, bias: np.ndarray | None, name: str) -> keras.layers.Dense:

@@ -85,9 +85,7 @@ class CompactFreeNet(keras.layers.Layer):
         features = int(layer.encoder.shape[0])
         compact = cls(layer.units, layer.adjacency, layer.reads, features, layer.activation, name=layer.name)
         compact.build((None, features))
-        encoder, bias, kernel = (
-            np.array(keras.ops.convert_to_numpy(w)) for w in (layer.encoder, layer.bias, layer.kernel)
-        )
+        encoder, bias, kernel = layer.used_weights()
         compact.encoder.assign(encoder if layer.reads is None else encoder[layer.reads])
         compact.bias.assign(bias)
         compact.kernel.assign(kernel[layer.adjacency][compact.edge_order])

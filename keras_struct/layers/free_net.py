@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_struct.activations import threshold_of_activity
-from keras_struct.backend import keras_internals as internals
 from keras_struct.layers.dense import checked_limit
 from keras_struct.layers.framed import whole_number
+from keras_struct.layers.free_embedding import embedding_of
 from keras_struct.layers.masked import Dormant, Masked, MaskedDense
 from keras_struct.structure.acyclic import BlockSchedule, checked_adjacency, in_order, levels_of, schedule_for
 from keras_struct.structure.rules import AxisRule
@@ -35,6 +34,7 @@ class FreeNet(Masked, keras.layers.Layer):
         adjacency: Edges to start with, `(neurons, neurons)`, 1 at (j, i) for the edge from i to j > i; by default all.
         reads: Which inputs each neuron reads, `(features, neurons)`; by default all. `True`, where all do at first and weights
             that are loaded say which.
+        biased: Which neurons have a bias, `(neurons,)`; by default all. `True` as for `reads`.
         threshold: A neuron is active where its output is larger; by default 0, for activations that have a clear zero.
         block: How many neurons are computed between two matrix products with all before them.
         dormant: As `MaskedDense`: what becomes of the weights of edges that are removed.
@@ -70,6 +70,7 @@ class FreeNet(Masked, keras.layers.Layer):
         activation: Any = "relu",
         adjacency: Any = None,
         reads: Any = None,
+        biased: Any = None,
         threshold: float | None = None,
         block: int = 16,
         dormant: Dormant = "kept",
@@ -93,7 +94,7 @@ class FreeNet(Masked, keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self._start = None if adjacency is None else checked_adjacency(adjacency, self.units)
-        self._reads = reads
+        self._reads, self._biased = reads, biased
 
     @classmethod
     def from_model(cls, model: Any, block: int = 16) -> keras.Model:
@@ -103,8 +104,9 @@ class FreeNet(Masked, keras.layers.Layer):
         would lead past a layer (from inputs to later neurons, from earlier ones to outputs) is masked, and so does not train.
 
         Args:
-            model: Dense layers one after the other, with a Flatten layer in front if there must be one; all hidden ones with
-                the same activation.
+            model: Dense layers, with a Flatten layer in front if there must be one; all hidden ones with the same activation,
+                their own or one of a layer behind them. A layer may read several others, and the inputs, through
+                `Concatenate`. Units become neurons in the order in which the model computes its layers.
             block: As the constructor.
 
         Returns:
@@ -122,34 +124,17 @@ class FreeNet(Masked, keras.layers.Layer):
             >>> layers.FreeNet.from_model(dense).get_layer("free_net").edges
             20
         """
-        flatten, hidden, last = _dense_layers(model)
-        widths = [layer.units for layer in hidden]
-        ends = np.cumsum([0, *widths])
-        total, features = int(ends[-1]), int(hidden[0].kernel.shape[0])
-        places = [slice(int(a), int(b)) for a, b in pairwise(ends)]
-        edges, reads = np.zeros((total, total), bool), np.zeros((features, total), bool)
-        reads[:, places[0]] = True
-        for before, after in pairwise(places):
-            edges[after, before] = True
-        free = cls(total, hidden[0].activation, edges, reads, block=block, name="free_net")
+        network = embedding_of(model)
+        arrays, last = network.arrays(), network.last
+        edges, reads, biased = (arrays[name] for name in ("edges", "reads", "biased"))
+        free = cls(network.neurons, network.activation, edges, reads, biased, block=block, name="free_net")
         decoder = MaskedDense(last.units, activation=last.activation, use_bias=last.use_bias, name=last.name)
         x = keras.Input(model.input_shape[1:], name="inputs")
-        flat = keras.layers.Flatten(name=flatten.name)(x) if flatten is not None else x
-        found = keras.Model(x, decoder(free(flat)), name=model.name)
-        encoder, kernel, bias = (np.zeros(tuple(w.shape), "float32") for w in (free.encoder, free.kernel, free.bias))
-        for i, (layer, place) in enumerate(zip(hidden, places, strict=True)):
-            weights = _array(layer.kernel)
-            if i:
-                kernel[place, places[i - 1]] = weights.T
-            else:
-                encoder[:, place] = weights
-            bias[place] = _array(layer.bias) if layer.use_bias else 0
-        for variable, value in ((free.encoder, encoder), (free.kernel, kernel), (free.bias, bias)):
-            variable.assign(value)
-        out, mask = (np.zeros(tuple(decoder.kernel.shape), kind) for kind in ("float32", bool))
-        out[places[-1]], mask[places[-1]] = _array(last.kernel), True
-        decoder.kernel.assign(out)
-        decoder.mask.assign(mask)
+        found = keras.Model(x, decoder(free(keras.layers.Flatten()(x) if network.flattened else x)), name=model.name)
+        for name in ("encoder", "kernel", "bias"):
+            getattr(free, name).assign(arrays[name])
+        decoder.kernel.assign(arrays["decoder"])
+        decoder.mask.assign(arrays["decoder_mask"])
         if last.use_bias:
             decoder.bias.assign(_array(last.bias))
         return found
@@ -171,24 +156,19 @@ class FreeNet(Masked, keras.layers.Layer):
         self.encoder = self.add_weight(name="encoder", shape=(input_shape[-1], n), initializer=self.encoder_initializer)
         self.bias = self.add_weight(name="bias", shape=(n,), initializer=self.bias_initializer)
         if self._reads is not None:
-            reads = np.broadcast_to(np.asarray(self._reads, bool), (input_shape[-1], n))
-            self.encoder_mask = self.add_weight(
-                name="encoder_mask",
-                shape=(input_shape[-1], n),
-                dtype="bool",
-                trainable=False,
-                initializer=lambda *_, **__: keras.ops.convert_to_tensor(reads),
-            )
+            self.encoder_mask = self._add_mask("encoder_mask", self._reads, (input_shape[-1], n))
+        if self._biased is not None:
+            self.bias_mask = self._add_mask("bias_mask", self._biased, (n,))
         self.kernel = self.add_weight(name="kernel", shape=(n, n), initializer=self._lower(self.kernel_initializer))
         edges = np.tril(np.ones((n, n), bool), -1) if self._start is None else self._start
-        self.mask = self.add_weight(
-            name="mask",
-            shape=(n, n),
-            dtype="bool",
-            trainable=False,
-            initializer=lambda *_, **__: keras.ops.convert_to_tensor(edges),
-        )
+        self.mask = self._add_mask("mask", edges, (n, n))
         self.schedule = schedule_for(edges, self.block)
+
+    def _add_mask(self, name: str, values: Any, shape: tuple[int, ...]) -> Any:
+        """A variable of booleans."""
+        values = np.broadcast_to(np.asarray(values, bool), shape)
+        start = {"initializer": lambda *_, **__: keras.ops.convert_to_tensor(values)}
+        return self.add_weight(name=name, shape=shape, dtype="bool", trainable=False, **start)
 
     def _lower(self, initializer: Any) -> Any:
         """Weights of edges as an initializer has them, zeros elsewhere."""
@@ -204,8 +184,10 @@ class FreeNet(Masked, keras.layers.Layer):
             AxisRule("encoder_mask", 0, "carry", new=1.0),
             AxisRule("encoder_mask", 1, "carry", new=1.0, made=True),
         )
+        biased = (AxisRule("bias_mask", 0, "carry", new=1.0, made=True),)
         return (
             *(reads if self._reads is not None else ()),
+            *(biased if self._biased is not None else ()),
             AxisRule("encoder", 0, "consume"),
             AxisRule("encoder", 1, "produce", size="units"),
             AxisRule("bias", 0, "produce"),
@@ -230,7 +212,10 @@ class FreeNet(Masked, keras.layers.Layer):
         encoder = self.encoder
         if self._reads is not None:
             encoder = ops.multiply(encoder, ops.cast(self.encoder_mask, encoder.dtype))
-        given = ops.matmul(inputs, encoder) + self.bias
+        bias = self.bias
+        if self._biased is not None:
+            bias = ops.multiply(bias, ops.cast(self.bias_mask, bias.dtype))
+        given = ops.matmul(inputs, encoder) + bias
         kernel = ops.transpose(ops.tril(self.connected_kernel, -1))
         always = in_order(self.units, self.block)
         schedule = self.schedule if self.schedule.neurons == self.units else always
@@ -288,6 +273,12 @@ class FreeNet(Masked, keras.layers.Layer):
         found = None if self._reads is None else _array(self.encoder_mask).astype(bool)
         return None if found is None or found.all() else found
 
+    def used_weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return encoder, biases and edges `(later, earlier)`, zero where a mask is."""
+        encoder, bias, kernel = _array(self.encoder), _array(self.bias), _array(self.kernel)
+        bias = bias if self._biased is None else bias * _array(self.bias_mask)
+        return (encoder if self.reads is None else encoder * self.reads), bias, kernel * self.adjacency
+
     @property
     def edges(self) -> int:
         """How many edges there are."""
@@ -330,6 +321,7 @@ class FreeNet(Masked, keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "threshold": self.threshold,
             "reads": None if self._reads is None else True,
+            "biased": None if self._biased is None else True,
             "block": self.block,
             "encoder_initializer": serialize(self.encoder_initializer),
             "kernel_initializer": serialize(self.kernel_initializer),
@@ -340,25 +332,3 @@ class FreeNet(Masked, keras.layers.Layer):
 
 def _array(weight: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(weight))
-
-
-def _dense_layers(model: Any) -> tuple[Any, list[Any], Any]:
-    """A Flatten layer or `None`, the hidden Dense layers and the last one of a dense feed-forward network."""
-    functional = internals.functional_of(model)
-    nodes = [] if functional is None else list(internals.nodes_in_order(functional))
-    tensors = [internals.node_tensors(node) for node in nodes]
-    chain = all([id(t) for t in before[1]] == [id(t) for t in after[0]] for before, after in pairwise(tensors))
-    layers = [node.operation for node in nodes]
-    flatten = layers.pop(0) if layers and isinstance(layers[0], keras.layers.Flatten) else None
-    dense = all(isinstance(layer, keras.layers.Dense) for layer in layers) and len(set(map(id, layers))) == len(layers)
-    if len(layers) < 2 or not chain or not dense:
-        kinds = ", ".join(type(layer).__name__ for layer in layers) or "none that are connected"
-        raise ValueError(
-            "Only dense feed-forward networks become FreeNets: two Dense layers or more, one after the other, behind a Flatten "
-            f"layer or none, and built. Received layers: {kinds}"
-        )
-    *hidden, last = layers
-    activations = sorted({getattr(layer.activation, "__name__", str(layer.activation)) for layer in hidden})
-    if len(activations) > 1:
-        raise ValueError(f"All neurons of a FreeNet have the same activation. Hidden layers have {activations}.")
-    return flatten, hidden, last

@@ -31,7 +31,7 @@ class Hebbian(Rewiring):
         seed: For fresh weights.
     """
 
-    epsilon: float = 0.05
+    epsilon: float = 0.25
     every: int = 469
     warmup: int = 938
     samples: int = 10_000
@@ -44,7 +44,7 @@ class Hebbian(Rewiring):
         super().__post_init__()
         if not 0 < self.epsilon < 1:
             raise ValueError(
-                f"`epsilon` must be between 0 and 1, such as 0.05: pairs act together in more than a share of 1 - epsilon of the "
+                f"`epsilon` must be between 0 and 1, such as 0.25: pairs act together in more than a share of 1 - epsilon of the "
                 f"samples. Received: epsilon={self.epsilon}"
             )
         if self.every < 1 or self.warmup < 0 or self.samples < 1:

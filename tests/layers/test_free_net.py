@@ -286,17 +286,57 @@ def test_an_embedded_network_is_saved_and_edited(tmp_path):
     )
 
 
-def skipping():
+def with_skips():
+    """The second layer reads inputs too, the output reads the first and the third; one activation is a layer of its own."""
+    keras.utils.set_random_seed(8)
+    x = keras.Input((5,))
+    a = keras.layers.Dense(4, "relu", bias_initializer="random_normal")(x)
+    b = keras.layers.ReLU()(keras.layers.Dense(3, bias_initializer="random_normal")(keras.layers.Concatenate()([x, a])))
+    c = keras.layers.Dense(2, "relu", use_bias=False)(b)
+    return keras.Model(x, keras.layers.Dense(3, name="out")(keras.layers.Concatenate()([c, a])))
+
+
+def test_layers_that_read_several_others_are_embedded_and_train_as_they_do():
+    network = with_skips()
+    free = FreeNet.from_model(network)
+    np.testing.assert_allclose(numbers(free(X)), numbers(network(X)), atol=1e-6)
+    layer = free.get_layer("free_net")
+    assert layer.edges == 3 * 4 + 2 * 3
+    assert layer.reads.sum(0).tolist() == [5] * 7 + [0] * 2
+    mask = numbers(free.get_layer("out").mask).any(1)
+    assert mask.tolist() == [True] * 4 + [False] * 3 + [True] * 2
+    for each in (network, free):
+        each.compile(keras.optimizers.SGD(0.1), "mse")
+        each.fit(X, X[:, :3], batch_size=4, epochs=5, shuffle=False, verbose=0)
+    np.testing.assert_allclose(numbers(free(X)), numbers(network(X)), atol=1e-4)
+
+
+def skipping(merge):
     x = keras.Input((4,))
     y = keras.layers.Dense(4, "relu")(x)
-    return keras.Model(x, keras.layers.Dense(2)(keras.layers.Add()([x, y])))
+    return keras.Model(x, keras.layers.Dense(2)(merge([x, y])))
+
+
+def mixed():
+    layers = [keras.layers.Dense(3, "relu"), keras.layers.Dense(3, "relu6"), keras.layers.Dense(2)]
+    return keras.Sequential([keras.Input((4,)), *layers])
+
+
+def half_activated():
+    x = keras.Input((4,))
+    y = keras.layers.Dense(4)(x)
+    return keras.Model(x, keras.layers.Dense(2)(keras.layers.Concatenate()([y, keras.layers.ReLU()(y)])))
 
 
 @pytest.mark.parametrize(
     ("network", "expected"),
     [
         (lambda: dense(3), "two Dense layers or more.*Received layers: Dense"),
-        (skipping, "Received layers: Dense, Add, Dense"),
+        (lambda: skipping(keras.layers.Add()), "Received layers: Dense, Add, Dense"),
+        (lambda: skipping(keras.layers.Concatenate()), "reads inputs of the model beside neurons"),
+        (half_activated, "with and without the activation behind it"),
+        (mixed, r"Hidden layers have \['relu', 'relu6'\]"),
+        (lambda: keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "relu")]), "Received layers: Dense"),
         (lambda: keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(2)]), "and built. Received layers: none"),
         (lambda: dense(3, 4, 2, activation="gelu"), "no clear zero"),
     ],
