@@ -105,7 +105,9 @@ print(deep.structure_log.to_table())
 
 # %%
 compact = to_compact(model)
-print(f"{model.count_params():,} weights and mask entries in training, {compact.count_params():,} weights for inference")
+print(
+    f"{model.count_params():,} weights and mask entries in training, {compact.count_params():,} weights for inference"
+)
 print(f"outputs moved by {np.abs(compact.predict(x_test, verbose=0) - model.predict(x_test, verbose=0)).max():.0e}")
 
 # %%

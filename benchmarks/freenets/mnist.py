@@ -21,11 +21,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).parent.parent / "neurogenesis"))
 
 import keras
-from trials import Trials
+import numpy as np
+from scipy import stats
+from trials import Trials, circumstances, spread
 
 from keras_struct import StructuralModel, datasets
+from keras_struct.cli.freenet import dense_units
 from keras_struct.layers import FreeNet
 from keras_struct.strategies import FreeEvolve
+from keras_struct.visualization import plot_comparison, plot_curves
 
 NEURONS = (30, 35, 40, 45, 50, 60, 70, 80, 90, 100)
 BATCH, RATE = 128, 1e-3
@@ -45,12 +49,6 @@ PUBLISHED = {
     ),
 }
 """Table 2: accuracies of FreeEvolve and of the fully connected network, in percent."""
-
-
-def dense_units(neurons, features, classes):
-    """Hidden units of the dense network whose number of parameters is nearest."""
-    parameters = (features + 1) * neurons + neurons * (neurons - 1) // 2 + (neurons + 1) * classes
-    return round((parameters - classes) / (features + 1 + classes))
 
 
 def build(data, neurons, epsilon, x):
@@ -91,6 +89,114 @@ def trial(data, neurons, epsilon, seed, epochs):
     }
 
 
+def rows_of(trials, neurons, epsilon):
+    """Trials of all seeds."""
+    found = [r for r in trials.rows if (r["key"]["neurons"], r["key"]["epsilon"]) == (neurons, epsilon)]
+    return sorted(found, key=lambda row: row["key"]["seed"])
+
+
+def accuracies(trials, epsilon, choose=lambda curve: curve[-1]):
+    """For each number of neurons the accuracies of all seeds, in percent."""
+    sizes = sorted({row["key"]["neurons"] for row in trials.rows if row["key"]["epsilon"] == epsilon})
+    return {k: [100 * choose(row["curve"]) for row in rows_of(trials, k, epsilon)] for k in sizes}
+
+
+def edges_left(trials, neurons, epsilon):
+    return f"{np.mean([row['edges'] for row in rows_of(trials, neurons, epsilon)]):.0f}"
+
+
+def difference(first, second):
+    """Mean of paired differences with its 95 % interval."""
+    pairs = np.subtract(first, second)
+    if len(pairs) < 2:
+        return f"{pairs.mean():+.2f}"
+    half = stats.t.ppf(0.975, len(pairs) - 1) * pairs.std(ddof=1) / np.sqrt(len(pairs))
+    return f"{pairs.mean():+.2f} ({pairs.mean() - half:+.2f} to {pairs.mean() + half:+.2f})"
+
+
+def table(names, rows):
+    return [
+        f"| {' | '.join(names)} |",
+        f"|{'---|' * len(names)}",
+        *(f"| {' | '.join(map(str, row))} |" for row in rows),
+    ]
+
+
+def report(trials, options):
+    published = dict(zip(NEURONS, zip(*PUBLISHED[options.data], strict=True), strict=True))
+    chosen = f"--data {options.data} --seeds {options.seeds} --epochs {options.epochs} --epsilon {options.epsilon:g}"
+    lines = [
+        f"# FreeNets on {options.data} (Table 2)",
+        "",
+        f"`python benchmarks/freenets/mnist.py {chosen}`",
+        "",
+        f"{circumstances()} Test accuracy in percent, mean ± standard deviation over {options.seeds} seeds; differences",
+        "paired by seed, with 95 % intervals of Student's t. FCNN: one hidden layer of as many parameters as the FreeNet has",
+        "with all edges. Published: Table 2.",
+        "",
+        f"After the last epoch, ε = {options.epsilon:g}:",
+        "",
+    ]
+    free, dense = accuracies(trials, options.epsilon), accuracies(trials, None)
+    rows = []
+    for k in free:
+        ours, theirs = published.get(k, (np.nan, np.nan))
+        edges = f"{edges_left(trials, k, options.epsilon)} of {k * (k - 1) // 2}"
+        rows.append([k, edges, spread(free[k], 2), f"{ours:.2f}", f"{np.mean(free[k]) - ours:+.2f}"])
+        rows[-1] += [spread(dense[k], 2), f"{theirs:.2f}", difference(free[k], dense[k]), f"{ours - theirs:+.2f}"]
+    names = ["neurons", "edges left", "FreeEvolve", "published", "off by", "FCNN", "published", "FreeEvolve - FCNN"]
+    lines += table([*names, "published"], rows)
+    lines += ["", "In the best epoch on the test images:", ""]
+    free, dense = accuracies(trials, options.epsilon, max), accuracies(trials, None, max)
+    rows = [[k, spread(free[k], 2), spread(dense[k], 2), difference(free[k], dense[k])] for k in free]
+    lines += table(["neurons", "FreeEvolve", "FCNN", "FreeEvolve - FCNN"], rows)
+    return "\n".join([*lines, *other_epsilons(trials, options.epsilon)])
+
+
+def other_epsilons(trials, main):
+    """A table of further ε."""
+    others = {row["key"]["epsilon"] for row in trials.rows} - {None, main}
+    sizes = sorted({row["key"]["neurons"] for row in trials.rows if row["key"]["epsilon"] in others})
+    dense, rows = accuracies(trials, None), []
+    for k in sizes:
+        for epsilon in sorted({*others, main}):
+            if values := accuracies(trials, epsilon).get(k):
+                gap = difference(values, dense[k][: len(values)])
+                rows.append([k, f"{epsilon:g}", edges_left(trials, k, epsilon), spread(values, 2), gap, len(values)])
+    names = ["neurons", "ε", "edges left", "FreeEvolve", "FreeEvolve - FCNN", "seeds"]
+    return ["", "Other ε, after the last epoch:", "", *table(names, rows)] if rows else []
+
+
+def plot(trials, options, path):
+    """Accuracy over neurons, learning curves, and edges that came and went (Figures 5, 4 and 6)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    sizes, curves, changes = figure.subplots(1, 3)
+    names = {"FreeEvolve": options.epsilon, "FCNN": None}
+    measured = {name: accuracies(trials, epsilon) for name, epsilon in names.items()}
+    plot_comparison(measured, "neurons", "test accuracy, %", sizes)
+    for number, (name, values) in enumerate(zip(names, PUBLISHED[options.data], strict=True)):
+        sizes.plot(NEURONS, values, "--", color=f"C{number}", alpha=0.5, label=f"{name}, published")
+    sizes.legend(frameon=False, fontsize=7)
+    cases = [(f"{name}, {k} neurons", rows_of(trials, k, epsilon)) for k in (40, 90) for name, epsilon in names.items()]
+    shown = {name: 100 * np.mean([row["curve"] for row in rows], axis=0) for name, rows in cases if rows}
+    plot_curves(shown, "test accuracy, %", curves)
+    curves.legend(frameon=False, fontsize=7)
+    for k, color in ((30, "C0"), (100, "C1")):
+        if rows := [row["history"] for row in rows_of(trials, k, options.epsilon)]:
+            counts = np.mean([[look[2:] for look in history] for history in rows], axis=0)
+            steps = [look[0] for look in rows[0]]
+            changes.plot(steps, counts[:, 1], ".-", color=color, label=f"removed, {k} neurons")
+            changes.plot(steps, counts[:, 0], ".--", color=color, label=f"added, {k} neurons")
+    changes.set(xlabel="training step", ylabel="edges, mean over seeds")
+    changes.legend(frameon=False, fontsize=7)
+    changes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -116,6 +222,11 @@ def main():
         for seed, k, e in wanted:
             key = {"data": data.name, "neurons": k, "epsilon": e, "seed": seed, "epochs": options.epochs}
             trials.run(key, lambda k=k, e=e, seed=seed: trial(data, k, e, seed, options.epochs))
+    trials.rows = [row for row in trials.rows if row["key"]["data"].startswith(options.data)]
+    text = report(trials, options)
+    (RESULTS / f"freenets_{options.data}.md").write_text(text + "\n")
+    plot(trials, options, RESULTS / f"freenets_{options.data}.png")
+    print(text)
 
 
 if __name__ == "__main__":

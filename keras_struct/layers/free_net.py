@@ -22,7 +22,8 @@ class FreeNet(Masked, keras.layers.Layer):
 
     a_j = f(x · E_j + b_j + Σ_{i<j} L_{ji} a_i), for the edges i → j that there are. The decoder is the Dense layer behind it.
     Edges are edited like the connections of `MaskedDense`, by `keras_struct.Rewire` and by strategies such as `FreeEvolve`; units
-    like those of `GrowableDense`: a new neuron comes last, one that is removed takes its edges along.
+    like those of `GrowableDense`: new neurons come last and read all that were there before, one that is removed takes its edges
+    along.
 
     Neurons are computed by forward substitution, a block at a time, which is exact for every graph and compiled once. Where the
     longest path of a graph is short, no more than an eighth of all neurons, they are computed level by level instead; edits that
@@ -221,19 +222,16 @@ class FreeNet(Masked, keras.layers.Layer):
         schedule = self.schedule if self.schedule.neurons == self.units else always
         if schedule.order is None:
             return self._substituted(given, kernel, schedule)
+        order = np.array(schedule.order)
+        ordered = ops.take(given, order, axis=1), ops.take(ops.take(kernel, order, axis=0), order, axis=1)
         # The mask may have been assigned since: then edges are there for which this schedule is wrong.
         wrong = ops.any(ops.logical_and(self.mask, ops.convert_to_tensor(schedule.forbidden)))
-        return ops.cond(
+        places = ops.convert_to_tensor(np.eye(self.units, dtype="float32")[:, order])
+        found = ops.cond(
             wrong,
-            lambda: self._substituted(given, kernel, always),
-            lambda: self._by_levels(given, kernel, schedule),
+            lambda: ops.matmul(self._substituted(given, kernel, always), ops.cast(places, given.dtype)),
+            lambda: self._substituted(*ordered, schedule),
         )
-
-    def _by_levels(self, given: Any, kernel: Any, schedule: BlockSchedule) -> Any:
-        """Neurons computed in another order than that of their numbers, which they are put back into."""
-        ops, order = keras.ops, np.array(schedule.order)
-        ordered = ops.take(ops.take(kernel, order, axis=0), order, axis=1)
-        found = self._substituted(ops.take(given, order, axis=1), ordered, schedule)
         return ops.take(found, np.argsort(order), axis=1)
 
     def _substituted(self, given: Any, kernel: Any, schedule: BlockSchedule) -> Any:
