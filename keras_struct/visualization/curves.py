@@ -25,12 +25,7 @@ def plot_curves(curves: Mapping[str, Sequence[float]], ylabel: str = "accuracy",
         ax = new_axes()
     for name, values in curves.items():
         ax.plot(range(1, len(values) + 1), values, marker="." if len(values) < 30 else None, label=name)
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(ylabel)
-    ax.grid(alpha=0.3)
-    if curves:
-        ax.legend(frameon=False)
-    return ax.figure
+    return _labelled(ax, "epoch", ylabel)
 
 
 def plot_comparison(
@@ -54,9 +49,14 @@ def plot_comparison(
         means = [float(np.mean(values[size])) for size in sizes]
         spreads = [float(np.std(values[size], ddof=1)) if len(values[size]) > 1 else 0.0 for size in sizes]
         ax.errorbar(sizes, means, spreads, marker="o", ms=3, capsize=2, label=name)
+    return _labelled(ax, xlabel, ylabel)
+
+
+def _labelled(ax: Any, xlabel: str, ylabel: str) -> Any:
+    """Name axes and curves, and return the figure."""
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.grid(alpha=0.3)
-    if results:
+    if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
     return ax.figure
