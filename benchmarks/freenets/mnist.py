@@ -124,7 +124,13 @@ def table(names, rows):
 
 def report(trials, options):
     published = dict(zip(NEURONS, zip(*PUBLISHED[options.data], strict=True), strict=True))
+    others = [row["key"] for row in trials.rows if row["key"]["epsilon"] not in (None, options.epsilon)]
     chosen = f"--data {options.data} --seeds {options.seeds} --epochs {options.epochs} --epsilon {options.epsilon:g}"
+    for name, values in (
+        ("others", {key["epsilon"] for key in others}),
+        ("others-neurons", {key["neurons"] for key in others}),
+    ):
+        chosen += f" --{name} {' '.join(f'{value:g}' for value in sorted(values))}" if values else ""
     lines = [
         f"# FreeNets on {options.data} (Table 2)",
         "",

@@ -33,7 +33,15 @@ def freenet_command(options: Any, out: Path, command: str = "") -> Path:
 
     Returns:
         The folder that was written.
+
+    Raises:
+        ValueError: If training ends before the first look.
     """
+    if options.epochs <= options.warmup:
+        raise ValueError(
+            f"Edges are looked at after each epoch that follows --warmup {options.warmup}, and --epochs {options.epochs} has "
+            "none such. Train longer, or take a smaller --warmup."
+        )
     data = datasets.load(options.data, data_dir=options.data_dir, seed=options.seed)
     say = (lambda line: None) if options.quiet else (lambda line: print(line, flush=True))
     rows, model = _trials(data, options, say)

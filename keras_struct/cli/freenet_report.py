@@ -50,8 +50,7 @@ def freenet_files(facts: dict[str, Any], model: Any) -> dict[str, str | bytes]:
         "graph.png": plot_graph(model),
         "adjacency.png": plot_adjacency(model),
     }
-    if facts["history"]:
-        figures |= {"edges.png": plot_edges(model), "coactivation.png": plot_coactivation(model)}
+    figures |= {"edges.png": plot_edges(model), "coactivation.png": plot_coactivation(model)}
     return {**{name: png(figure) for name, figure in figures.items()}, "report.html": _report(facts, figures)}
 
 

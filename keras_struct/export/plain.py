@@ -76,6 +76,11 @@ def _leaves(model: Any) -> list[Any]:
 
 
 def _converted(model: Any, convert: Callable[[Any], Any]) -> keras.Model:
+    if keras_internals.functional_of(model) is None:
+        raise ValueError(
+            f"Cannot export '{model.name}': expected a Functional model, or a Sequential one that is built. Received a "
+            f"{type(model).__name__}. Build it first: call it on data, or give it a keras.Input."
+        )
     recursive = any(isinstance(layer, keras.Model) for layer in model.layers)
     copy = keras.models.clone_model(_functional(model), clone_function=convert, recursive=recursive)
     _copy_weights(model, copy)

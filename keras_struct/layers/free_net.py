@@ -88,8 +88,8 @@ class FreeNet(Masked, keras.layers.Layer):
         self.threshold = threshold
         if self.threshold_of_activity() is None:
             raise ValueError(
-                f"When a neuron is active is undefined for activation {activation!r}, whose outputs have no clear zero. Say with "
-                "`threshold` above which output it is, or use 'relu'."
+                f"When a neuron is active is undefined for activation {_name_of(activation)!r}, whose outputs have no clear "
+                "zero. Say with `threshold` above which output it is, or use 'relu'."
             )
         self.encoder_initializer = keras.initializers.get(encoder_initializer)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -98,7 +98,7 @@ class FreeNet(Masked, keras.layers.Layer):
         self._reads, self._biased = reads, biased
 
     @classmethod
-    def from_model(cls, model: Any, block: int = 16) -> keras.Model:
+    def from_model(cls, model: Any, block: int = 16, threshold: float | None = None) -> keras.Model:
         """Return a network with one `FreeNet` that computes what a dense feed-forward network does.
 
         The neurons of all hidden layers become those of the FreeNet, in their order; edges lead from each layer to the next. What
@@ -109,6 +109,7 @@ class FreeNet(Masked, keras.layers.Layer):
                 their own or one of a layer behind them. A layer may read several others, and the inputs, through
                 `Concatenate`. Units become neurons in the order in which the model computes its layers.
             block: As the constructor.
+            threshold: As the constructor; needed for activations without a clear zero.
 
         Returns:
             A `keras.Model`, not compiled: inputs, a FreeNet named `free_net`, a `MaskedDense` layer named as the last one.
@@ -128,7 +129,7 @@ class FreeNet(Masked, keras.layers.Layer):
         network = embedding_of(model)
         arrays, last = network.arrays(), network.last
         edges, reads, biased = (arrays[name] for name in ("edges", "reads", "biased"))
-        free = cls(network.neurons, network.activation, edges, reads, biased, block=block, name="free_net")
+        free = cls(network.neurons, network.activation, edges, reads, biased, threshold, block, name="free_net")
         decoder = MaskedDense(last.units, activation=last.activation, use_bias=last.use_bias, name=last.name)
         x = keras.Input(model.input_shape[1:], name="inputs")
         found = keras.Model(x, decoder(free(keras.layers.Flatten()(x) if network.flattened else x)), name=model.name)
@@ -154,6 +155,7 @@ class FreeNet(Masked, keras.layers.Layer):
                 f"{tuple(input_shape)}: put a Flatten layer in front of it."
             )
         n = self.units
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
         self.encoder = self.add_weight(name="encoder", shape=(input_shape[-1], n), initializer=self.encoder_initializer)
         self.bias = self.add_weight(name="bias", shape=(n,), initializer=self.bias_initializer)
         if self._reads is not None:
@@ -167,6 +169,12 @@ class FreeNet(Masked, keras.layers.Layer):
 
     def _add_mask(self, name: str, values: Any, shape: tuple[int, ...]) -> Any:
         """A variable of booleans."""
+        if np.shape(values) not in ((), shape):
+            argument = {"encoder_mask": "reads", "bias_mask": "biased"}.get(name, name)
+            raise ValueError(
+                f"`{argument}` of layer '{self.name}' must have shape {shape}, for the inputs and neurons that it has. Received "
+                f"shape {np.shape(values)}."
+            )
         values = np.broadcast_to(np.asarray(values, bool), shape)
         start = {"initializer": lambda *_, **__: keras.ops.convert_to_tensor(values)}
         return self.add_weight(name=name, shape=shape, dtype="bool", trainable=False, **start)
@@ -180,7 +188,7 @@ class FreeNet(Masked, keras.layers.Layer):
         checked_adjacency(mask, self.units)
 
     def unit_rules(self) -> tuple[AxisRule, ...]:
-        """Which units lie along which axis of which variable. A new neuron reads all before it."""
+        """Which units lie along which axis of which variable. New neurons read all that were there before."""
         reads = (
             AxisRule("encoder_mask", 0, "carry", new=1.0),
             AxisRule("encoder_mask", 1, "carry", new=1.0, made=True),
@@ -263,6 +271,10 @@ class FreeNet(Masked, keras.layers.Layer):
     @property
     def adjacency(self) -> np.ndarray:
         """Edges, `(neurons, neurons)`, bool, `True` at (j, i) for the edge from i to j."""
+        if not self.built:
+            raise ValueError(
+                f"Layer '{self.name}' has no edges before it is built: call it, or put it into a model first."
+            )
         return np.tril(np.asarray(keras.ops.convert_to_numpy(self.mask), bool), -1)
 
     @property
@@ -290,8 +302,9 @@ class FreeNet(Masked, keras.layers.Layer):
     @property
     def flops(self) -> int:
         """Multiplications and additions for a sample: those of what neurons read of the inputs, of biases, and of edges."""
+        edges = self.edges
         reads = int(np.prod(self.encoder.shape)) if self._reads is None else int(_array(self.encoder_mask).sum())
-        return 2 * reads + self.units + 2 * self.edges
+        return 2 * reads + self.units + 2 * edges
 
     def count_flops(self, call: Any) -> int:
         """Floating point operations of a call."""
@@ -326,6 +339,10 @@ class FreeNet(Masked, keras.layers.Layer):
             "bias_initializer": serialize(self.bias_initializer),
             "max_units": self.max_units,
         }
+
+
+def _name_of(activation: Any) -> Any:
+    return getattr(activation, "__name__", activation)
 
 
 def _array(weight: Any) -> np.ndarray:

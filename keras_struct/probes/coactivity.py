@@ -63,6 +63,8 @@ class Activity:
         for piece in inputs if isinstance(inputs, Pieces) else (inputs,):
             for start in range(0, keras.tree.flatten(piece)[0].shape[0], size):
                 found.append(self._counted(keras.tree.map_structure(lambda x, s=start: x[s : s + size], piece)))
+        if not found:
+            raise ValueError("Expected at least one sample to measure activity on. Received inputs without any.")
         return self._in_layout(sum(found[1:], found[0]))
 
     def _samples_at_once(self) -> int:
@@ -74,7 +76,12 @@ class Activity:
     def _counted(self, inputs: Any) -> Coactivation:
         extra = [] if self._reads_itself or not takes_patches(self._layer) else [patch_kernel(self._layer)]
         found = self._probe.compute(("coactivity", self._name, *self._ends), self._count, inputs, *extra)
-        counts, readers, sources, samples = (keras.ops.convert_to_numpy(x).astype(np.int64) for x in found)
+        counts, readers, sources, samples, broken = (keras.ops.convert_to_numpy(x).astype(np.int64) for x in found)
+        if broken:
+            raise ValueError(
+                f"Cannot tell which units around layer '{self._name}' are active: {broken} of their values are NaN. Check the "
+                "probe, or the inputs, for NaN, and the weights."
+            )
         return Coactivation(counts, readers[:, None], sources[None], int(samples))
 
     def _count(self, inputs: Any, *patches: Any) -> tuple[Any, ...]:
@@ -92,6 +99,7 @@ class Activity:
             keras.ops.sum(readers, axis=0),
             keras.ops.sum(sources, axis=0),
             keras.ops.shape(readers)[0],
+            sum(keras.ops.sum(keras.ops.cast(keras.ops.isnan(t), "int32")) for t in tensors.values()),
         )
 
     def _in_layout(self, found: Coactivation) -> Coactivation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ class Hebbian(Rewiring):
     Args:
         epsilon: ε: two neurons act together if they do in more than a share of 1 - ε of the samples.
         every: Gradient steps between two looks; 469 are an epoch of MNIST with batches of 128.
-        warmup: Gradient steps before the first look.
+        warmup: Gradient steps before looks begin; the first one is at step `warmup + every`.
         samples: How many recent inputs are looked at, where `compile` is given no `probe`.
         value: Weight of a connection that is added: `"stored"`, the one that the layer has for it (what it was, with
             `dormant="kept"`, what it has become, with `dormant="training"`, else zero); `"zero"`; `"fresh"`, drawn from the
@@ -42,14 +43,15 @@ class Hebbian(Rewiring):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.epsilon < 1:
+        if not isinstance(self.epsilon, Real) or not 0 < self.epsilon < 1:
             raise ValueError(
                 f"`epsilon` must be between 0 and 1, such as 0.25: pairs act together in more than a share of 1 - epsilon of the "
-                f"samples. Received: epsilon={self.epsilon}"
+                f"samples. Received: epsilon={self.epsilon!r}"
             )
-        if self.every < 1 or self.warmup < 0 or self.samples < 1:
+        numbers = (self.every, self.warmup, self.samples)
+        if not all(isinstance(n, Integral) for n in numbers) or self.every < 1 or self.warmup < 0 or self.samples < 1:
             raise ValueError(
-                "Expected every >= 1, warmup >= 0 and samples >= 1. Received: "
+                "Expected whole numbers, every >= 1, warmup >= 0 and samples >= 1. Received: "
                 f"every={self.every}, warmup={self.warmup}, samples={self.samples}"
             )
         if self.value not in ("stored", "zero", "fresh"):
@@ -115,7 +117,7 @@ class FreeEvolve(Hebbian):
     Args:
         epsilon: ε: pairs act together if they do in more than a share of 1 - ε of the samples.
         every: Gradient steps between two looks; 469 are an epoch of MNIST with batches of 128.
-        warmup: Gradient steps before the first look.
+        warmup: Gradient steps before looks begin; the first one is at step `warmup + every`.
         samples: How many recent inputs are looked at, where `compile` is given no `probe`.
         value: Weight of an edge that is added: `"stored"`, the one that it had, for layers with `dormant="kept"`; `"zero"`;
             `"fresh"`, drawn from the uniform distribution of Glorot and Bengio.
@@ -166,7 +168,7 @@ class Synaptogenesis(Hebbian):
     Args:
         epsilon: ε: a connection is added where both ends are active in more than a share of 1 - ε of the samples.
         every: Gradient steps between two looks.
-        warmup: Gradient steps before the first look.
+        warmup: Gradient steps before looks begin; the first one is at step `warmup + every`.
         samples: How many recent inputs are looked at, where `compile` is given no `probe`.
         value: Weight of a connection that is added; see `Hebbian`.
         seed: For fresh weights.

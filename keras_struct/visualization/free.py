@@ -92,7 +92,12 @@ def plot_edges(history: Any, layer: str | None = None, ax: Any = None) -> Any:
     Raises:
         ValueError: If no such strategy has looked yet.
     """
-    rows = [row for row in _state(history)["history"] if layer in (None, row[1])]
+    state = _state(history)
+    if layer is not None and layer not in state["shares"]:
+        raise ValueError(
+            f"Pass the name of one of the layers {sorted(state['shares'])} as `layer`. Received: {layer!r}"
+        )
+    rows = [row for row in state["history"] if layer in (None, row[1])]
     ax = new_axes() if ax is None else ax
     steps = sorted({row[0] for row in rows})
     for place, (label, color) in enumerate((("added", "#1565c0"), ("removed", "#c62828")), start=2):
@@ -166,14 +171,23 @@ def _state(history: Any) -> dict[str, Any]:
 def _free_net(model: Any, name: str | None) -> Any:
     if isinstance(model, FreeNet | CompactFreeNet):
         return model
-    found = [layer for layer in getattr(model, "layers", ()) if isinstance(layer, FreeNet | CompactFreeNet)]
-    wanted = [layer for layer in found if name in (None, layer.name)]
+    found = _inside(model)
+    wanted = [layer for path, layer in found.items() if name in (None, path)]
     if len(wanted) != 1:
+        hint = f"has {sorted(found)}; say which with `layer`" if found else "has none"
         raise ValueError(
-            f"Expected a FreeNet, or a model with one. Received a {type(model).__name__} with FreeNets "
-            f"{[layer.name for layer in found]}; say which with `layer`."
+            f"Expected a FreeNet, or a model with one. Received layer={name!r} and a {type(model).__name__}, which {hint}."
         )
     return wanted[0]
+
+
+def _inside(model: Any, prefix: str = "") -> dict[str, Any]:
+    """FreeNets of a model and of those inside it, by path."""
+    found: dict[str, Any] = {}
+    for layer in getattr(model, "layers", ()):
+        path = f"{prefix}{layer.name}"
+        found |= {path: layer} if isinstance(layer, FreeNet | CompactFreeNet) else _inside(layer, f"{path}/")
+    return found
 
 
 def _edge_weights(free: Any) -> np.ndarray:

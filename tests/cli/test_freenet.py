@@ -79,6 +79,7 @@ def test_the_report_needs_nothing_outside_of_itself(finished):
     ("arguments", "expected"),
     [
         (["--epsilon", "1.5"], "expected a number between 0 and 1, received '1.5'"),
+        (["--epochs", "2"], "--epochs 2 has none such"),
         (["--neurons", "0"], "expected positive widths"),
         (["--data", "nothing"], "Unknown data set"),
     ],
@@ -90,10 +91,3 @@ def test_what_cannot_be_is_told_in_a_line(arguments, expected, tmp_path, capsys)
         code = error.code
     assert code == 2
     assert expected in capsys.readouterr().err
-
-
-def test_looks_that_never_come_leave_out_their_pictures(tmp_path):
-    assert main(["freenet", "--quiet", "--neurons", "4", "--epochs", "1", "--out", str(tmp_path)]) == 0
-    (folder,) = tmp_path.iterdir()
-    assert not (folder / "edges.png").exists()
-    assert "in 0 looks" in (folder / "report.html").read_text()

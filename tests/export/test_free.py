@@ -81,5 +81,7 @@ def test_only_networks_with_free_nets_have_a_compact_form():
     x = keras.Input((8,))
     with pytest.raises(ValueError, match="the model has no such layer"):
         to_compact(StructuralModel(x, MaskedDense(3)(x)))
+    with pytest.raises(ValueError, match="expected a Functional model"):
+        to_compact(keras.Sequential([FreeNet(3)]))
     with pytest.raises(ValueError, match="no cycle"):
         CompactFreeNet(2, np.ones((2, 2)))

@@ -297,6 +297,22 @@ def test_an_embedded_network_trains_as_the_dense_one_and_nothing_else_moves():
     assert not numbers(out.kernel)[:6].any()
 
 
+def test_networks_of_any_activation_are_embedded_once_it_is_said_when_a_neuron_is_active():
+    network = dense(4, 3, 2, activation="tanh")
+    free = FreeNet.from_model(network, threshold=0.5)
+    np.testing.assert_allclose(numbers(free(X)), numbers(network(X)), atol=1e-6)
+
+
+def test_what_comes_before_may_grow():
+    x = keras.Input((5,))
+    hidden = keras.layers.Dense(4, "relu", name="before")(x)
+    found = StructuralModel(x, keras.layers.Dense(2)(FreeNet(6, name="free")(hidden)))
+    expected = numbers(found(X))
+    found.grow("before", 3)
+    np.testing.assert_allclose(numbers(found(X)), expected, atol=1e-6)
+    assert found.get_layer("free").encoder.shape == (7, 6)
+
+
 def test_an_embedded_network_is_saved_and_edited(tmp_path):
     free = FreeNet.from_model(dense(6, 4, 3, shape=(5, 1)))
     model = StructuralModel(free.inputs[0], free.outputs[0])
@@ -367,7 +383,7 @@ def half_activated():
         (mixed, r"Hidden layers have \['relu', 'relu6'\]"),
         (lambda: keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "relu")]), "Received layers: Dense"),
         (lambda: keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(2)]), "and built. Received layers: none"),
-        (lambda: dense(3, 4, 2, activation="gelu"), "no clear zero"),
+        (lambda: dense(3, 4, 2, activation="gelu"), "activation 'gelu', whose outputs have no clear zero"),
     ],
 )
 def test_other_networks_are_not_embedded(network, expected):
@@ -386,6 +402,10 @@ def test_other_networks_are_not_embedded(network, expected):
         (lambda: FreeNet(2, adjacency=[[0, 0], [0.5, 0]]), "booleans, or 0 and 1"),
         (lambda: FreeNet(3, max_units=2), "at least the number to start with"),
         (lambda: FreeNet(3)(np.zeros((2, 4, 4))), "put a Flatten layer in front"),
+        (lambda: FreeNet(3, reads=np.ones((3, 4)))(np.zeros((2, 4))), r"`reads` .* must have shape \(4, 3\).*\(3, 4\)"),
+        (lambda: FreeNet(3, biased=np.ones(4))(np.zeros((2, 4))), r"`biased` .* must have shape \(3,\)"),
+        (lambda: FreeNet(3).edges, "no edges before it is built"),
+        (lambda: model().get_layer("free")(np.zeros((2, 4))), "expected axis -1 of input shape to have value 5"),
     ],
 )
 def test_what_cannot_be_is_refused(make, expected):

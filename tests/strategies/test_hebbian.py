@@ -118,8 +118,12 @@ def test_it_works_in_training_and_goes_on_after_a_restart(tmp_path):
     [
         (lambda: FreeEvolve(0.0), "between 0 and 1"),
         (lambda: FreeEvolve(1.0), "between 0 and 1"),
+        (lambda: FreeEvolve("a"), "between 0 and 1"),
         (lambda: FreeEvolve(every=0), "every >= 1"),
+        (lambda: FreeEvolve(every=1.5), "whole numbers"),
         (lambda: FreeEvolve(value="old"), "'stored', 'zero' or 'fresh'"),
+        (lambda: planted().coactivation("free", np.full((3, 2), np.nan)), "of their values are NaN"),
+        (lambda: planted().coactivation("free", INPUTS[:0]), "at least one sample"),
         (lambda: compiled(FreeEvolve(layers="out")), r"cannot edit layers \['out'\]: FreeNets are \['free'\]"),
         (lambda: compiled(FreeEvolve(), keras.layers.Dense(4)), "the model has none. Put a FreeNet"),
     ],

@@ -96,12 +96,18 @@ def test_means_and_deviations_over_sizes():
 
 def test_what_cannot_be_drawn_is_refused():
     x = keras.Input((3,))
-    with pytest.raises(ValueError, match=r"FreeNets \[\]"):
+    with pytest.raises(ValueError, match="which has none"):
         plot_graph(keras.Model(x, keras.layers.Dense(2)(x)))
     two = keras.Model(x, keras.layers.Add()([FreeNet(2, name="a")(x), FreeNet(2, name="b")(x)]))
-    with pytest.raises(ValueError, match=r"FreeNets \['a', 'b'\]; say which"):
+    with pytest.raises(ValueError, match=r"which has \['a', 'b'\]; say which"):
         plot_adjacency(two)
     assert plot_adjacency(two, "b").axes
+    inner = keras.Model(x, FreeNet(2, name="free")(x), name="inner")
+    assert plot_adjacency(keras.Model(x, inner(x)), "inner/free").axes
+    with pytest.raises(ValueError, match="no edges before it is built"):
+        plot_graph(FreeNet(3))
+    with pytest.raises(ValueError, match=r"one of the layers \['free'\]"):
+        plot_edges(trained(), "typo")
     with pytest.raises(ValueError, match="Train beyond `warmup` steps first"):
         plot_edges(network())
     with pytest.raises(ValueError, match=r"one of the layers \['free'\]"):
