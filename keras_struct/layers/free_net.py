@@ -227,7 +227,9 @@ class FreeNet(Masked, keras.layers.Layer):
         given = ops.matmul(inputs, encoder) + bias
         kernel = ops.transpose(ops.tril(self.connected_kernel, -1))
         always = in_order(self.units, self.block)
-        schedule = self.schedule if self.schedule.neurons == self.units else always
+        # By levels, edges that are not there are left out, also where their gradients are asked for.
+        everything = self.dormant == "training" or self._passes_gradients
+        schedule = always if everything or self.schedule.neurons != self.units else self.schedule
         if schedule.order is None:
             return self._substituted(given, kernel, schedule)
         order = np.array(schedule.order)

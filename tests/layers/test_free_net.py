@@ -98,6 +98,22 @@ def test_edits_need_new_compiled_steps_only_when_another_order_of_computation_pa
     assert found._structural.retraces == 2
 
 
+@pytest.mark.parametrize("dormant", ["kept", "training"])
+def test_gradients_of_edges_that_are_not_there_are_those_of_a_loop_whatever_the_order(dormant):
+    layer = FreeNet(40, adjacency=graph(40, 0.02), dormant=dormant, bias_initializer="random_normal")
+    layer(X)
+    assert layer.schedule.order is not None
+    target = np.zeros((12, 40))
+    a, _ = by_hand(layer, X.astype(np.float64), target)
+    weights = numbers(layer.kernel) * layer.adjacency
+    slopes = np.zeros_like(a)
+    for j in reversed(range(40)):
+        slopes[:, j] = (a[:, j] + slopes[:, j + 1 :] @ weights[j + 1 :, j]) * (a[:, j] > 0)
+    with layer.passing_gradients():
+        *_, (found,) = current().differentiate(lambda: (0.5 * ops.sum(layer(X) ** 2), layer(X)), [layer.kernel])
+    np.testing.assert_allclose(numbers(found), np.tril(slopes.T @ a, -1), rtol=1e-5, atol=1e-4)
+
+
 def test_an_edit_that_fails_leaves_the_order_of_computation(monkeypatch):
     found = model()
     layer = found.get_layer("free")
