@@ -206,9 +206,9 @@ def layered():
     ("edit", "preserves", "ordered"),
     [
         (lambda m: m.grow("free", 1), True, False),
-        (lambda m: m.split("free", [3, 14]), True, False),
-        (lambda m: m.prune("free", [0, 12, 35]), False, False),
-        (lambda m: m.prune("free", list(range(12))), False, False),
+        pytest.param(lambda m: m.split("free", [3, 14]), True, False, marks=pytest.mark.slow),
+        pytest.param(lambda m: m.prune("free", [0, 12, 35]), False, False, marks=pytest.mark.slow),
+        pytest.param(lambda m: m.prune("free", list(range(12))), False, False, marks=pytest.mark.slow),
         (lambda m: m.prune("free", list(range(0, 32, 2))), False, True),
     ],
     ids=["grow", "split", "prune", "prune a level", "prune many"],
