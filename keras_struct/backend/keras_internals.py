@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+from keras.src.backend.common import global_state
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell as _DropoutRNNCell
 from keras.src.trainers.compile_utils import CompileLoss
 
@@ -152,6 +153,26 @@ def set_operation_argument(operation: Any, name: str, value: Any) -> None:
         config[name] = keras.saving.serialize_keras_object(value)
 
 
+def holder(variable: Any) -> Any:
+    """The object of the backend in which a variable keeps its value."""
+    return variable._value
+
+
+def put_back(variable: Any, held: Any) -> None:
+    """Let a variable keep its value in an object in which it did before."""
+    variable._value = held
+
+
+def shape_of(variable: Any) -> tuple[int, ...]:
+    """The present shape of a variable, also while a function is traced."""
+    return variable._shape
+
+
+def in_layer_call() -> bool:
+    """Whether a layer is being called."""
+    return global_state.get_global_attribute("current_call_ctx") is not None
+
+
 def set_shape(variable: Any, shape: tuple[int, ...]) -> None:
     """Tell a Keras variable its shape."""
     variable._shape = tuple(int(extent) for extent in shape)
@@ -206,6 +227,22 @@ def optimizer_chain(optimizer: Any) -> list[Any]:
     """An optimizer and the one it wraps, if it does (`LossScaleOptimizer`)."""
     inner = getattr(optimizer, "inner_optimizer", None)
     return [optimizer] if inner is None else [optimizer, inner]
+
+
+def trained_by(optimizer: Any) -> Any:
+    """The list of variables that a built optimizer was built for."""
+    return getattr(optimizer_chain(optimizer)[-1], "_trainable_variables", ())
+
+
+def has_shaped_state(optimizer: Any) -> bool:
+    """Whether what an optimizer keeps for a weight has the shape of the weight."""
+    last = optimizer_chain(optimizer)[-1]
+    return type(last).__name__ not in ("Adafactor", "MultiOptimizer") and hasattr(last, "_trainable_variables")
+
+
+def needs_static_shapes(optimizer: Any) -> bool:
+    """Whether an optimizer looks at the shapes of weights while its step is traced."""
+    return any(isinstance(opt, keras.optimizers.Muon) for opt in optimizer_chain(optimizer))
 
 
 def optimizer_of_the_same_kind(optimizer: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.backend import tensorflow_functions as functions
 
 ELASTIC = True
 JIT: bool | str = False  # XLA compiles each new width anew, so it is off unless asked for
@@ -18,16 +19,63 @@ READS_VARIABLES = True  # compiled steps see new values of any variable
 
 
 class ElasticVariable(keras.Variable):
-    """Keras variable that says, while a function is traced, that it does not know its extent along unit axes.
+    """Keras variable of a structural model: compiled functions that read it are known, and it may be of unknown extent.
 
-    Otherwise operations that compare shapes would see a number here and none in the activations. Convolutions, for one,
-    would take the two for different and fall back to a path that is three times slower.
+    Layers that are traced see the static shape, unknown along unit axes. Otherwise operations that compare shapes would see
+    a number here and none in the activations: convolutions, for one, would take the two for different and fall back to a
+    path that is three times slower. Whoever else asks for the shape, such as an optimizer, sees the present one.
     """
 
     @property
+    def value(self) -> Any:
+        """As of any Keras variable."""
+        if not tf.executing_eagerly():
+            functions.note_value(self)
+        return super().value
+
+    @property
     def shape(self) -> tf.TensorShape:
-        """The present shape when executed eagerly, the static one when traced."""
-        return super().shape if tf.executing_eagerly() else self._value.shape
+        """The present shape; to layers that are being traced the static one."""
+        if tf.executing_eagerly():
+            return super().shape
+        if internals.in_layer_call():
+            return self._value.shape
+        functions.note_shape(self)
+        return super().shape
+
+
+def watch(variables: Iterable[Any]) -> None:
+    """Know from now on which compiled functions read some variables."""
+    for variable in variables:
+        if type(variable) is keras.Variable:
+            variable.__class__ = ElasticVariable
+
+
+def retire(replaced: Sequence[tuple[Any, Any]], reshaped: Iterable[Any], changed: Iterable[Any] = ()) -> None:
+    """Let compiled functions, whoever holds them, follow an edit, or fail where they cannot.
+
+    Args:
+        replaced: Variables with the objects that were behind them.
+        reshaped: Variables of another shape.
+        changed: Variables of layers that compute something else now.
+    """
+    stale = {id(variable) for variable, _ in replaced} | set(map(id, changed))
+    functions.trace_again(stale, set(map(id, reshaped)))
+    for _, holder in replaced:
+        functions.retire(holder)
+
+
+def slot_scope() -> Any:
+    """Scope in which an optimizer builds its variables: outside of a function that is being traced."""
+    return tf.init_scope()
+
+
+def follow_reference(slot: Any, reference: Any) -> None:
+    """Give a new variable of an optimizer the same open axes as its weight has."""
+    if isinstance(reference, ElasticVariable) and tf.executing_eagerly():
+        static = reference._value.shape
+        if static.rank == len(slot.shape):
+            set_elastic(slot, [axis for axis, extent in enumerate(static) if extent is None])
 
 
 def prepare_optimizer(optimizer: Any) -> None:
@@ -83,7 +131,7 @@ def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
     shape = [None if axis in loose else extent for axis, extent in enumerate(variable.shape)]
     if holder.shape.as_list() == shape:
         return False
-    variable.__class__ = ElasticVariable if loose else keras.Variable
+    watch([variable])
     variable._value = _holder(variable, holder.read_value(), shape)
     return True
 

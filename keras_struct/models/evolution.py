@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from typing import Any
@@ -12,8 +13,9 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current, keras_internals
-from keras_struct.backend.optimizer_slots import Slot, needs_static_shapes, rebuild, slots_of, without_frozen
+from keras_struct.backend.optimizer_slots import Slot, rebuild, slots_of, without_frozen
 from keras_struct.models.elasticity import make_elastic
+from keras_struct.models.holders import OtherHolders
 from keras_struct.models.observation import Observation
 from keras_struct.models.probe_check import checked_probe
 from keras_struct.models.sites import SITES, UnitSites
@@ -24,12 +26,14 @@ from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.policy import Policy
 from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.rewiring import Rewire
+from keras_struct.surgery.catching_up import catch_up, fits
 from keras_struct.surgery.commit import commit
-from keras_struct.surgery.plan import NewSlots, plan
+from keras_struct.surgery.plan import NewSlots, Plan, plan
 from keras_struct.surgery.rewiring import masked_layers
 from keras_struct.surgery.trace import Network, trace
 
 CHANGE_SAMPLES = 32
+_all: weakref.WeakSet[Evolution] = weakref.WeakSet()
 
 
 class Evolution:
@@ -43,7 +47,8 @@ class Evolution:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.network: Network = trace(model)
+        self._read(trace(model))
+        _all.add(self)
         self.initial_widths = dict(self.network.graph.axes)
         self.log = StructureLog()
         self.slots: Sequence[Slot] = ()
@@ -51,7 +56,7 @@ class Evolution:
         self.strategy: Any = None
         self.sites: UnitSites = UnitSites(self)
         self.policy_state: dict[str, Any] | None = None
-        self.observation = Observation(model, self.network)
+        self.observation = Observation(model, self._network)
         self.step = 0
         self.retraces = 0
         self.unchanged_looks = 0
@@ -64,6 +69,22 @@ class Evolution:
         self._slots_for: Any = None
         self._halted = False
         self._total_connections: int | None = None
+
+    def _read(self, network: Network) -> None:
+        self._network, self._outdated, self._reconfigured = network, False, False
+        self.holders = OtherHolders(self.model, network)
+        current().watch(network.variables())
+
+    @property
+    def network(self) -> Network:
+        """The model as a graph of units; read again if another structural model has edited layers that it shares.
+
+        Raises:
+            ValueError: If the model's own layers do not fit together any more.
+        """
+        if self._outdated:
+            self._catch_up()
+        return self._network
 
     @property
     def graph(self) -> StructureGraph:
@@ -93,8 +114,9 @@ class Evolution:
             current().prepare_optimizer(optimizer)
             if self._slots_for is not optimizer:
                 self.slots, self._slots_for = slots_of(optimizer), optimizer
-        static = optimizer is not None and needs_static_shapes(optimizer)
-        if current().ELASTIC and make_elastic(self.network, self.slots, static):
+        static = optimizer is not None and keras_internals.needs_static_shapes(optimizer)
+        if current().ELASTIC and (replaced := make_elastic(self.network, self.slots, static)):
+            current().retire(replaced, ())
             self._variables_replaced()
 
     def renew_optimizer(self) -> None:
@@ -111,6 +133,7 @@ class Evolution:
             keras_internals.rekey_optimizer(self.model.optimizer)
         keras_internals.forget_compiled_functions(self.model)
         self.observation.forget_compiled()
+        self.holders.replaced(self._network.variables())
 
     # Edits
 
@@ -134,17 +157,18 @@ class Evolution:
         if not edits:
             return []
         backend = current()
+        self._compare()
         backend.before_edit(self.model)
+        self.holders.before_edit()
         sample = self.observation.sample(CHANGE_SAMPLES)
         outputs = None if sample is None else self._outputs(sample)
         start = time.perf_counter()
         before = [self._size(edit) for edit in edits]
-        planned = plan(self.network, edits, self.live_slots(), preserve, self.new_slots, self.limits())
-        try:
-            stale = commit(self.network, planned)
-        except BaseException:
-            self._variables_replaced()  # values are back, though perhaps in new objects
-            raise
+        slots = [*self.live_slots(), *self.holders.slots()]
+        planned = plan(self.network, edits, slots, preserve, self.new_slots, self.limits())
+        self.holders.check(planned)
+        stale = commit(self.network, planned)
+        self._tell_others(planned)
         backend.after_edit(self.model, self.network.layers.values())
         if stale:
             self._variables_replaced()
@@ -163,6 +187,39 @@ class Evolution:
         self.log.extend(events)
         self._total_connections = None
         return events
+
+    def _tell_others(self, planned: Plan) -> None:
+        """Let other structural models that share layers read them again when they are next used."""
+        written = {id(variable) for variable, _, _ in planned.writes}
+        for other in _all:
+            if other is not self and other.holders.share(written):
+                other.outdate(planned.stale)
+
+    def outdate(self, reconfigured: bool) -> None:
+        """Note that layers were edited elsewhere, perhaps in what they do."""
+        self._outdated, self._reconfigured = True, self._reconfigured or reconfigured
+
+    def _compare(self) -> None:
+        """Read the structure again if variables do not have the shapes that it says."""
+        if not fits(self.network):
+            self._outdated = True
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Follow edits that were made through another structural model."""
+        self._outdated = False
+        try:
+            network = catch_up(self._network, self.model, self._reconfigured)
+        except ValueError:
+            self._outdated = True
+            raise
+        self._reconfigured = False
+        if network is not self._network:
+            self._read(network)
+            self.observation.network = network
+        self.observation.forget_compiled()
+        self.parameters = self.model.count_params()
+        self._total_connections = None
 
     def _size(self, edit: Resize | Rewire | Reconfigure) -> int:
         """Units, or connections, before an edit."""

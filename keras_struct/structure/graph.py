@@ -216,6 +216,11 @@ class StructureGraph:
         """Every axis of a variable that lies along units, editable or not."""
         return MappingProxyType(self._walk.rules)
 
+    @property
+    def extents(self) -> Mapping[Port, int]:
+        """How many positions there are along each axis of a variable that lies along units."""
+        return {port: len(ids) for port, ids in self._walk.sequences.items()}
+
     def edited(self, *edits: Resize) -> tuple[StructureGraph, dict[Port, Rearrangement]]:
         """Carry out edits of different axes at once, on labels only.
 

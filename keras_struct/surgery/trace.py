@@ -36,6 +36,10 @@ class Network:
     first_names: dict[str, tuple[str, ...]]
     nodes: dict[Call, Any]
 
+    def variables(self) -> list[Any]:
+        """Variables of all layers, one that several layers hold at each of them."""
+        return [variable for layer in self.layers.values() for variable in internals.own_variables(layer).values()]
+
 
 def trace(model: Any) -> Network:
     """Read a built Functional or Sequential model, nested models included.
