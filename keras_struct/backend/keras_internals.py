@@ -47,6 +47,11 @@ def node_tensors(node: Any) -> tuple[list[Any], list[Any]]:
     return list(node.input_tensors), list(node.output_tensors)
 
 
+def calls_around(operation: Any) -> list[Any]:
+    """Calls of an operation, and calls that read what it makes, in whatever models."""
+    return [*operation._inbound_nodes, *operation._outbound_nodes]
+
+
 def made_by(tensor: Any) -> tuple[Any, Any]:
     """The operation that makes a symbolic tensor, and the call of it."""
     operation, place, _ = tensor._keras_history

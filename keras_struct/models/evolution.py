@@ -30,6 +30,7 @@ from keras_struct.surgery.catching_up import catch_up, fits
 from keras_struct.surgery.commit import commit
 from keras_struct.surgery.plan import NewSlots, Plan, plan
 from keras_struct.surgery.rewiring import masked_layers
+from keras_struct.surgery.surroundings import connections, with_surroundings
 from keras_struct.surgery.trace import Network, trace
 
 CHANGE_SAMPLES = 32
@@ -72,7 +73,8 @@ class Evolution:
 
     def _read(self, network: Network) -> None:
         self._network, self._outdated, self._reconfigured = network, False, False
-        self.holders = OtherHolders(self.model, network)
+        self.holders, self._whole, self._connections = OtherHolders(self.model, network), network, -1
+        self._variables = frozenset(map(id, network.variables()))
         current().watch(network.variables())
 
     @property
@@ -133,7 +135,7 @@ class Evolution:
             keras_internals.rekey_optimizer(self.model.optimizer)
         keras_internals.forget_compiled_functions(self.model)
         self.observation.forget_compiled()
-        self.holders.replaced(self._network.variables())
+        self.holders.variables_replaced()
 
     # Edits
 
@@ -158,16 +160,20 @@ class Evolution:
             return []
         backend = current()
         self._compare()
-        backend.before_edit(self.model)
-        self.holders.before_edit()
+        self.sync()
         sample = self.observation.sample(CHANGE_SAMPLES)
         outputs = None if sample is None else self._outputs(sample)
         start = time.perf_counter()
         before = [self._size(edit) for edit in edits]
+        whole = self._edited_network(edits)
         slots = [*self.live_slots(), *self.holders.slots()]
-        planned = plan(self.network, edits, slots, preserve, self.new_slots, self.limits())
+        planned = plan(whole, edits, slots, preserve, self.new_slots, self.limits(), self.graph)
         self.holders.check(planned)
-        stale = commit(self.network, planned)
+        resizings = [edit for edit in edits if isinstance(edit, Resize)] if whole is not self.network else []
+        graph = self.graph.edited(*resizings)[0] if resizings else self.graph
+        stale = commit(whole, planned)
+        if whole is not self.network:
+            self.network.graph = graph
         self._tell_others(planned)
         backend.after_edit(self.model, self.network.layers.values())
         if stale:
@@ -175,7 +181,7 @@ class Evolution:
             self.retraces += 1
         seconds = time.perf_counter() - start
         change = None if outputs is None else _relative_change(outputs, self._outputs(sample))
-        self.parameters += planned.added_parameters
+        self.parameters += planned.added_parameters(self._variables)
         facts = {
             "reason": reason,
             "parameters": self.parameters,
@@ -187,6 +193,17 @@ class Evolution:
         self.log.extend(events)
         self._total_connections = None
         return events
+
+    def _edited_network(self, edits: Sequence[Any]) -> Network:
+        """The network with the layers around it that an edit of units concerns, too."""
+        if any(isinstance(edit, Reconfigure) for edit in edits):
+            self._connections = -1
+            return self.network
+        if self._connections != (count := connections(self.network)):
+            self._whole, self._connections = with_surroundings(self.network), count
+            self.holders = OtherHolders(self.model, self._whole)
+            current().watch(self._whole.variables())
+        return self._whole
 
     def _tell_others(self, planned: Plan) -> None:
         """Let other structural models that share layers read them again when they are next used."""
@@ -269,6 +286,7 @@ class Evolution:
     def sync(self) -> None:
         """Bring the values that a running `fit` holds back into the variables."""
         current().before_edit(self.model)
+        self.holders.before_edit()
 
     # Strategy
 

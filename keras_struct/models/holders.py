@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from keras_struct.backend import current, holders, keras_internals
@@ -59,12 +59,11 @@ class OtherHolders:
             "compile that with another optimizer, for example Adam, SGD with momentum, RMSprop, Lion or Muon."
         )
 
-    def replaced(self, variables: Iterable[Any]) -> None:
-        """Tell others that the objects behind variables were replaced, or what is done with them."""
-        ids = set(map(id, variables))
-        for other in holders.optimizers_of(ids):
+    def variables_replaced(self) -> None:
+        """Tell others that the objects behind variables were replaced, or what layers do with them."""
+        for other in holders.optimizers_of(self._variables):
             keras_internals.rekey_optimizer(other)
-        for model in holders.models_of(ids):
+        for model in holders.models_of(self._variables):
             if model is not self.model:
                 keras_internals.forget_compiled_functions(model)
                 current().after_edit(model, ())

@@ -248,6 +248,11 @@ class StructureGraph:
                 changes[port] = Rearrangement(self._walk.rules[port], source, np.where(new == FIXED, 1, copies[new]))
         return after, changes
 
+    def extended(self, inputs: Mapping[int, tuple[int | None, ...]], calls: Sequence[Call]) -> StructureGraph:
+        """Return the graph with more inputs, and calls behind its own."""
+        inputs, calls = {**self._inputs, **inputs}, (*self._calls, *calls)
+        return StructureGraph(inputs, calls, self._outputs, self._input_names, self._walk.widths)
+
     def with_calls(self, replaced: Mapping[Call, Call]) -> StructureGraph:
         """Return the graph with some calls replaced by others of the same tensors."""
         calls = [replaced.get(call, call) for call in self._calls]
