@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import warnings
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil
 from typing import Any
 
@@ -68,7 +69,7 @@ class Evolution:
         self.listeners: Sequence[Any] = ()
         self.parameters = model.count_params()
         self._slots_for: Any = None
-        self._halted = False
+        self._halted = self._silent = False
         self._total_connections: int | None = None
 
     def _read(self, network: Network) -> None:
@@ -161,7 +162,7 @@ class Evolution:
         backend = current()
         self._compare()
         self.sync()
-        sample = self.observation.sample(CHANGE_SAMPLES)
+        sample = None if self._silent else self.observation.sample(CHANGE_SAMPLES)
         outputs = None if sample is None else self._outputs(sample)
         start = time.perf_counter()
         before = [self._size(edit) for edit in edits]
@@ -406,19 +407,22 @@ class Evolution:
         self.match_groups(_by_own_names(state.get("groups", {}), self.groups()))
         self.match_choices(_by_own_names(state.get("choices", {}), self.choices()))
 
+    @contextmanager
+    def _silently(self) -> Iterator[None]:
+        """Edit without logging it or measuring what it does to the outputs: the weights are those of elsewhere soon."""
+        log, self.log, self._silent = self.log, StructureLog(), True
+        try:
+            yield
+        finally:
+            self.log, self._silent = log, False
+
     def match_widths(self, widths: Mapping[str, int]) -> None:
         """Give every axis the width that weights from elsewhere have; their values are set by the caller."""
-        log, self.log = self.log, StructureLog()
-        observation, self.observation = self.observation, Observation(self.model, self.network)
-        try:
-            now = self.graph.axes
-            wanted = {axis: width for axis, width in widths.items() if axis in now and now[axis] != width}
-            edits = [Resize(axis, tuple(i % now[axis] for i in range(width))) for axis, width in wanted.items()]
-            if edits:
-                self.apply(edits, preserve=False)
-        finally:
-            self.log = log
-            self.observation = observation
+        now = self.graph.axes
+        wanted = {axis: width for axis, width in widths.items() if axis in now and now[axis] != width}
+        edits = [Resize(axis, tuple(i % now[axis] for i in range(width))) for axis, width in wanted.items()]
+        with self._silently():
+            self.apply(edits, preserve=False)
 
     def groups(self) -> dict[str, str]:
         """Name of the group that each layer with a symmetry that can be edited is equivariant to."""
@@ -427,9 +431,7 @@ class Evolution:
 
     def match_groups(self, groups: Mapping[str, str]) -> None:
         """Give every layer the symmetry that weights from elsewhere have; their values are set by the caller."""
-        log, self.log = self.log, StructureLog()
-        observation, self.observation = self.observation, Observation(self.model, self.network)
-        try:
+        with self._silently():
             free = {path for path in groups if not hasattr(self.network.layers.get(path), "channel_sources")}
             for wanted in (dict.fromkeys(free, "C1"), groups):  # most changes are possible by way of no symmetry
                 now = self.groups()
@@ -438,8 +440,6 @@ class Evolution:
                 ]
                 for several in _compatible(self.network, edits):
                     self.apply(several)
-        finally:
-            self.log, self.observation = log, observation
 
     def choices(self) -> dict[str, Any]:
         """What each layer that chooses among operations has chosen."""
@@ -447,15 +447,11 @@ class Evolution:
 
     def match_choices(self, choices: Mapping[str, Any]) -> None:
         """Let every layer choose what weights from elsewhere have; their values are set by the caller."""
-        log, self.log = self.log, StructureLog()
-        observation, self.observation = self.observation, Observation(self.model, self.network)
-        try:
-            now = self.choices()
+        now = self.choices()
+        with self._silently():
             self.apply(
                 [Reconfigure(p, wanted, "copied") for p, wanted in choices.items() if p in now and now[p] != wanted]
             )
-        finally:
-            self.log, self.observation = log, observation
 
     def match_shapes(self, arrays: Sequence[Any]) -> None:
         """Give every axis the width, and every layer the symmetry, of a list of weights in the order of `model.weights`."""

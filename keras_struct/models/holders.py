@@ -47,17 +47,22 @@ class OtherHolders:
             ValueError: If there is one that is still in use.
         """
         changed = {id(variable) for variable, old, value in plan.writes if old.shape != value.shape}
-        for last in (False, True):
-            stuck = [other for other in self._optimizers(changed) if self._slots_of(other) is None]
-            if not stuck:
-                return
-            if not last:
-                gc.collect()  # it may be that of a model that is not used any more
+        if self._stuck(changed):
+            gc.collect()  # it may be that of a model that is not used any more
+        if not (stuck := self._stuck(changed)):
+            return
         raise ValueError(
-            f"Cannot change the structure: another optimizer, {type(stuck[0]).__name__} '{stuck[0].name}', was built for some of "
+            f"Cannot change the structure: another optimizer, {stuck[0]}, was built for some of "
             "the weights, and its state does not have their shape, so that it cannot follow. Delete the model that it trains, or "
             "compile that with another optimizer, for example Adam, SGD with momentum, RMSprop, Lion or Muon."
         )
+
+    def _stuck(self, variables: Collection[int]) -> list[str]:
+        return [
+            f"{type(other).__name__} '{other.name}'"
+            for other in self._optimizers(variables)
+            if self._slots_of(other) is None
+        ]
 
     def variables_replaced(self) -> None:
         """Tell others that the objects behind variables were replaced, or what layers do with them."""
