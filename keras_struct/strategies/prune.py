@@ -93,7 +93,7 @@ class GrowAndPrune(Policy):
         TypeError: If either is something else.
 
     References:
-        Maile et al., thesis chapter 7, algorithm 5.
+        Maile et al., thesis section 7.2, algorithm 5.
     """
 
     grow: Grow

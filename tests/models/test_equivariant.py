@@ -11,6 +11,7 @@ from keras_struct.models import StructuralModel
 from keras_struct.statistics import flops, flops_per_layer
 from keras_struct.symmetry import equivariance_error
 
+pytestmark = pytest.mark.filterwarnings("ignore:With the symmetry")
 L = keras.layers
 RNG = np.random.default_rng(0)
 X = RNG.random((8, 12, 12, 1)).astype("float32")
@@ -61,6 +62,37 @@ def test_weight_files_bring_symmetries_along_whatever_layers_are_called(tmp_path
     second.load_weights(tmp_path / "m.weights.h5")
     assert [group.name for group in second.symmetries.values()] == ["C2", "C2", "D4"]
     np.testing.assert_array_equal(second.predict(X, verbose=0), first.predict(X, verbose=0))
+
+
+def convolutions(*filters):
+    layers = [L.Conv2D(n, 3, padding="same", name=f"conv{i}") for i, n in enumerate(filters)]
+    return keras.Sequential([keras.Input((8, 8, 1)), *layers, L.GlobalAveragePooling2D(), L.Dense(2)])
+
+
+@pytest.mark.filterwarnings("error")
+def test_how_many_fields_remain_is_said_and_few_are_warned_of(capsys):
+    with pytest.warns(UserWarning, match=r"remain: 'conv0' 2, 'conv1' 2, 'conv2' 4\. .* Pass width=4"):
+        to_equivariant(convolutions(16, 16, 32), "D4")
+    expected = "Independent fields under D4: conv0 2 of 16 channels, conv1 2 of 16 channels, conv2 4 of 32 channels.\n"
+    assert capsys.readouterr().out == expected
+    to_equivariant(convolutions(32, 64), "C4")  # 8 and 16: enough
+    assert "conv0 8 of 32 channels, conv1 16 of 64 channels" in capsys.readouterr().out
+    to_equivariant(convolutions(16), "C2", frame="D4", verbose=0)  # what is tied is the group, not the frame
+    assert capsys.readouterr().out == ""
+    with pytest.warns(UserWarning, match=r"remain: 'conv0' 4\. .* Pass width=2"):
+        to_equivariant(convolutions(16, 32), "C4", verbose=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_width_that_the_warning_names_is_enough():
+    wide = to_equivariant(convolutions(16, 16, 32), "D4", width=4, verbose=0)
+    assert [wide.get_layer(f"conv{i}").filters for i in range(3)] == [8, 8, 16]
+    assert max(equivariance_error(wide, X[:, :8, :8], "D4").values()) < 1e-5
+    assert to_equivariant(convolutions(12), "D4", width=6, verbose=0).get_layer("conv0").filters == 9
+    with pytest.raises(ValueError, match=r"12 filters times width=1\.5 in 1 groups: expected a multiple of 8"):
+        to_equivariant(convolutions(12), "D4", width=1.5)
+    with pytest.raises(ValueError, match=r"`width` must be positive\. Received: width=0"):
+        to_equivariant(convolutions(16), "D4", width=0)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import datasets
+from keras_struct import StructuralModel, datasets
 from keras_struct.applications import EquivariantCNN
+from keras_struct.layers import GroupConv2D, GroupPooling2D
 from keras_struct.search import EquiNASD, EquiNASE
 from keras_struct.search.alternating import AlternatingModel
 from keras_struct.search.batches import PairedBatches
@@ -116,13 +117,10 @@ def test_a_search_records_mixtures_and_learns():
     assert search.mixtures[0]["conv1"] == pytest.approx({"C1": 0.5, "D4": 0.5})
     assert search.mixtures[-1] == search.mixture()
     assert search.mixtures[-1]["conv1"]["C1"] != pytest.approx(0.5, abs=1e-3)
-    fresh = search.retrain()
+    fresh = search.fresh_network()
     before = {name: layer.mixture() for name, layer in mixed_layers(fresh).items()}
-    assert (
-        before == pytest.approx(search.mixture())
-        if False
-        else all(before[name] == pytest.approx(shares) for name, shares in search.mixture().items())
-    )
+    assert all(before[name] == pytest.approx(shares) for name, shares in search.mixture().items())
+    assert not np.array_equal(fresh.get_weights()[0], search.model.get_weights()[0])
     fresh.fit(X, Y, verbose=0)
     assert {name: layer.mixture() for name, layer in mixed_layers(fresh).items()} == before
 
@@ -206,7 +204,7 @@ def test_the_front_is_what_nothing_beats():
 def test_children_compute_what_their_parent_does_and_nothing_is_traced_anew():
     search = EquiNASE(network(), LOSS, epochs=1, batch_size=16)
     parent = search.population[0]
-    search._train([parent], X, Y, (X, Y), 0)
+    search._train([parent], X, Y, (X, Y), 1)
     before = search.load(parent).predict(X, verbose=0)
     step = search.model.train_function
     for place, groups in enumerate(relaxations(parent.groups)):
@@ -216,6 +214,38 @@ def test_children_compute_what_their_parent_does_and_nothing_is_traced_anew():
         assert tuple(search.model.get_layer(name).group.name for name in search.layers) == groups
     assert search.model.train_function is step
     assert search.model._structural.retraces == 0
+
+
+@pytest.mark.parametrize(("warmup", "batches"), [(0.0, 0), (0.25, 1), (1.0, 3)])
+def test_the_first_network_has_children_before_it_is_trained_unless_it_warms_up(warmup, batches, monkeypatch):
+    """Algorithm 1 adds children of fresh weights; the authors' code trains the first network before."""
+    inputs = keras.Input((8, 8, 1))
+    images = GroupPooling2D("D4")(GroupConv2D(2, 3, "D4", None)(inputs))
+    outputs = keras.layers.Dense(4, "softmax")(keras.layers.GlobalAveragePooling2D()(images))
+    model = StructuralModel(inputs, outputs)
+    search = EquiNASE(
+        model, LOSS, generations=1, epochs=1 / 3, batch_size=16, groups=["D4", "C1"], warmup_epochs=warmup
+    )
+    before, fits, started = numbers(model.weights), [], []
+    fit, child = model.fit, search.child
+
+    def counted(x, *args, **kwargs):
+        fits.append(len(x) // 16)
+        return fit(x, *args, **kwargs)
+
+    def born(parent, *args):
+        started.append((len(fits), [np.array(w) for w in parent.weights]))
+        return child(parent, *args)
+
+    monkeypatch.setattr(model, "fit", counted)
+    monkeypatch.setattr(search, "child", born)
+    history = search.fit(X, Y, (X, Y), verbose=0)
+    assert fits == [batches] * (batches > 0) + [1, 1]  # the network itself, and one relaxed child
+    assert [count for count, _ in started] == [int(batches > 0)] * 2
+    same = [np.array_equal(a, b) for a, b in zip(before, started[0][1], strict=True)]
+    assert all(same) == (batches == 0)
+    assert [len(generation) for generation in history] == [1, 2]
+    assert all(0 <= one["accuracy"] <= 1 for generation in history for one in generation)
 
 
 def test_a_search_keeps_the_front_and_its_clones_and_is_repeatable():
@@ -270,12 +300,14 @@ def test_a_killed_search_goes_on_with_the_same_population(tmp_path):
         EquiNASE(network(), LOSS, groups=["C1", "C9"])
 
 
-def test_networks_are_trained_anew_from_their_groups():
+def test_a_network_of_given_groups_has_fresh_weights():
     search = EquiNASE(network(), LOSS)
     groups = ("D4", "D4", "C4", "C4", "C2", "C2", "C1", "C1")
-    fresh = search.retrain(groups, seed=4)
+    fresh = search.fresh_network(groups, seed=4)
     assert tuple(fresh.get_layer(name).group.name for name in search.layers) == groups
     assert fresh.symmetries["norm5"] == Group("C2")
+    again = search.fresh_network(groups, seed=4)
+    assert all(np.array_equal(a, b) for a, b in zip(numbers(fresh.weights), numbers(again.weights), strict=True))
     fresh.fit(X, Y, verbose=0)
     assert len(search.random_architectures(5)) == 5
 
@@ -285,6 +317,7 @@ def test_networks_are_trained_anew_from_their_groups():
     [
         ({"generations": 0}, "`generations` must be positive"),
         ({"epochs": 0}, "`epochs` must be positive"),
+        ({"warmup_epochs": -1.0}, "`warmup_epochs` must not be negative"),
         ({"mutation": "some"}, "Expected mutation 'full' or 'reduced'"),
         ({"selection": "best"}, "selection 'pareto' or 'random'"),
     ],
