@@ -216,7 +216,8 @@ def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
             return tensor
 
         loss, other = function(watch, *args)
-    return tape.gradient(loss, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO), other
+    found = tape.gradient(loss, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return {key: tf.convert_to_tensor(part) for key, part in found.items()}, other  # look-ups give sums of rows
 
 
 def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
@@ -224,9 +225,10 @@ def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(primals)
         result = function(*primals)
-    return tape.gradient(
+    found = tape.gradient(
         result, primals, output_gradients=cotangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
+    return [tf.convert_to_tensor(part) for part in found]  # look-ups give sums of rows
 
 
 def outside(function: Callable) -> Any:

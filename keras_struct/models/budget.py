@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from keras_struct.models.costs import Costs
 from keras_struct.selectors.base import finite
 from keras_struct.statistics.flops import flops
 from keras_struct.structure.edits import Resize
+from keras_struct.structure.refusal import AxisRefused
 
 Scope = Literal["global", "local"]
 
@@ -86,18 +88,34 @@ class Ranking:
                 f"`minimum` and `multiple` must be at least 1. Received: minimum={minimum}, multiple={multiple}"
             )
         self.selector, self.scope, self.minimum, self.multiple = selector, scope, minimum, multiple
-        self.measured = {axis: model.measure(axis) for axis in _acting(model, axes)}
+        self.asked = {axis: model.measure(axis) for axis in _acting(model, axes)}
+        self._named = axes is not None
 
     @cached_property
     def relative(self) -> dict[str, np.ndarray]:
         """Saliencies, from 0 on, divided by their mean over the axis."""
-        found = {}
-        for axis, measured in self.measured.items():
-            scores = finite(measured, self.selector.scores(measured))
+        found, refusals = {}, list[AxisRefused]()
+        for axis, measured in self.asked.items():
+            try:
+                scores = finite(measured, self.selector.scores(measured))
+            except AxisRefused as refusal:
+                if self._named:
+                    raise
+                refusals.append(refusal)
+                continue
             worth = scores - min(0.0, float(scores.min()))
             mean = float(worth.mean())
             found[axis] = worth / mean if mean > 0 else np.ones_like(worth)
+        if not found:
+            raise refusals[0]
+        for left_out in refusals:
+            warnings.warn(f"{type(self.selector).__name__} leaves out an axis. {left_out}", stacklevel=6)
         return found
+
+    @cached_property
+    def measured(self) -> dict[str, Any]:
+        """Measurements of the axes whose units can be ranked; unless they were named, the others are left out."""
+        return {axis: measured for axis, measured in self.asked.items() if axis in self.relative}
 
     def widths(self, share: float) -> dict[str, int]:
         """How wide each axis is when a share of the units, or of those of each axis, has gone."""
