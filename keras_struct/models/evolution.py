@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from math import ceil
 from typing import Any
 
@@ -205,6 +206,10 @@ class Evolution:
         self.sync()
         return self.observation.measure([axis], self.limits(), self.initial_widths)[axis]
 
+    def looking_at(self, data: Any) -> AbstractContextManager[None]:
+        """Measure on other data for a while; `None` for the probe, or what is kept."""
+        return self.observation.looking_at(data)
+
     def _outputs(self, sample: Any) -> list[np.ndarray]:
         outputs = self.observation.probe.outputs(sample)
         return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
@@ -240,6 +245,8 @@ class Evolution:
             if samples is None:
                 samples = seen.probe.samples_needed(self.sites.acting(), self.strategy_limits())
             seen.buffer = InputBuffer(samples)
+        elif strategy is not None and not seen.keeps_targets and seen.takes_any_size:
+            seen.buffer = InputBuffer(1)  # what operations are counted for
         if seen.keeps_targets:
             seen.check_loss()
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_struct.backend import current
+
 
 class Pieces(tuple[Any, ...]):
     """Inputs in several parts, each as one call of the model takes them."""
@@ -86,7 +88,12 @@ class InputBuffer:
 
 def first_samples(inputs: Any, count: int) -> Any:
     """The first samples of a structure of arrays."""
-    return inputs if samples_of(inputs) <= count else keras.tree.map_structure(lambda part: part[:count], inputs)
+    return inputs if samples_of(inputs) <= count else samples_between(inputs, 0, count)
+
+
+def samples_between(inputs: Any, start: int, end: int) -> Any:
+    """Some samples of a structure of arrays, sparse and ragged ones among them."""
+    return keras.tree.map_structure(lambda part: current().samples_between(part, start, end), inputs)
 
 
 def samples_of(inputs: Any) -> int:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current
-from keras_struct.probes.buffer import samples_of
+from keras_struct.probes.buffer import samples_between, samples_of
 from keras_struct.probes.interpreter import run
 from keras_struct.structure.assemblies import Assembly, EachStep
 from keras_struct.structure.refusal import AxisRefused
@@ -48,7 +48,7 @@ class UnitGates:
             return _numpy(self._compute(("gates", axis), function, self.inputs, self.wanted, factors, *places))
         places, found = self._places(axis, ports), []
         for i in range(min(SAMPLES, samples_of(self.inputs))):
-            inputs, wanted = (_one(i, part) for part in (self.inputs, self.wanted))
+            inputs, wanted = (samples_between(part, i, i + 1) for part in (self.inputs, self.wanted))
             found.append(
                 _numpy(self._compute(("gate", axis), partial(self._of_all, ports), inputs, wanted, factors, *places))
             )
@@ -148,11 +148,6 @@ class UnitGates:
 
 def _numpy(found: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(found).astype(np.float64)
-
-
-def _one(i: int, parts: Any) -> Any:
-    """Sample `i` of each part, as a batch."""
-    return keras.tree.map_structure(lambda part: part[i : i + 1], parts)
 
 
 def _taken(gates: Any, units: Any, axis: int) -> Any:

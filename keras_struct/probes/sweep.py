@@ -114,14 +114,19 @@ class Sweep:
 
         Half precision is enough for activations, not for sums of their products.
         """
-        rank = len(activations.shape)
+        rank = len(activations.shape)  # of ragged sequences their entries are rows
         labels = self.probe.network.graph.tensors[self.probe.first_call(axis).outputs[0]]
         place = labels.varies.index(True) + 1
         if place != rank - 1:
             activations = keras.ops.moveaxis(activations, place, -1)
         if keras.backend.standardize_dtype(activations.dtype) not in ("float32", "float64"):
             activations = keras.ops.cast(activations, "float32")
-        return activations if rank == 2 else keras.ops.reshape(activations, (-1, keras.ops.shape(activations)[-1]))
+        activations = current().entries(activations)
+        return (
+            activations
+            if len(activations.shape) == 2
+            else keras.ops.reshape(activations, (-1, keras.ops.shape(activations)[-1]))
+        )
 
     def candidates(self, axis: str, kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Products of candidate units with the existing ones, and their mean squares."""
@@ -212,7 +217,7 @@ class Sweep:
         entering = self._run(inputs, {maker.call.inputs[0]})[maker.call.inputs[0]]
         for copying in kernel:
             entering = unit_response(maker.layer, entering, copying, maker.port.axis, maker.rank)
-        rows = self._as_rows(axis, entering)
+        rows = self._as_rows(axis, keras.ops.convert_to_tensor(entering, sparse=False))
         if not current().DOUBLE:
             return rows
         rows = keras.ops.cast(rows, "float64")
@@ -244,7 +249,7 @@ class Sweep:
         return gap_of_gram(by_sample, len(by_sample))
 
     def _sample_gram(self, number: int, inputs: Any) -> Any:
-        tensor = self._run(inputs, {number})[number]
+        tensor = keras.ops.convert_to_tensor(self._run(inputs, {number})[number], ragged=False)
         rows = keras.ops.reshape(tensor, (keras.ops.shape(tensor)[0], -1))
         rows = keras.ops.cast(rows, "float64" if current().DOUBLE else "float32")
         return rows @ keras.ops.transpose(rows)
