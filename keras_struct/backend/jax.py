@@ -122,6 +122,16 @@ def compiled(function: Callable) -> Callable:
     return function
 
 
+def samples_between(tensor: Any, start: int, end: int) -> Any:
+    """Samples of a batch."""
+    return tensor[start:end]
+
+
+def entries(tensor: Any) -> Any:
+    """The tensor: there are no ragged ones."""
+    return tensor
+
+
 def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
     """Differentiate a loss with respect to tensors that are met on the way to it.
 

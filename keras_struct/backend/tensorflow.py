@@ -225,7 +225,7 @@ def skipping(model: Any, run: Callable) -> Callable:
 
 
 def compiled(function: Callable) -> Callable:
-    """Compile a function of tensors; a change of width does not trace it anew.
+    """Compile a function of tensors, sparse and ragged ones among them; a change of width does not trace it anew.
 
     The first argument keeps its shape but for the number of samples; every extent of the others is left open.
     """
@@ -233,15 +233,41 @@ def compiled(function: Callable) -> Callable:
     traced: dict[Any, Callable] = {}
 
     def call(inputs: Any, *others: Any) -> Any:
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, (inputs, *others))
-        key = tuple((t.dtype.as_datatype_enum, t.shape.rank) for t in tf.nest.flatten(tensors))
+        tensors = tf.nest.map_structure(_tensor, (inputs, *others))
+        key = tuple((type(t), t.dtype.as_datatype_enum, t.shape.rank) for t in tf.nest.flatten(tensors))
         if key not in traced:
-            first = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors[0])
-            rest = tf.nest.map_structure(lambda t: tf.TensorSpec([None] * t.shape.rank, t.dtype), tensors[1:])
+            first = tf.nest.map_structure(lambda t: _spec(t, [None, *t.shape[1:]]), tensors[0])
+            rest = tf.nest.map_structure(lambda t: _spec(t, [None] * t.shape.rank), tensors[1:])
             traced[key] = run.get_concrete_function(first, *rest)
         return traced[key](*tensors)
 
     return call
+
+
+def _tensor(x: Any) -> Any:
+    return x if isinstance(x, tf.SparseTensor | tf.RaggedTensor) else tf.convert_to_tensor(x)
+
+
+def _spec(tensor: Any, shape: list[int | None]) -> tf.TypeSpec:
+    if isinstance(tensor, tf.SparseTensor):
+        return tf.SparseTensorSpec(shape, tensor.dtype)
+    if isinstance(tensor, tf.RaggedTensor):
+        return tf.RaggedTensorSpec(shape, tensor.dtype, tensor.ragged_rank, tensor.row_splits.dtype)
+    return tf.TensorSpec(shape, tensor.dtype)
+
+
+def samples_between(tensor: Any, start: int, end: int) -> Any:
+    """Samples of a batch of any kind, sparse ones included."""
+    if not isinstance(tensor, tf.SparseTensor):
+        return tensor[start:end]
+    shape = [int(extent) for extent in tensor.shape]
+    end = min(end, shape[0])
+    return tf.sparse.slice(tensor, [start, *(0,) * (len(shape) - 1)], [end - start, *shape[1:]])
+
+
+def entries(tensor: Any) -> Any:
+    """Entries of a ragged tensor, all sequences in one; another tensor as it is."""
+    return tensor.flat_values if isinstance(tensor, tf.RaggedTensor) else tensor
 
 
 def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
@@ -264,7 +290,8 @@ def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
             return tensor
 
         loss, other = function(watch, *args)
-    return tape.gradient(loss, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO), other
+    found = tape.gradient(loss, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return {key: _whole(part) for key, part in found.items()}, other
 
 
 def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
@@ -272,9 +299,15 @@ def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(primals)
         result = function(*primals)
-    return tape.gradient(
+    found = tape.gradient(
         result, primals, output_gradients=cotangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
+    return [_whole(part) for part in found]
+
+
+def _whole(gradient: Any) -> Any:
+    """A gradient with all its rows: that of a look-up holds only those that were looked up."""
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def outside(function: Callable) -> Any:

@@ -6,7 +6,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from math import ceil
 from typing import Any
 
@@ -280,6 +280,10 @@ class Evolution:
         self.sync()
         return self.observation.measure([axis], self.limits(), self.initial_widths)[axis]
 
+    def looking_at(self, data: Any) -> AbstractContextManager[None]:
+        """Measure on other data for a while; `None` for the probe, or what is kept."""
+        return self.observation.looking_at(data)
+
     def _outputs(self, sample: Any) -> list[np.ndarray]:
         outputs = self.observation.probe.outputs(sample)
         return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
@@ -316,6 +320,8 @@ class Evolution:
             if samples is None:
                 samples = seen.probe.samples_needed(self.sites.acting(), self.strategy_limits())
             seen.buffer = InputBuffer(samples)
+        elif strategy is not None and not seen.keeps_targets and seen.takes_any_size:
+            seen.buffer = InputBuffer(1)  # what operations are counted for
         if seen.keeps_targets:
             seen.check_loss()
 

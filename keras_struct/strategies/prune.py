@@ -12,6 +12,7 @@ from keras_struct.strategies.grow import Grow
 from keras_struct.strategies.scheduled import Scheduled
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.policy import Policy
+from keras_struct.structure.refusal import AxisRefused
 from keras_struct.triggers import Trigger
 
 
@@ -19,7 +20,7 @@ from keras_struct.triggers import Trigger
 class Prune(Scheduled):
     """Prune every axis whose trigger fires, or by what the schedule says.
 
-    Any trigger goes with any selector and any schedule.
+    Any trigger goes with any selector and any schedule. An axis on which either cannot work is left out; a warning names it once.
 
     Args:
         trigger: Says how many units to remove where; `None` with a schedule that says how many (`Linear`, `Batched`).
@@ -59,9 +60,7 @@ class Prune(Scheduled):
 
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
         """State to start from: what the trigger remembers of each axis."""
-        return {
-            "axes": {axis: None if self.trigger is None else self.trigger.init(m) for axis, m in measurements.items()}
-        }
+        return {"axes": {axis: self._baseline(measured) for axis, measured in measurements.items()}}
 
     def propose(
         self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
@@ -72,7 +71,10 @@ class Prune(Scheduled):
             count, remembered[axis] = self._count(amount, measured, remembered.get(axis))
             count = min(count, measured.units - self.minimum)
             if count > 0:
-                edits.append(self.selector.propose(measured, count))
+                try:
+                    edits.append(self.selector.propose(measured, count))
+                except AxisRefused as refusal:
+                    self._leave_out(measured, refusal)
         return edits, {"axes": remembered}
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from keras_struct.schedules import EveryNSteps, Schedule
 from keras_struct.structure.policy import Policy
+from keras_struct.structure.refusal import AxisRefused
 from keras_struct.triggers import Trigger
 
 
@@ -85,8 +86,29 @@ class Scheduled(Policy):
     def _count(self, amount: bool | int, measured: Any, state: Any) -> tuple[int, Any]:
         if self.trigger is None:
             return int(amount), None
-        count, state = self.trigger(measured, self.trigger.init(measured) if state is None else state)
+        try:
+            count, state = self.trigger(measured, self.trigger.init(measured) if state is None else state)
+        except AxisRefused as refusal:
+            self._leave_out(measured, refusal)
+            return 0, state
         return count if isinstance(amount, bool) else min(count, amount), state
+
+    def _baseline(self, measured: Any) -> Any:
+        """What the trigger remembers of an axis at the start; `None` for one that it cannot work on."""
+        if self.trigger is None:
+            return None
+        try:
+            return self.trigger.init(measured)
+        except AxisRefused as refusal:
+            self._leave_out(measured, refusal)
+            return None
+
+    def _leave_out(self, measured: Any, refusal: AxisRefused, instead: str = "") -> None:
+        """Say once that an axis is left out, or what is done there instead."""
+        what = instead if instead else f"leaves out axis '{measured.axis}'"
+        measured.warn(
+            f"refused:{measured.axis}:{instead}", f"{type(self).__name__} {what}. {refusal} This is said once."
+        )
 
     def settle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
         """Return the state after edits, given measurements of the axes that changed; by default it stays."""
