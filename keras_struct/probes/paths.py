@@ -6,6 +6,7 @@ from collections import deque
 from functools import lru_cache
 from typing import Any
 
+from keras_struct.statistics.errors import MeasurementError
 from keras_struct.structure.behaviours import Concatenate, Elementwise, Flatten, Merge, Positions, Weighted
 from keras_struct.surgery.trace import Network
 
@@ -30,7 +31,7 @@ def path(network: Network, axis: str, reader: Any) -> list[Any]:
             if number in call.inputs and call.outputs[0] not in met and _passes(network, call):
                 met.add(call.outputs[0])
                 ways.append((call.outputs[0], (*calls, call)))
-    raise ValueError(
+    raise MeasurementError(
         f"Cannot follow the units of axis '{axis}' to layer '{reader.layer}': between them lies an operation that does "
         "not treat each unit by itself. Use a strategy without gradients, or leave the axis out of `axes`."
     )

@@ -19,6 +19,7 @@ from keras_struct.probes.paths import is_unitwise
 from keras_struct.probes.responses import activated, linear_response
 from keras_struct.probes.sweep import Sweep
 from keras_struct.probes.virtual import Reader, readers_of
+from keras_struct.statistics.errors import MeasurementError
 from keras_struct.structure.behaviours import Weighted
 from keras_struct.structure.rules import AxisRule, Port
 from keras_struct.surgery.trace import Network
@@ -101,7 +102,7 @@ class StructureProbe:
         layer, _ = self.network.graph.units[axis].producers[0]
         found = next((call for call in self.network.graph.calls if call.layer == layer), None)
         if found is None:
-            raise ValueError(
+            raise MeasurementError(
                 f"Cannot measure activations of axis '{axis}': its units stay inside their layer. Name the axes to work on "
                 "with `axes`, or use a strategy that looks at weights."
             )
@@ -138,7 +139,7 @@ class StructureProbe:
                     units = graph.unit_of(axis, labels.vector(labels.varies.index(True)))
                     found.update({(call, place): units} if (units >= 0).any() else {})
         if not found:
-            raise ValueError(
+            raise MeasurementError(
                 f"Cannot measure what axis '{axis}' does to the loss: its units stay inside their layer. Use a selector that "
                 "looks at weights."
             )
@@ -205,7 +206,7 @@ class StructureProbe:
     def _readers(self, axis: str) -> list[Reader]:
         try:
             return readers_of(self, axis)
-        except ValueError:  # gradients will say why; the chain behind the first layer is known all the same
+        except MeasurementError:  # gradients will say why; the chain behind the first layer is known all the same
             return []
 
     def _end_at_zero(self, axis: str, way: tuple[Any, ...]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.statistics.errors import MeasurementError
 
 
 def linear_response(layer: Any, inputs: Any, kernels: Any) -> Any:
@@ -19,7 +20,7 @@ def linear_response(layer: Any, inputs: Any, kernels: Any) -> Any:
         return layer.convolution_op(inputs, kernels)
     if isinstance(layer, keras.layers.Dense):
         return keras.ops.matmul(inputs, kernels)
-    raise ValueError(
+    raise MeasurementError(
         f"Cannot compute new units of layer '{layer.name}' ({type(layer).__name__}): expected a Dense or Conv layer. Use "
         "an initializer without candidates, such as RandomFanIn(), or leave the axis out of `axes`."
     )

@@ -11,6 +11,7 @@ import keras
 from keras_struct.backend import current
 from keras_struct.probes.paths import path
 from keras_struct.probes.responses import activated, is_linear, linear_response
+from keras_struct.statistics.errors import MeasurementError
 from keras_struct.structure.behaviours import Concatenate, Flatten, Merge, Positions
 from keras_struct.structure.rules import Port
 
@@ -50,7 +51,7 @@ def readers_of(probe: Any, axis: str) -> list[Reader]:
             continue
         layer = probe.network.layers[port.layer]
         if not is_linear(layer):
-            raise ValueError(
+            raise MeasurementError(
                 f"Cannot compute gradients for axis '{axis}': layer '{port.layer}' ({type(layer).__name__}), which reads "
                 "its units, is neither a Dense nor a Conv layer. Leave the axis out of `axes`."
             )
@@ -59,7 +60,7 @@ def readers_of(probe: Any, axis: str) -> list[Reader]:
         shape = (positions, *(extent for i, extent in enumerate(layer.kernel.shape) if i != port.axis))
         found.append(Reader(call, port, tuple(path(probe.network, axis, call)), shape))
     if not found:
-        raise ValueError(
+        raise MeasurementError(
             f"Cannot compute gradients for axis '{axis}': no layer with weights reads its units, so new ones would have "
             "no outgoing weights. Put a Dense or Conv layer behind it, or leave the axis out of `axes`."
         )

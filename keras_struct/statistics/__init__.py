@@ -11,6 +11,7 @@ from keras_struct.statistics.effective_dimension import (
     rank_of_gram,
     rank_of_weights,
 )
+from keras_struct.statistics.errors import MeasurementError
 from keras_struct.statistics.flops import flops, flops_per_layer, parameters, parameters_per_layer, register_flops
 from keras_struct.statistics.gradients import (
     auxiliary_gradient,
@@ -25,6 +26,7 @@ __all__ = [
     "Border",
     "CandidateScorer",
     "Coactivation",
+    "MeasurementError",
     "auxiliary_gradient",
     "border",
     "coactivation",

@@ -16,6 +16,7 @@ from keras_struct.statistics.effective_dimension import (
     require_more_samples_than_units,
     squared_threshold,
 )
+from keras_struct.statistics.errors import MeasurementError
 from keras_struct.statistics.threads import threads_for
 
 Ranking = Literal["lexicographic", "count_plus_nuclear"]
@@ -211,7 +212,7 @@ class CandidateScorer:
             )
         require_finite(energy + np.abs(cross).sum(axis=0), "moments of candidates")
         if (energy < 0).any() or (np.square(cross) > 1.001 * np.outer(self._energies, energy)).any():
-            raise ValueError(
+            raise MeasurementError(
                 "Cannot score candidates: no activations have these second moments (Cauchy-Schwarz fails). Divide the "
                 "Gram matrix, `cross` and `energy` by the same number of samples, and measure them on the same samples."
             )
