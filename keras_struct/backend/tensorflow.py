@@ -187,8 +187,8 @@ def refuse_distribution(model: Any) -> None:
     """
     if tf.distribute.has_strategy() or getattr(model, "_distribute_strategy", None) is not None:
         raise ValueError(
-            "StructuralModel cannot be trained under a tf.distribute strategy: an edit would have to change every "
-            "replica at once. Build and compile the model outside of the strategy's scope."
+            "A model whose structure changes cannot be trained under a tf.distribute strategy: an edit would have to "
+            "change every replica at once. Build and compile the model outside of the strategy's scope."
         )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-import warnings
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from math import ceil
+from math import ceil, nan
 from typing import Any
 
 import keras
@@ -18,13 +17,10 @@ from keras_struct.backend.optimizer_slots import Slot, rebuild, slots_of, withou
 from keras_struct.models.elasticity import make_elastic
 from keras_struct.models.holders import OtherHolders
 from keras_struct.models.observation import Observation
-from keras_struct.models.probe_check import checked_probe
-from keras_struct.models.sites import SITES, UnitSites
-from keras_struct.probes import InputBuffer
+from keras_struct.models.strategy_run import StrategyRun
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
-from keras_struct.structure.policy import Policy
 from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.surgery.catching_up import catch_up, fits
@@ -38,7 +34,7 @@ CHANGE_SAMPLES = 32
 _all: weakref.WeakSet[Evolution] = weakref.WeakSet()
 
 
-class Evolution:
+class Evolution(StrategyRun):
     """Carries out structural edits on one Keras model, and runs its strategy.
 
     It belongs to a `StructuralModel`, or to the callback `StructuralTraining` for a plain Keras model.
@@ -55,21 +51,16 @@ class Evolution:
         self.log = StructureLog()
         self.slots: Sequence[Slot] = ()
         self.new_slots: NewSlots = "initial"
-        self.strategy: Any = None
-        self.sites: UnitSites = UnitSites(self)
-        self.policy_state: dict[str, Any] | None = None
+        super().__init__()
         self.observation = Observation(model, self._network)
-        self.step = 0
         self.retraces = 0
-        self.unchanged_looks = 0
-        self._asked = 0
         self.epoch = 0
         self.skip = 0
         self.skipped = False
         self.listeners: Sequence[Any] = ()
         self.parameters = model.count_params()
         self._slots_for: Any = None
-        self._halted = self._silent = False
+        self._silent = False
         self._total_connections: int | None = None
 
     def _read(self, network: Network) -> None:
@@ -181,7 +172,7 @@ class Evolution:
             self._variables_replaced()
             self.retraces += 1
         seconds = time.perf_counter() - start
-        change = None if outputs is None else _relative_change(outputs, self._outputs(sample))
+        change = nan if outputs is None else _relative_change(outputs, self._outputs(sample))
         self.parameters += planned.added_parameters(self._variables)
         facts = {
             "reason": reason,
@@ -292,90 +283,6 @@ class Evolution:
         """Bring the values that a running `fit` holds back into the variables."""
         current().before_edit(self.model)
         self.holders.before_edit()
-
-    # Strategy
-
-    def use_strategy(self, strategy: Any, probe: Any = None, targets: Any = None) -> None:
-        """Take a strategy, and what it is to measure on: arrays, a number of recent inputs, or what it needs.
-
-        Raises:
-            ValueError: If it has nothing to act on, or the probe does not suffice for it.
-            TypeError: If it is no strategy.
-        """
-        _check_strategy(strategy)
-        self.strategy, self.policy_state, self.unchanged_looks = strategy, None, 0
-        seen = self.observation
-        seen.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
-        if strategy is not None:
-            self.sites = SITES[strategy.works_on](self)
-            strategy.check(self.sites.counts(), self.sites.locked())
-        if isinstance(probe, int):
-            seen.buffer = InputBuffer(probe)
-        elif probe is not None:
-            seen.fixed_inputs, seen.fixed_targets = checked_probe(self.model, probe, targets)
-            if strategy is not None:
-                self.sites.check_probe()
-        elif strategy is not None and strategy.needs_inputs:
-            samples = getattr(strategy, "samples", None)
-            if samples is None:
-                samples = seen.probe.samples_needed(self.sites.acting(), self.strategy_limits())
-            seen.buffer = InputBuffer(samples)
-        elif strategy is not None and not seen.keeps_targets and seen.takes_any_size:
-            seen.buffer = InputBuffer(1)  # what operations are counted for
-        if seen.keeps_targets:
-            seen.check_loss()
-
-    def structural_step(self, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
-        """Let the strategy measure and edit once. Returns the events."""
-        self.observation.remembers_batch = False
-        since, self._asked = min(self._asked, self.step - 1), self.step
-        if self.strategy is None or self._halted or not self.strategy.due(self.step, since):
-            return []
-        if self._loss_is_broken(logs):
-            return []
-        self.sync()
-        measurements = self._measure()
-        if measurements is None:
-            return []
-        if self.policy_state is None:
-            self.policy_state = self.strategy.init(measurements)
-        edits, self.policy_state = self.strategy.propose(self.step, measurements, self.policy_state, since)
-        events = self.apply(edits, reason=type(self.strategy).__name__)
-        self.unchanged_looks = 0 if events else self.unchanged_looks + 1
-        if events and (found := self._measure({event.axis for event in events})):
-            self.policy_state = self.strategy.settle(found, self.policy_state)
-        return events
-
-    def begin(self) -> None:
-        """Measure the baseline, if inputs are there, before the first gradient step."""
-        if self.strategy is not None and self.policy_state is None and (found := self._measure()) is not None:
-            self.policy_state = self.strategy.init(found)
-
-    def _measure(self, only: Collection[str] | None = None) -> Mapping[str, Any] | None:
-        seen = self.observation
-        if (self.strategy.needs_inputs and not seen.full) or (seen.keeps_targets and seen.gradient_batch is None):
-            return None
-        return self.sites.measure(only)
-
-    def strategy_limits(self) -> dict[str, int]:
-        """Largest width of each axis under the strategy."""
-        limits = {**self.strategy.limits(self.initial_widths), **self.limits()}
-        seen = self.observation
-        if seen.buffer is None or not self.strategy.needs_inputs:
-            return limits
-        return {axis: min(limit, seen.probe.widest(axis, seen.buffer.samples)) for axis, limit in limits.items()}
-
-    def _loss_is_broken(self, logs: Mapping[str, Any] | None) -> bool:
-        loss = (logs or {}).get("loss")
-        if loss is None or np.isfinite(float(loss)):
-            return False
-        self._halted = True
-        warnings.warn(
-            f"The loss is {float(loss)} at step {self.step}: training goes on, but the structure stays as it is from now "
-            "on. Lower the learning rate, or check the data for NaN.",
-            stacklevel=2,
-        )
-        return True
 
     # State
 
@@ -502,16 +409,6 @@ def _compatible(network: Network, edits: Sequence[Reconfigure]) -> list[list[Rec
     """Edits that can be made at once, and behind them, one by one, those of layers that lay out their channels anew."""
     moving = [edit for edit in edits if hasattr(network.layers[edit.layer], "channel_sources")]
     return [[edit for edit in edits if edit not in moving], *([edit] for edit in moving)]
-
-
-def _check_strategy(strategy: Any) -> None:
-    if strategy is None or (isinstance(strategy, Policy) and hasattr(strategy, "works_on")):
-        return
-    hint = f"{strategy.__name__}()" if isinstance(strategy, type) else "keras_struct.strategies.NorthSelect()"
-    two = (
-        " To grow and prune, put two together: GrowAndPrune(grow, prune)." if isinstance(strategy, list | tuple) else ""
-    )
-    raise TypeError(f"`strategy` must be a strategy, such as {hint}. Received: {strategy!r}.{two}")
 
 
 def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:

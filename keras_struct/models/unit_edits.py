@@ -52,7 +52,8 @@ class UnitEdits:
             data: What the initializer looks at, as for `measure`.
 
         Returns:
-            What was logged; `None` if the initializer can make no unit, which it warns about.
+            What was logged; `None` if the initializer can make no unit, which it warns about. A warning says, too, when layers
+            around the axis are not trainable, so that new units will not learn.
 
         Raises:
             ValueError: If the axis is unknown or fixed, or would pass its limit.

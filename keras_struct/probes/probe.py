@@ -21,7 +21,7 @@ from keras_struct.probes.responses import activated, computing, unit_response
 from keras_struct.probes.sweep import Sweep
 from keras_struct.probes.virtual import Reader, readers_of
 from keras_struct.structure.behaviours import Weighted
-from keras_struct.structure.refusal import AxisRefused
+from keras_struct.structure.refusal import AxisRefused, MeasurementError
 from keras_struct.structure.rules import AxisRule, Port
 from keras_struct.surgery.trace import Network
 
@@ -223,7 +223,7 @@ class StructureProbe:
     def _readers(self, axis: str) -> list[Reader]:
         try:
             return readers_of(self, axis)
-        except ValueError:  # gradients will say why; the chain behind the first layer is known all the same
+        except MeasurementError:  # gradients will say why; the chain behind the first layer is known all the same
             return []
 
     def _end_at_zero(self, axis: str, way: tuple[Any, ...]) -> tuple[float, float]:

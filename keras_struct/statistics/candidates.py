@@ -17,6 +17,7 @@ from keras_struct.statistics.effective_dimension import (
     squared_threshold,
 )
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.refusal import MeasurementError
 
 Ranking = Literal["lexicographic", "count_plus_nuclear"]
 
@@ -214,7 +215,7 @@ class CandidateScorer:
             )
         require_finite(energy + np.abs(cross).sum(axis=0), "moments of candidates")
         if (energy < 0).any() or (np.square(cross) > self._largest_squares(energy)).any():
-            raise ValueError(
+            raise MeasurementError(
                 "Cannot score candidates: no activations have these second moments (Cauchy-Schwarz fails). Divide the "
                 "Gram matrix, `cross` and `energy` by the same number of samples, and measure them on the same samples."
             )
