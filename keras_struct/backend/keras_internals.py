@@ -109,11 +109,36 @@ def inner_layers(layer: Any) -> list[Any]:
     return [found for inner in layer._layers for found in (inner, *inner_layers(inner))]
 
 
-class BuiltByFirstStep:
-    """For models whose batches are not what their network takes: Keras does not try them out before the first step."""
+class BuiltByNetwork:
+    """For models that train a `network` on other batches than it takes: Keras does not try these out before the first step.
 
-    def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
-        """Leave metrics to be built when they are first updated."""
+    Loss and metrics are built for what the network puts out. Where it is not Functional they are built in the first step,
+    which TensorFlow then traces twice, as variables were made in it.
+    """
+
+    network: Any
+    _compile_metrics: Any
+    _compile_loss: Any
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Build loss and metrics for a batch."""
+        parts = [part for part in (self._compile_metrics, self._compile_loss) if part is not None and not part.built]
+        if not parts or functional_of(self.network) is None:
+            return
+        if data_batch is None:
+            _, _, data = next(iter(iterator))
+            data_batch = data[0] if isinstance(data, (list, tuple)) else next(data)
+        outputs = structured_ends(self.network)[1]
+        samples = keras.tree.flatten(outputs)[0].shape[0]
+
+        def symbolic(array: Any) -> Any:
+            return keras.KerasTensor((samples, *array.shape[1:]), keras.backend.standardize_dtype(array.dtype))
+
+        targets = keras.tree.map_structure(symbolic, keras.utils.unpack_x_y_sample_weight(data_batch)[1])
+        for part in parts:
+            part.build(targets, outputs)
+
+    _maybe_symbolic_build = _symbolic_build
 
 
 def carried_states(layer: Any) -> list[Any]:

@@ -79,8 +79,15 @@ def follow_reference(slot: Any, reference: Any) -> None:
 
 
 def prepare_optimizer(optimizer: Any) -> None:
-    """Have an optimizer reset its gradient accumulators to zeros of their present shape, not of that when traced."""
+    """Make an optimizer fit for a model on one device whose widths change.
+
+    It resets its gradient accumulators to zeros of their present shape, not of that when traced. And it no longer sums its
+    gradients over devices, of which there is one: TensorFlow registers a gradient of that sum for each trace, and keeps it,
+    with everything that was traced, for ever.
+    """
     for opt in internals.optimizer_chain(optimizer):
+        if opt._distribution_strategy.num_replicas_in_sync == 1:
+            object.__setattr__(opt, "_all_reduce_sum_gradients", list)
         if getattr(opt, "_accumulated_gradients", None):
             object.__setattr__(opt, "_backend_reset_gradient_accumulators", lambda opt=opt: _reset_accumulators(opt))
 
