@@ -236,6 +236,21 @@ class Observation:
                 f"layer '{narrow}' computes in it. Use the dtype policy 'mixed_bfloat16' or 'float32'."
             )
 
+    def check_buffer(self, axes: Sequence[str]) -> None:
+        """Raise unless enough samples are kept to measure axes at their present widths.
+
+        Raises:
+            ValueError: If there would be no more rows of activations than units.
+        """
+        units = self.network.graph.units
+        for axis in axes:
+            width = units[axis].width if axis in units else 0
+            if self.buffer is not None and width and self.probe.widest(axis, self.buffer.samples) < width:
+                raise ValueError(
+                    f"`probe={self.buffer.samples}` keeps too few samples to measure axis '{axis}', which has {width} units: "
+                    f"pass more than {self.probe.rows_needed(axis, width)}, or leave `probe` out for as many as are needed."
+                )
+
     def warn(self, key: str, text: str) -> None:
         """Warn, once for each key."""
         if key not in self._warned:

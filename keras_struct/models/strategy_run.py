@@ -63,6 +63,8 @@ class StrategyRun:
             self.sites.begin()
         if isinstance(probe, int):
             seen.buffer = InputBuffer(probe)
+            if strategy is not None and strategy.needs_inputs:
+                seen.check_buffer(self.sites.acting())
         elif probe is not None:
             seen.fixed_inputs, seen.fixed_targets = checked_probe(self.model, probe, targets)
             if strategy is not None:

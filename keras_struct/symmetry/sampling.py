@@ -65,13 +65,14 @@ def _always_symmetric(n: int | None, k: int, s: int, padding: str) -> bool:
 def _some_sizes(group: Group, k: int, s: int, padding: str) -> str:
     """What to say of an axis whose length is not known when the layer is built."""
     even = [size for size in range(k, k + 6 * s) if is_symmetric(size, k, s, padding)]
-    sizes = f"only on axes of {', '.join(map(str, even[:4]))}, ..." if even else "on no axis"
     windows = [size for size in range(1, 8) if _always_symmetric(None, size, s, padding)]
-    ways = [f"Use a window of {' or '.join(map(str, windows))}"] if windows else ["Use stride 1 and an odd window"]
-    ways += ["give it such sizes only, or build the model for one size, which is then checked"] if even else []
+    other = f"Use a window of {' or '.join(map(str, windows))}" if windows else "Use stride 1 and an odd window"
+    what = f"windows of {k} with stride {s} and padding '{padding}' lie evenly"
+    if not even:
+        return f"{what} on no axis, which breaks {group}. {other}."
     return (
-        f"windows of {k} with stride {s} and padding '{padding}' lie evenly {sizes}, and the size of its input is not known; on "
-        f"others {group} is broken. {', or '.join(ways)}."
+        f"{what} only on axes of {', '.join(map(str, even[:4]))}, ..., and the size of its input is not known; others break "
+        f"{group}. {other}, give it such sizes only, or build the model for one size, which is then checked."
     )
 
 
