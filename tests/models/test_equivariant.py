@@ -160,10 +160,11 @@ def test_operations_are_those_of_the_exported_network():
 def test_sizes_that_are_not_known_are_warned_of_where_not_all_of_them_are_exact():
     def network(strides, pooling):
         inputs = keras.Input((None, None, 3))
-        x = layers.Conv2D(8, 3, strides=strides, padding="same", activation="relu")(inputs)
-        x = layers.MaxPooling2D()(x) if pooling else x
+        x = keras.layers.Conv2D(8, 3, strides=strides, padding="same", activation="relu")(inputs)
+        x = keras.layers.MaxPooling2D()(x) if pooling else x
         return keras.Model(
-            inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, padding="same")(x)))
+            inputs,
+            keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, padding="same")(x))),
         )
 
     for strides, pooling in ((2, False), (1, True)):
