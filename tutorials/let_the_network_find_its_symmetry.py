@@ -48,7 +48,7 @@ print(f"test accuracy {by_descent:.3f}")
 plot_mixtures(search.mixtures)
 
 # %% [markdown]
-# A thousand small images move the mixtures only a little. `search.retrain()` gives a
+# A thousand small images move the mixtures only a little. `search.fresh_network()` gives a
 # network of the same mixtures with fresh weights, `model.to_plain()` one of stock layers.
 #
 # ## By evolution

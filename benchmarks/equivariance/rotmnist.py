@@ -116,7 +116,7 @@ def trial(options, data, method, seed):
     search.fit(data.x_train, data.y_train, epochs=epochs, verbose=0)
     model = search.model
     if method == "Retrain":
-        model = search.retrain(seed=seed)
+        model = search.fresh_network(seed=seed)
         model.fit(data.x_train, data.y_train, batch_size=64, epochs=epochs, verbose=0)
     model.compile(loss=LOSS, metrics=["accuracy"])
     return {"error": error(model, data), "mixtures": search.mixture(), "parameters": model.count_params()}
@@ -151,7 +151,7 @@ def trained_anew(search, architectures, data, inside, outside, epochs, seed):
     """Mean test error of the five that are best on validation data."""
     found = []
     for i, groups in enumerate(architectures):
-        model = search.retrain(groups, seed=100 * seed + i)
+        model = search.fresh_network(groups, seed=100 * seed + i)
         model.fit(*inside, batch_size=64, epochs=epochs, verbose=0)
         accuracy = model.evaluate(*outside, batch_size=500, verbose=0, return_dict=True)["accuracy"]
         found.append((-accuracy, error(model, data), groups))

@@ -37,7 +37,7 @@ class AutoRGN(keras.callbacks.Callback):
 
     References:
         Lee et al., *Surgical Fine-Tuning Improves Adaptation to Distribution Shifts*, ICLR 2023 (Auto-RGN); Maile et al.,
-        thesis section 7.4, whose code takes 3 batches, each variable by itself, and a new optimizer, without its state, each
+        thesis section 7.3, whose code takes 3 batches, each variable by itself, and a new optimizer, without its state, each
         time.
 
     Examples:

@@ -86,7 +86,7 @@ def free_network(data: Any, neurons: int, options: Any, seed: int) -> Any:
     keras.utils.set_random_seed(seed)
     x = keras.Input(data.input_shape)
     free = FreeNet(neurons, name="free")(keras.layers.Flatten()(x))
-    model = StructuralModel(x, keras.layers.Dense(data.num_classes, "softmax", name="decoder")(free))
+    model = StructuralModel(x, _dense(data.num_classes, "softmax", name="decoder")(free))
     steps = -(-len(data.x_train) // options.batch_size)
     strategy = FreeEvolve(options.epsilon, steps, options.warmup * steps, value=options.value, seed=seed)
     probe = data.x_train[: strategy.samples]
@@ -98,11 +98,15 @@ def dense_network(data: Any, neurons: int, options: Any, seed: int) -> keras.Mod
     """One hidden layer with as many parameters as a FreeNet has at first, compiled."""
     keras.utils.set_random_seed(seed)
     units = dense_units(neurons, int(np.prod(data.input_shape)), data.num_classes)
-    hidden = keras.layers.Dense(units, "relu")
-    layers = [keras.Input(data.input_shape), keras.layers.Flatten(), hidden]
-    model = keras.Sequential([*layers, keras.layers.Dense(data.num_classes, "softmax")])
+    layers = [keras.Input(data.input_shape), keras.layers.Flatten(), _dense(units, "relu")]
+    model = keras.Sequential([*layers, _dense(data.num_classes, "softmax")])
     model.compile(_optimizer(options), LOSS, metrics=["accuracy"])
     return model
+
+
+def _dense(units: int, activation: str, **options: Any) -> keras.layers.Layer:
+    """A dense layer whose biases start as those of a FreeNet do."""
+    return keras.layers.Dense(units, activation, bias_initializer="random_uniform", **options)
 
 
 def dense_units(neurons: int, features: int, classes: int) -> int:

@@ -39,9 +39,9 @@ class ArchitectureWeights(keras.layers.Layer):
         ValueError: If a number is not positive, an argument unknown, or operations occur twice.
 
     References:
-        Liu, Simonyan, Yang, *DARTS*, ICLR 2019, equation 2; Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.1; CRB: clipped
-        weights, normalised nodes, progressive pruning); Jang, Gu, Poole, *Categorical Reparameterization with Gumbel-Softmax*,
-        ICLR 2017.
+        Liu, Simonyan, Yang, *DARTS*, ICLR 2019, equation 2; Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.2.5, CRB:
+        clipped weights, normalised nodes, progressive pruning); Jang, Gu, Poole, *Categorical Reparameterization with
+        Gumbel-Softmax*, ICLR 2017.
 
     >>> weights = layers.ArchitectureWeights(2)(np.zeros(1))
     >>> weights.shape, round(float(keras.ops.sum(weights)), 3)

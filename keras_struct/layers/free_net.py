@@ -39,9 +39,9 @@ class FreeNet(Masked, keras.layers.Layer):
         threshold: A neuron is active where its output is larger; by default 0, for activations that have a clear zero.
         block: How many neurons are computed between two matrix products with all before them.
         dormant: As `MaskedDense`: what becomes of the weights of edges that are removed.
-        encoder_initializer: Of E; `kernel_initializer` and `bias_initializer` of L and b.
-        kernel_initializer: See there.
-        bias_initializer: See there.
+        encoder_initializer: Of E, by default Xavier's, as in the paper.
+        kernel_initializer: Of L, likewise.
+        bias_initializer: Of b; by default uniform, as in the paper, which does not give the bound: ±0.05 here, as Keras has it.
         max_units: As `GrowableDense`.
         **kwargs: As `keras.layers.Layer`.
 
@@ -55,7 +55,8 @@ class FreeNet(Masked, keras.layers.Layer):
         ValueError: If a number is not positive, edges lead to a neuron that is not later, or "active" is undefined.
 
     References:
-        *FreeNets: Learning layerfree neural network topologies*, anonymous submission, section 3.
+        *FreeNets: Learning layerfree neural network topologies*, anonymous submission, section 3, and section 5 (initial
+        weights).
 
     Examples:
         >>> layer = layers.FreeNet(6)
@@ -77,7 +78,7 @@ class FreeNet(Masked, keras.layers.Layer):
         dormant: Dormant = "kept",
         encoder_initializer: Any = "glorot_uniform",
         kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
+        bias_initializer: Any = "random_uniform",
         max_units: int | None = None,
         **kwargs: Any,
     ) -> None:

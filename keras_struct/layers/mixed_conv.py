@@ -54,8 +54,8 @@ class MixedEquivariantConv(ExpandedConv2D):
         ValueError: As `GroupConv2D`; if there are no groups, one is named twice, or the frame does not hold all.
 
     References:
-        Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.4, equations
-        11 and 12); Finzi, Benton, Wilson, *Residual Pathway Priors for Soft Equivariance Constraints*, NeurIPS 2021.
+        Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.3.2,
+        equations 11 and 12); Finzi, Benton, Wilson, *Residual Pathway Priors for Soft Equivariance Constraints*, NeurIPS 2021.
 
     The draws are those of Jang, Gu, Poole, *Categorical Reparameterization with Gumbel-Softmax*, ICLR 2017.
 

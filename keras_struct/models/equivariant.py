@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from math import ceil
 from typing import Any
 
 import keras
@@ -47,30 +48,42 @@ _AUGMENTATION = (
 _GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
 
-def to_equivariant(model: keras.Model, group: str | Group, frame: str | Group | None = None) -> StructuralModel:
+ENOUGH_FIELDS = 8
+"""With fewer fields in a layer a network often learns nothing."""
+
+
+def to_equivariant(
+    model: keras.Model, group: str | Group, frame: str | Group | None = None, width: float = 1.0, verbose: int = 1
+) -> StructuralModel:
     """Return an equivariant network of the same build and the same widths, with fresh weights, and invariant outputs.
 
     Convolutions become `GroupConv2D`, batch normalisations `GroupBatchNormalization`; a `GroupPooling2D` follows the global
     pooling (or replaces `Flatten`, together with a global average); dense layers behind it stay. A convolution of `filters`
-    channels becomes one of `filters / |frame|` fields, so that a step costs what it did.
+    channels becomes one of `filters / |frame|` fields, so that a step costs what it did. Few of its channels are independent
+    then: with D4 one in eight. How many that leaves in each layer is printed, and fewer than 8 are warned of.
 
     Args:
         model: A Functional or Sequential network of convolutions, normalisations, poolings, pointwise activations, sums and
             concatenations, global pooling or `Flatten`, and dense layers.
         group: What the network is to be invariant to.
         frame: A group that holds it, if layers are to be constrained further; by default the group itself.
+        width: Factor of the channels of all convolutions: 2 leaves twice as many fields, and a step costs up to four times as
+            much. With the order of the frame as `width`, there are as many fields as there were channels.
+        verbose: 1 to print how many independent fields each convolution has, 0 not to.
 
     Returns:
         The network, not compiled.
 
     Raises:
-        ValueError: If the network is not built, has a layer that has no equivariant form, or a number of filters that is no
-            multiple of the order of the frame.
+        ValueError: If the network is not built, has a layer that has no equivariant form, or a number of filters, times `width`,
+            that is no multiple of the order of the frame.
 
     Examples:
-        >>> convolution, pooling = keras.layers.Conv2D(16, 3, padding="same"), keras.layers.GlobalAveragePooling2D()
+        >>> convolution = keras.layers.Conv2D(32, 3, padding="same", name="conv")
+        >>> pooling = keras.layers.GlobalAveragePooling2D()
         >>> plain = keras.Sequential([keras.Input((8, 8, 1)), convolution, pooling, keras.layers.Dense(2)])
         >>> model = to_equivariant(plain, "C4")
+        Independent fields under C4: conv 8 of 32 channels.
         >>> from keras_struct.symmetry import equivariance_error
         >>> max(equivariance_error(model, np.random.rand(2, 8, 8, 1), "C4").values()) < 1e-5
         True
@@ -79,8 +92,10 @@ def to_equivariant(model: keras.Model, group: str | Group, frame: str | Group | 
     chosen = symmetries.get(group)
     outer = chosen if frame is None else symmetries.get(frame)
     symmetries.check_within(chosen, outer)
+    if not width > 0:
+        raise ValueError(f"`width` must be positive. Received: width={width}")
     functional = internals.functional_of(model)
-    converter = _Converter(chosen, outer)
+    converter = _Converter(chosen, outer, width)
     values = {id(tensor): keras.Input(tensor.shape[1:], name=f"{model.name}_input") for tensor in functional.inputs}
     converter.images |= {id(value) for value in values.values()}
     inputs = [values[id(tensor)] for tensor in functional.inputs]
@@ -89,6 +104,7 @@ def to_equivariant(model: keras.Model, group: str | Group, frame: str | Group | 
         result = converter.convert(node.operation, [values[id(tensor)] for tensor in ins])
         values.update({id(tensor): result for tensor in outs})
     outputs = [values[id(tensor)] for tensor in functional.outputs]
+    converter.tell_fields(verbose)
     return StructuralModel(_single(inputs), _single(outputs), name=model.name)
 
 
@@ -102,10 +118,12 @@ class _Converter:
     Attributes:
         images: Ids of tensors that are images, not features in the frame.
         flat: Ids of tensors that are invariant.
+        channels: How many channels each convolution has, by name.
     """
 
-    def __init__(self, group: Group, frame: Group) -> None:
-        self.group, self.frame = group, frame
+    def __init__(self, group: Group, frame: Group, width: float) -> None:
+        self.group, self.frame, self.width = group, frame, width
+        self.channels: dict[str, int] = {}
         self.images: set[int] = set()
         self.flat: set[int] = set()
 
@@ -145,6 +163,23 @@ class _Converter:
             "poolings, pointwise activations, sums and concatenations have, and behind global pooling or Flatten everything."
         )
 
+    def tell_fields(self, verbose: int) -> None:
+        """Say how many channels of each convolution are independent, and warn of few."""
+        order = self.group.order
+        counts = [f"{name} {channels // order} of {channels} channels" for name, channels in self.channels.items()]
+        if verbose and counts:
+            print(f"Independent fields under {self.group}: {', '.join(counts)}.")
+        few = {name: n // order for name, n in self.channels.items() if n // order < ENOUGH_FIELDS}
+        if few:
+            wanted = self.width * max(ENOUGH_FIELDS * order / self.channels[name] for name in few)
+            listed = ", ".join(f"'{name}' {fields}" for name, fields in few.items())
+            warnings.warn(
+                f"With the symmetry {self.group} at these widths few independent fields remain: {listed}. A layer with fewer "
+                f"than {ENOUGH_FIELDS} often learns nothing. Pass width={ceil(wanted)} for at least {ENOUGH_FIELDS} in each "
+                "layer (more channels, and a slower step), or a smaller `group`.",
+                stacklevel=3,
+            )
+
     def _check_sampling(self, layer: Any, x: Any) -> None:
         """Warn of poolings whose windows lie unevenly."""
         if not isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
@@ -159,12 +194,15 @@ class _Converter:
         return result
 
     def _convolution(self, layer: Any, image: bool) -> GroupConv2D:
-        if layer.groups != 1 or layer.filters % self.frame.order:
+        channels = round(layer.filters * self.width)
+        if layer.groups != 1 or channels % self.frame.order or abs(channels - layer.filters * self.width) > 1e-6:
+            times = "" if self.width == 1 else f" times width={self.width:g}"
             raise ValueError(
-                f"Convolution '{layer.name}' has {layer.filters} filters in {layer.groups} groups: expected a multiple of "
+                f"Convolution '{layer.name}' has {layer.filters} filters{times} in {layer.groups} groups: expected a multiple of "
                 f"{self.frame.order}, the order of {self.frame}, in one."
             )
+        self.channels[layer.name] = channels
         names = ("strides", "padding", "data_format", "dilation_rate", "activation", "use_bias", "name")
         options = {name: getattr(layer, name) for name in names}
-        fields, before = layer.filters // self.frame.order, None if image else self.group
+        fields, before = channels // self.frame.order, None if image else self.group
         return GroupConv2D(fields, layer.kernel_size, self.group, before, self.frame, **options)

@@ -11,10 +11,10 @@ import numpy as np
 from keras_struct.models.probe_check import checked_probe
 from keras_struct.models.sites import SITES, UnitSites
 from keras_struct.probes import InputBuffer
-from keras_struct.statistics.errors import MeasurementError
 from keras_struct.strategies.base import Strategy, checked_proposal, failed
 from keras_struct.structure.events import StructureEvent
 from keras_struct.structure.policy import Policy, check_state
+from keras_struct.structure.refusal import MeasurementError
 
 
 class StrategyRun:
@@ -63,6 +63,8 @@ class StrategyRun:
             self.sites.begin()
         if isinstance(probe, int):
             seen.buffer = InputBuffer(probe)
+            if strategy is not None and strategy.needs_inputs:
+                seen.check_buffer(self.sites.acting())
         elif probe is not None:
             seen.fixed_inputs, seen.fixed_targets = checked_probe(self.model, probe, targets)
             if strategy is not None:
@@ -72,6 +74,8 @@ class StrategyRun:
             if samples is None:
                 samples = seen.probe.samples_needed(self.sites.acting(), self.strategy_limits())
             seen.buffer = InputBuffer(samples)
+        elif strategy is not None and not seen.keeps_targets and seen.takes_any_size:
+            seen.buffer = InputBuffer(1)  # what operations are counted for
         if seen.keeps_targets:
             seen.check_loss()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 import keras
@@ -96,7 +97,7 @@ def divided(count: int, share: float, batch_size: int, seed: int) -> tuple[np.nd
 
     Args:
         count: How many samples there are.
-        share: Of the samples, those for the architecture.
+        share: Of the samples, those for the architecture; rounded up to whole samples.
         batch_size: Each part must fill a batch.
         seed: Same seed, same division.
 
@@ -106,7 +107,7 @@ def divided(count: int, share: float, batch_size: int, seed: int) -> tuple[np.nd
     Raises:
         ValueError: If a part fills no batch.
     """
-    size = round(count * share)
+    size = ceil(round(count * share, 6))
     if not 0 < share < 1 or min(size, count - size) < batch_size:
         raise ValueError(
             f"Of {count} samples {count - size} are for the weights and {size} for the architecture (a share of {share:.3g}), "

@@ -40,7 +40,8 @@ class Darts:
         metrics: As `keras.Model.compile`, on the batches of the weights.
         schedule: When the architecture moves, such as `FimtSchedule()` or `ConstantSchedule(10)`; by default in every step.
         penalty: What is added to its loss, such as `Proximity()` or `Admm()`.
-        split: Share of the samples for the architecture; by default 1/2, with a schedule as many as it takes steps.
+        split: Share of the samples for the architecture; by default 1/2; with a schedule of r steps of the weights for each
+            of the architecture 1/(r + 1), such as one in eleven for r = 10.
         second_order: Whether the gradient of the architecture is that after a step of the weights.
         weight_decay: L2 penalty of the weights, added to their gradients as they are (not decoupled); by default 3e-4; 5e-7.
         architecture_decay: The same for α; by default 1e-3, for weights that are clipped (CRB) none.
@@ -103,7 +104,7 @@ class Darts:
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"`clip_norm` must be positive, or None. Received: clip_norm={clip_norm}")
         self.schedule, self.penalty = schedule, penalty
-        self.split = (0.5 if schedule is None else 1 / (schedule.ratio_of_steps)) if split is None else split
+        self.split = (0.5 if schedule is None else schedule.share_of_samples) if split is None else split
         self._clipped = [layer for layer in self.layers.values() if layer.activation == "crb"]
         if architecture_decay is None:
             architecture_decay = 0.0 if self._clipped else 1e-3

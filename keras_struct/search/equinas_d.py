@@ -18,7 +18,7 @@ from keras_struct.search.batches import PairedBatches
 class EquiNASD:
     """Trains mixtures of symmetries: in every step the mixtures z on a batch B, then the weights Ψ on a batch A.
 
-    The network that comes out is trained already. `retrain` trains it anew, its mixtures frozen.
+    The network that comes out is trained already. `fresh_network` gives one of the same mixtures, frozen, to train anew.
 
     Args:
         model: A network with `MixedEquivariantConv` layers, such as
@@ -37,8 +37,8 @@ class EquiNASD:
         ValueError: If the model has no layer with a mixture to train.
 
     References:
-        Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.4, algorithm
-        2).
+        Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.4.2,
+        algorithm 2).
 
     Differs from the authors' code, which trains the weights first and adds gradients of both batches for the mixtures. Both
     batches come from the training data, as there.
@@ -122,8 +122,13 @@ class EquiNASD:
         """Evaluate the network, as `keras.Model.evaluate`."""
         return self._trained.evaluate(x, y, **kwargs)
 
-    def retrain(self, optimizer: Any = None, seed: int = 0) -> keras.Model:
-        """Return a network of the same mixtures with fresh weights, compiled; the mixtures stay as they are."""
+    def fresh_network(self, optimizer: Any = None, seed: int = 0) -> keras.Model:
+        """Return a network of the same mixtures with fresh weights, compiled and not trained; the mixtures stay as they are.
+
+        Args:
+            optimizer: By default Adam with learning rate 0.01.
+            seed: Of the weights.
+        """
         keras.utils.set_random_seed(seed)
         fresh = type(self.model).from_config(self.model.get_config())
         for name, layer in mixed_layers(fresh).items():

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,18 +72,22 @@ class EquiNASE:
         selection: `"pareto"`, or `"random"`: the ablation Random Select.
         batch_size: Of training.
         seed: Of orders and draws.
+        warmup_epochs: Passes over the training data of the first network before it has children. By default none, as the
+            algorithm is printed: children of the first generation start from fresh weights, all from the same.
 
     Attributes:
         population: The networks that stayed.
-        history: Records of all networks of each generation.
+        history: Records of all networks of each generation; generation 0 is the first network alone.
 
     Raises:
         ValueError: If the model has no `GroupConv2D`, or a number is not positive.
 
     References:
-        Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.4).
+        Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023, algorithm 1 (thesis section
+        4.4.1).
 
-    Differs from the authors' code, which returns all children of the last generation instead of selecting.
+    Differs from the authors' code, which trains the first network before the first generation (`warmup_epochs` as large as
+    `epochs`), and returns all children of the last generation instead of selecting.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class EquiNASE:
         selection: Literal["pareto", "random"] = "pareto",
         batch_size: int = 64,
         seed: int = 0,
+        warmup_epochs: float = 0.0,
     ) -> None:
         self.layers = [layer.name for layer in model.layers if isinstance(layer, GroupConv2D)]
         if not self.layers:
@@ -112,12 +118,15 @@ class EquiNASE:
         }.items():
             if not value > 0:
                 raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+        if not warmup_epochs >= 0:
+            raise ValueError(f"`warmup_epochs` must not be negative. Received: warmup_epochs={warmup_epochs}")
         if mutation not in ("full", "reduced") or selection not in ("pareto", "random"):
             raise ValueError(
                 "Expected mutation 'full' or 'reduced' and selection 'pareto' or 'random'. Received: "
                 f"mutation={mutation!r}, selection={selection!r}"
             )
-        self.model, self.generations, self.epochs, self.parents = model, generations, epochs, parents
+        self.model, self.generations, self.parents = model, generations, parents
+        self.epochs, self.warmup_epochs = epochs, warmup_epochs
         self.mutation, self.selection, self.batch_size, self.seed = mutation, selection, batch_size, seed
         self.groups = None if groups is None else [symmetry.groups.get(name).name for name in groups]
         sgd = keras.optimizers.SGD(0.1) if optimizer is None else keras.optimizers.get(optimizer)
@@ -233,15 +242,17 @@ class EquiNASE:
     def _train(
         self, networks: Sequence[Individual], x: Any, y: Any, validation: tuple[Any, Any], generation: int
     ) -> None:
-        batches = max(1, len(x) // self.batch_size)
-        steps = max(1, min(int(self.epochs * batches) + (self.epochs % 1 > 0), int(np.ceil(self.epochs * batches))))
+        """Train networks for a generation, generation 0 as long as the first one warms up, and see how accurate they are."""
+        epochs = self.epochs if generation else self.warmup_epochs
+        steps = ceil(round(epochs * max(1, len(x) // self.batch_size), 6))
         for place, network in enumerate(networks):
             self.load(network)
             rng, order = np.random.default_rng((self.seed, generation, place)), np.empty(0, np.int64)
             while len(order) < steps * self.batch_size:
                 order = np.concatenate([order, rng.permutation(len(x))])
             chosen = order[: steps * self.batch_size]
-            self.model.fit(x[chosen], y[chosen], batch_size=self.batch_size, shuffle=False, verbose=0)
+            if steps:
+                self.model.fit(x[chosen], y[chosen], batch_size=self.batch_size, shuffle=False, verbose=0)
             scores = self.model.evaluate(*validation, batch_size=500, verbose=0, return_dict=True)
             network.accuracy = float(scores["accuracy"])
             self._taken(network)
@@ -268,14 +279,14 @@ class EquiNASE:
         return max(self.population, key=lambda one: one.accuracy or 0.0)
 
     def random_architectures(self, count: int, seed: int = 0) -> list[Architecture]:
-        """Return random architectures, for the ablation Random Static: train each with `retrain` and keep the best."""
+        """Return random architectures, for the ablation Random Static: train each `fresh_network` and keep the best."""
         rng = np.random.default_rng(seed)
         frame = self.model.get_layer(self.layers[0]).frame
         allowed = self.groups or [group.name for group in frame.subgroups()]
         return [random_architecture(len(self.layers), rng, allowed) for _ in range(count)]
 
-    def retrain(self, groups: Architecture, optimizer: Any = None, seed: int = 0) -> Any:
-        """Return a network of these groups with fresh weights, compiled like the search's.
+    def fresh_network(self, groups: Architecture, optimizer: Any = None, seed: int = 0) -> Any:
+        """Return a network of these groups with fresh weights, compiled like the search's and not trained.
 
         Args:
             groups: Name of the group of each convolution.

@@ -36,7 +36,7 @@ def relaxations(
         allowed: Names of the groups that may occur; all by default.
 
     References:
-        Maile et al., thesis section 4.4, EquiNAS_E.
+        Maile et al., thesis section 4.4.1, EquiNAS_E.
     """
     found = _full(groups) if mutation == "full" else _reduced(groups)
     names = {group.name for group in Group("D4").subgroups()} if allowed is None else set(allowed)

@@ -56,7 +56,7 @@ class Proximity(Penalty):
         strength: ρ; 0.1 for convolutional, 1.0 for recurrent cells in the paper.
 
     References:
-        Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.1, equation 20).
+        Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.2.2, equation 20).
     """
 
     def __call__(self, state: Sequence[Any], clock: Any) -> Any:
@@ -81,8 +81,8 @@ class Admm(Penalty):
         squared: Whether the norm is squared, as in the text; the authors' code does not.
 
     References:
-        Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.2); Boyd et al., *Distributed Optimization and Statistical Learning
-        via the Alternating Direction Method of Multipliers*, 2011.
+        Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.2.4, equations 23 and 25); Boyd et al., *Distributed Optimization
+        and Statistical Learning via the Alternating Direction Method of Multipliers*, 2011.
     """
 
     def __init__(self, strength: float = 0.1, every: int = 10, discount: float = 0.8, squared: bool = True) -> None:

@@ -26,6 +26,11 @@ class ArchitectureSchedule(ABC):
     def ratio_of_steps(self) -> float:
         """How many steps of the weights there are for one of the architecture, in balance."""
 
+    @property
+    def share_of_samples(self) -> float:
+        """Share of the samples that the architecture is trained on: 1 to r of the weights, as their steps are meant to be."""
+        return 1 / (1 + self.ratio_of_steps)
+
     @abstractmethod
     def initial(self) -> dict[str, float]:
         """Return the state before the first step."""
@@ -51,7 +56,7 @@ class ConstantSchedule(ArchitectureSchedule):
         every: n.
 
     References:
-        Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.2: CS10).
+        Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.3: CS10).
     """
 
     every: int = 10
@@ -93,7 +98,7 @@ class FimtSchedule(ArchitectureSchedule):
 
     References:
         Maile et al., *DARTS-PRIME: Regularization and Scheduling Improve Constrained Optimization in Differentiable NAS*, 2021
-        (thesis section 5.1, algorithm 3).
+        (thesis section 5.2.1, algorithm 3).
     """
 
     ratio: float = 10.0
@@ -117,6 +122,11 @@ class FimtSchedule(ArchitectureSchedule):
     def ratio_of_steps(self) -> float:
         """One more than `ratio`, or `ratio` itself."""
         return self.ratio + (self.decrease == "thesis")
+
+    @property
+    def share_of_samples(self) -> float:
+        """One in `ratio + 1`: r is the ratio that is meant, whatever `decrease` makes of it."""
+        return 1 / (1 + self.ratio)
 
     @property
     def fall(self) -> float:

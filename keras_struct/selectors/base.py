@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from keras_struct.statistics.errors import MeasurementError
 from keras_struct.structure.edits import Resize, prune
 from keras_struct.structure.policy import Policy
+from keras_struct.structure.refusal import MeasurementError
 
 
 @dataclass(frozen=True)

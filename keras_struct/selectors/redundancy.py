@@ -23,7 +23,7 @@ class MostSimilar(Selector):
     that remain; after each choice that unit is out of the comparison.
 
     References:
-        Maile et al., DYNO (thesis chapter 7, algorithm 4).
+        Maile et al., DYNO (thesis section 7.2: the selection for pruning of algorithm 5).
 
     Differs from the authors' code, in which dormant units count as constant ones and go whenever their turn comes.
     """

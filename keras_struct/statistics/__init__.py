@@ -11,7 +11,6 @@ from keras_struct.statistics.effective_dimension import (
     rank_of_gram,
     rank_of_weights,
 )
-from keras_struct.statistics.errors import MeasurementError
 from keras_struct.statistics.flops import flops, flops_per_layer, parameters, parameters_per_layer, register_flops
 from keras_struct.statistics.gradients import (
     auxiliary_gradient,
@@ -21,6 +20,7 @@ from keras_struct.statistics.gradients import (
     unit_gradient_norms,
 )
 from keras_struct.statistics.orthogonality_gap import gap_of_gram, orthogonality_gap
+from keras_struct.structure.refusal import MeasurementError
 
 __all__ = [
     "Border",

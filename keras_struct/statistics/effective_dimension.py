@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from keras_struct.statistics.errors import MeasurementError
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.refusal import MeasurementError
 
 _SINGLE_ERRORS = 8 * float(np.finfo(np.float32).eps)
 _BLOCK_ENTRIES = 2**22

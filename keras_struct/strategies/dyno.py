@@ -43,8 +43,7 @@ class Dyno(GrowAndPrune):
         ValueError: If a value is out of range.
 
     References:
-        Maile et al., thesis chapter 7 (equations 37 to 39, algorithms 4 and 5), where `min` in 38 and 39 is a misprint for
-        `max`.
+        Maile et al., thesis section 7.2 (equations 37 to 39, algorithm 5), where `min` in 38 and 39 is a misprint for `max`.
 
     Differs from the authors' code, which divides H by √M, compares with stale activations, draws new
     weights at random instead of selecting them, and counts dormant units as constant ones. Convolutions are measured at all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.schedules import EveryNSteps, Schedule
 from keras_struct.strategies.scheduled import Scheduled
 from keras_struct.structure.edits import Resize
+from keras_struct.structure.refusal import AxisRefused
 from keras_struct.triggers import Trigger
 
 DEFAULT_GROWTH = 8
@@ -22,7 +23,8 @@ DEFAULT_GROWTH = 8
 class Grow(Scheduled):
     """Grow every axis whose trigger fires, or by what the schedule says.
 
-    Any trigger goes with any initializer and any schedule.
+    Any trigger goes with any initializer and any schedule. An axis on which the trigger cannot work (gradients of a recurrent
+    layer, say) is left out, and one on which the initializer cannot gets units of random fan-in; a warning names each once.
 
     Args:
         trigger: Says how many units to add where; `None` with a schedule that says how many (`Linear`, `Batched`).
@@ -105,7 +107,28 @@ class Grow(Scheduled):
 
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
         """State to start from: what the trigger remembers of each axis, and whose turn it is."""
+        self._check_initializer(measurements.values())
         return {"axes": self._init_trigger(measurements), "turn": 0}
+
+    def _check_initializer(self, measurements: Iterable[Any]) -> None:
+        """Raise if the initializer can work on no axis; those that it cannot work on get random units."""
+        refusals, found = list[AxisRefused](), list(measurements)
+        for measured in found:
+            try:
+                self.initializer.check(measured)
+            except AxisRefused as refusal:
+                refusals.append(refusal)
+        if refusals and len(refusals) == len(found):
+            raise ValueError(str(refusals[0]))
+
+    def _edit(self, measured: Any, count: int, rng: np.random.Generator) -> Resize | None:
+        """The edit that adds units, with random incoming weights where the initializer cannot work."""
+        try:
+            return self.initializer.propose(measured, count, rng)
+        except AxisRefused as refusal:
+            instead = f"gives new units of axis '{measured.axis}' random incoming weights"
+            self._leave_out(measured, refusal, instead)
+            return RandomFanIn().propose(measured, count, rng)
 
     def propose(
         self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
@@ -137,7 +160,7 @@ class Grow(Scheduled):
         """The edit of one axis, if it is to grow, and what the trigger remembers of it."""
         count, known = self._count(amount, measured, known)
         count = self._affordable(measured, min(count, measured.room), growth)
-        return (self.initializer.propose(measured, count, rng) if count > 0 else None), known
+        return (self._edit(measured, count, rng) if count > 0 else None), known
 
     def _turn(self, axes: list[str], turn: int) -> list[str]:
         """Axes that may grow now."""

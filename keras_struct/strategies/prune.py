@@ -19,7 +19,7 @@ from keras_struct.triggers import Trigger
 class Prune(Scheduled):
     """Prune every axis whose trigger fires, or by what the schedule says.
 
-    Any trigger goes with any selector and any schedule.
+    Any trigger goes with any selector and any schedule. An axis on which either cannot work is left out; a warning names it once.
 
     Args:
         trigger: Says how many units to remove where; `None` with a schedule that says how many (`Linear`, `Batched`).
@@ -107,7 +107,7 @@ class GrowAndPrune(Strategy):
         TypeError: If either is something else.
 
     References:
-        Maile et al., thesis chapter 7, algorithm 5.
+        Maile et al., thesis section 7.2, algorithm 5.
     """
 
     grow: Grow

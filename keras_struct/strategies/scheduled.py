@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keras_struct.schedules import EveryNSteps, Schedule
-from keras_struct.statistics.errors import MeasurementError
 from keras_struct.strategies.base import Strategy, failed
 from keras_struct.structure.policy import check_state
+from keras_struct.structure.refusal import AxisRefused, MeasurementError
 from keras_struct.triggers import Trigger
 
 
@@ -113,9 +113,19 @@ class Scheduled(Strategy):
         """Call a function that measures; if that fails, warn once and leave the axis as it is."""
         try:
             return function(*args)
+        except AxisRefused as refusal:
+            self._leave_out(measured, refusal)
+            return otherwise
         except (MeasurementError, np.linalg.LinAlgError) as error:
             measured.warn("measuring failed", failed(self, error, measured.axis))
             return otherwise
+
+    def _leave_out(self, measured: Any, refusal: AxisRefused, instead: str = "") -> None:
+        """Say once that an axis is left out, or what is done there instead."""
+        what = instead if instead else f"leaves out axis '{measured.axis}'"
+        measured.warn(
+            f"refused:{measured.axis}:{instead}", f"{type(self).__name__} {what}. {refusal} This is said once."
+        )
 
     def cautions(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
         """What the trigger has to say of the state to start from."""

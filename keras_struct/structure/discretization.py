@@ -66,7 +66,7 @@ def projection(weights: np.ndarray, operations: Sequence[str], inputs: int = 2, 
     """Return 1 where the discrete cell has an operation, 0 elsewhere: its nearest weights among those of its number of ones.
 
     References:
-        Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.1): Π_S.
+        Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.2.2): Π_S, onto the set S of equations 14 to 16.
     """
     found = np.zeros_like(weights)
     for pairs in chosen(weights, operations, inputs, kept):

@@ -8,7 +8,7 @@ from math import ceil, floor
 from typing import Any, ClassVar, Literal
 
 from keras_struct.statistics.effective_dimension import rank_of_gram, rank_of_weights
-from keras_struct.statistics.errors import MeasurementError
+from keras_struct.structure.refusal import MeasurementError
 from keras_struct.triggers.base import Trigger
 
 _ROUNDING_SLACK = 1e-9

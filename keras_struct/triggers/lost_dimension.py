@@ -26,7 +26,7 @@ class LostDimension(Trigger):
         ValueError: If a value is out of range; in training, if there are no more rows of activations than units.
 
     References:
-        Maile et al., thesis chapter 7, equation 38, in which `min` is a misprint for `max`.
+        Maile et al., thesis section 7.2, equation 38, in which `min` is a misprint for `max`.
     """
 
     delta: float = 0.03

@@ -30,7 +30,7 @@ class EvolutionOracle(ResumableOracle):
 
     Args:
         objective: As `keras_tuner.Oracle`; one.
-        generations: How many, behind the training of the first network.
+        generations: How many; generation 0, the first network alone, does not count.
         parents: How many networks stay, at the least.
         seed: Of the draws.
         **kwargs: As `keras_tuner.Oracle`.
@@ -182,19 +182,23 @@ class EvolutionTuner(NASTuner):
         oracle: An `EvolutionOracle`.
         epochs_per_generation: Passes over the training data of each network in each generation, such as 0.5.
         batch_size: Of training.
+        warmup_epochs: Those of the first network, generation 0. By default it is not trained before it has children.
         **kwargs: As `keras_tuner.Tuner`.
 
     Raises:
-        ValueError: If a number is not positive.
+        ValueError: If a number is not positive, or `warmup_epochs` negative.
     """
 
-    def __init__(self, hypermodel, oracle, epochs_per_generation=0.5, batch_size=64, **kwargs):
+    def __init__(self, hypermodel, oracle, epochs_per_generation=0.5, batch_size=64, warmup_epochs=0.0, **kwargs):
         if not epochs_per_generation > 0 or batch_size < 1:
             raise ValueError(
                 "`epochs_per_generation` and `batch_size` must be positive. Received: "
                 f"{epochs_per_generation} and {batch_size}"
             )
+        if not warmup_epochs >= 0:
+            raise ValueError(f"`warmup_epochs` must not be negative. Received: warmup_epochs={warmup_epochs}")
         self.epochs_per_generation, self.batch_size = epochs_per_generation, batch_size
+        self.warmup_epochs = warmup_epochs
         super().__init__(oracle, hypermodel, **kwargs)
 
     def search(self, x, y, epochs=None, validation_data=None, verbose=1, **kwargs):
@@ -203,8 +207,8 @@ class EvolutionTuner(NASTuner):
         Args:
             x: Training inputs.
             y: Labels.
-            epochs: How many epochs a network has been trained for in the end, with its ancestors; by default as many as the
-                oracle's generations are.
+            epochs: How many epochs a network has been trained for in the end, with its ancestors, `warmup_epochs` aside; by
+                default as many as the oracle's generations are.
             validation_data: Inputs and labels for the score; by default a tenth of `x` and `y`, which is not trained on.
             verbose: As KerasTuner.
             **kwargs: Further arguments of `fit`.
@@ -235,14 +239,16 @@ class EvolutionTuner(NASTuner):
         else:
             keras.utils.set_random_seed(self._seed() % 2**31)
             model = self._try_build(trial.hyperparameters)
-        batches = max(1, len(x) // self.batch_size)
-        steps = max(1, round(self.epochs_per_generation * batches))
+        epochs = self.epochs_per_generation if parent else self.warmup_epochs
+        steps = round(epochs * max(1, len(x) // self.batch_size))
+        steps = max(1, steps) if epochs else 0
         rng, order = np.random.default_rng((self._seed(), values[GENERATION], int(trial.trial_id))), np.empty(0, int)
         while len(order) < steps * self.batch_size:
             order = np.concatenate([order, rng.permutation(len(x))])
         chosen = order[: steps * self.batch_size]
         options = {"batch_size": self.batch_size, "shuffle": False, "verbose": 0, **kwargs}
-        model.fit(x[chosen], y[chosen], callbacks=list(callbacks), **options)
+        if steps:
+            model.fit(x[chosen], y[chosen], callbacks=list(callbacks), **options)
         scores = model.evaluate(*validation_data, batch_size=500, verbose=0, return_dict=True)
         model.save_weights(self._get_checkpoint_fname(trial.trial_id))
         self._sweep()
@@ -335,7 +341,10 @@ class EquiNASETuner(EvolutionTuner):
         **kwargs: As `EvolutionTuner`.
 
     References:
-        Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.4).
+        Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023, algorithm 1 (thesis section
+        4.4.1).
+
+    Differs from the authors' code, which trains the first network too (`warmup_epochs`).
     """
 
     def __init__(self, hypermodel, oracle=None, generations=50, parents=5, children=None, seed=0, **kwargs):

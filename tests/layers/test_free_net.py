@@ -407,6 +407,26 @@ def test_other_networks_are_not_embedded(network, expected):
         FreeNet.from_model(network())
 
 
+def test_weights_start_as_in_the_paper():
+    """Xavier's for inputs and edges, biases uniform between fixed bounds, which are those of Keras."""
+    keras.utils.set_random_seed(0)
+    layer = FreeNet(400)
+    layer.build((None, 50))
+    bias, encoder, kernel = (
+        np.asarray(keras.ops.convert_to_numpy(v)) for v in (layer.bias, layer.encoder, layer.kernel)
+    )
+    assert np.abs(bias).max() <= 0.05
+    counts, _ = np.histogram(bias, bins=8, range=(-0.05, 0.05))
+    assert counts.min() > 25  # of 50 each
+    assert np.abs(encoder).max() == pytest.approx(np.sqrt(6 / 450), rel=0.01)
+    assert np.abs(kernel).max() == pytest.approx(np.sqrt(6 / 800), rel=0.01)
+    again = FreeNet.from_config(layer.get_config())
+    assert isinstance(again.bias_initializer, keras.initializers.RandomUniform)
+    zeros = FreeNet(3, bias_initializer="zeros")
+    zeros.build((None, 2))
+    assert not np.asarray(keras.ops.convert_to_numpy(zeros.bias)).any()
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [

@@ -11,6 +11,7 @@ from keras_struct.models import StructuralModel
 from keras_struct.statistics import flops, flops_per_layer
 from keras_struct.symmetry import equivariance_error
 
+pytestmark = pytest.mark.filterwarnings("ignore:With the symmetry")
 L = keras.layers
 RNG = np.random.default_rng(0)
 X = RNG.random((8, 12, 12, 1)).astype("float32")
@@ -61,6 +62,37 @@ def test_weight_files_bring_symmetries_along_whatever_layers_are_called(tmp_path
     second.load_weights(tmp_path / "m.weights.h5")
     assert [group.name for group in second.symmetries.values()] == ["C2", "C2", "D4"]
     np.testing.assert_array_equal(second.predict(X, verbose=0), first.predict(X, verbose=0))
+
+
+def convolutions(*filters):
+    layers = [L.Conv2D(n, 3, padding="same", name=f"conv{i}") for i, n in enumerate(filters)]
+    return keras.Sequential([keras.Input((8, 8, 1)), *layers, L.GlobalAveragePooling2D(), L.Dense(2)])
+
+
+@pytest.mark.filterwarnings("error")
+def test_how_many_fields_remain_is_said_and_few_are_warned_of(capsys):
+    with pytest.warns(UserWarning, match=r"remain: 'conv0' 2, 'conv1' 2, 'conv2' 4\. .* Pass width=4"):
+        to_equivariant(convolutions(16, 16, 32), "D4")
+    expected = "Independent fields under D4: conv0 2 of 16 channels, conv1 2 of 16 channels, conv2 4 of 32 channels.\n"
+    assert capsys.readouterr().out == expected
+    to_equivariant(convolutions(32, 64), "C4")  # 8 and 16: enough
+    assert "conv0 8 of 32 channels, conv1 16 of 64 channels" in capsys.readouterr().out
+    to_equivariant(convolutions(16), "C2", frame="D4", verbose=0)  # what is tied is the group, not the frame
+    assert capsys.readouterr().out == ""
+    with pytest.warns(UserWarning, match=r"remain: 'conv0' 4\. .* Pass width=2"):
+        to_equivariant(convolutions(16, 32), "C4", verbose=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_width_that_the_warning_names_is_enough():
+    wide = to_equivariant(convolutions(16, 16, 32), "D4", width=4, verbose=0)
+    assert [wide.get_layer(f"conv{i}").filters for i in range(3)] == [8, 8, 16]
+    assert max(equivariance_error(wide, X[:, :8, :8], "D4").values()) < 1e-5
+    assert to_equivariant(convolutions(12), "D4", width=6, verbose=0).get_layer("conv0").filters == 9
+    with pytest.raises(ValueError, match=r"12 filters times width=1\.5 in 1 groups: expected a multiple of 8"):
+        to_equivariant(convolutions(12), "D4", width=1.5)
+    with pytest.raises(ValueError, match=r"`width` must be positive\. Received: width=0"):
+        to_equivariant(convolutions(16), "D4", width=0)
 
 
 @pytest.mark.parametrize(
@@ -123,3 +155,21 @@ def test_operations_are_those_of_the_exported_network():
     counts, expected = (flops_per_layer(m, unknown="zero") for m in (model, plain_one))
     assert {n: c for n, c in counts.items() if n != "orbits"} == {n: c for n, c in expected.items() if n != "orbits"}
     assert flops(model) == pytest.approx(flops(plain_one), rel=1e-3)
+
+
+def test_sizes_that_are_not_known_are_warned_of_where_not_all_of_them_are_exact():
+    def network(strides, pooling):
+        inputs = keras.Input((None, None, 3))
+        x = layers.Conv2D(8, 3, strides=strides, padding="same", activation="relu")(inputs)
+        x = layers.MaxPooling2D()(x) if pooling else x
+        return keras.Model(
+            inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, padding="same")(x)))
+        )
+
+    for strides, pooling in ((2, False), (1, True)):
+        with pytest.warns(UserWarning, match="the size of its input is not known"):
+            model = to_equivariant(network(strides, pooling), "C4")
+        exact = 15 if strides == 2 else 16
+        x = np.random.default_rng(0).standard_normal((2, exact, exact, 3)).astype("float32")
+        assert max(equivariance_error(model, x, "C4").values()) < 1e-5
+    to_equivariant(network(1, False), "C4")  # every size is exact

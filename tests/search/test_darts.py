@@ -279,6 +279,37 @@ def test_samples_are_divided_at_random_without_overlap():
         divided(110, 1 / 11, 16, seed=1)
 
 
+def test_the_published_ratio_divides_cifar_as_the_authors_do():
+    inside, outside = divided(50_000, ConstantSchedule(10).share_of_samples, 64, seed=0)
+    assert (len(inside), len(outside)) == (45_454, 4_546)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (None, 55),
+        (ConstantSchedule(10), 10),
+        (ConstantSchedule(4), 22),
+        (ConstantSchedule(1), 55),
+        (FimtSchedule(10), 10),
+        (FimtSchedule(10, decrease="exact"), 10),
+        (FimtSchedule(1, decrease="exact"), 55),
+        (FimtSchedule(21), 5),
+    ],
+)
+def test_the_architecture_gets_one_sample_for_r_of_the_weights(schedule, expected, monkeypatch):
+    """One in eleven for r = 10 (thesis section 5.3.3: 9.09 %), however often the schedule moves it in balance."""
+    inputs = keras.Input((1,))
+    layer = MixedOp([keras.layers.Identity(), keras.layers.Dense(1)], name="mixed")
+    found = Darts(StructuralModel(inputs, keras.layers.Dense(1)(layer(inputs))), "mse", metrics=None, schedule=schedule)
+    monkeypatch.setattr(found.trained, "fit", lambda data, **_: data)
+    data = found.fit(np.arange(110.0)[:, None], np.arange(110), batch_size=1)
+    pairs = np.array([data[i][1] for i in range(len(data))])
+    assert sorted({*pairs[:, 0]} | {*data._second[1]}) == list(range(110))
+    assert (len(pairs), len(data._second[1])) == (110 - expected, expected)
+    assert set(pairs[:, 1]) <= set(data._second[1])
+
+
 def test_batches_of_the_architecture_come_from_their_own_samples_and_are_augmented():
     first, second = np.arange(40), np.arange(100, 130)
     batches = PairedBatches(first, first, 8, 0, (second, second), lambda x, rng: x + 1000)

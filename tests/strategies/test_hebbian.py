@@ -100,7 +100,7 @@ def test_it_works_in_training_and_goes_on_after_a_restart(tmp_path):
     x = rng.normal(size=(256, 6)).astype("float32")
     y = (x[:, 0] * x[:, 1] > 0).astype(int)
     inputs = keras.Input((6,))
-    outputs = keras.layers.Dense(2, activation="softmax")(FreeNet(20, name="free")(inputs))
+    outputs = keras.layers.Dense(2, activation="softmax")(FreeNet(20, bias_initializer="zeros", name="free")(inputs))
     model = StructuralModel(inputs, outputs)
     strategy = FreeEvolve(0.3, every=8, warmup=8, samples=128)
     model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", strategy=strategy)

@@ -1,5 +1,6 @@
 """Evolution as an oracle: generations, selection, inheritance, resuming."""
 
+import keras
 import keras_tuner as kt
 import numpy as np
 import pytest
@@ -163,10 +164,50 @@ def test_failed_networks_do_not_stop_the_evolution(tmp_path):
         drive(numbered(tmp_path / "other"), lambda n: n, failing={"0000"})
 
 
+class Counting(kt.HyperModel):
+    """Networks that note for how many batches of 8 samples they are fitted, and from which weights on."""
+
+    def __init__(self):
+        super().__init__()
+        self.fits = []
+
+    def build(self, hp):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=True)
+        fit = model.fit
+
+        def counted(x, *args, **kwargs):
+            self.fits.append((len(x) // 8, model.get_weights()[0]))
+            return fit(x, *args, **kwargs)
+
+        model.fit = counted
+        return model
+
+    def morph(self, model, hp):
+        pass
+
+
+@pytest.mark.parametrize(("warmup", "expected"), [(0.0, [2, 2, 2]), (1.0, [4, 2, 2, 2])])
+def test_the_first_network_is_trained_only_if_it_is_to_warm_up(warmup, expected, tmp_path):
+    hypermodel, oracle = Counting(), Numbers(generations=1, parents=2)
+    options = {"directory": tmp_path, "project_name": "e", "batch_size": 8, "warmup_epochs": warmup}
+    tuner = tuners.EvolutionTuner(hypermodel, oracle, **options)
+    x = np.random.default_rng(0).standard_normal((32, 3)).astype("float32")
+    tuner.search(x, np.arange(32) % 2, validation_data=(x, np.arange(32) % 2), verbose=0)
+    assert [batches for batches, _ in hypermodel.fits] == expected
+    starts = [weights for _, weights in hypermodel.fits[-3:]]  # of the network itself and its two children
+    assert all(np.array_equal(starts[0], start) for start in starts)
+    keras.utils.set_random_seed(0)
+    fresh = hypermodel.build(None).get_weights()[0]
+    assert np.array_equal(starts[0], fresh) == (warmup == 0)
+
+
 def test_settings_that_cannot_be_are_refused(tmp_path, digits):
     with pytest.raises(ValueError, match="An evolution needs"):
         tuners.EquiNASOracle(parents=0)
     with pytest.raises(ValueError, match="must be positive"):
         evolution(tmp_path, epochs_per_generation=0)
+    with pytest.raises(ValueError, match="`warmup_epochs` must not be negative"):
+        evolution(tmp_path, warmup_epochs=-1)
     with pytest.raises(ValueError, match=r"one generation takes 0\.5 epochs"):
         evolution(tmp_path).search(*digits, epochs=0.1)
