@@ -27,16 +27,15 @@ def independent_features(
     and samples above the mean of the result are class 1. However many features there are, they span `n_independent`
     dimensions.
 
-    The text of the thesis is followed, which says "10 % random noise" and not of what. The answers put an upper limit to the
-    accuracy that any network can reach, for independent noise and many samples, with the standard deviation s of the sum, which is
-    8 for 64 independent features and larger for fewer of 64:
+    The text of the thesis is followed, which says "10 % random noise" and not of what. Each reading limits the accuracy that
+    any network can reach. With the standard deviation s of the sum, which is 8 for 64 independent features and mostly larger for
+    fewer, and noise of deviation d, it is 1 - arctan(d / s) / π:
 
-    | `noise_of` | noise | highest accuracy | for noise 0.1 |
-    |---|---|---|---|
-    | `"sum"` | that share of s | 1 - arctan(noise) / π | 96.8 % |
-    | `"each_feature"` | for each feature its own, that share of the feature's deviation | 1 - arctan(d / s) / π with the deviation d of all noise | 96.8 %, on average over coefficients |
-    | `"one_feature"` | that share of the deviation of an independent feature, which is 1 | 1 - arctan(noise / s) / π | 99.6 % and more |
-    | `"labels"` | that share of the labels is drawn at random, half of which stay right | 1 - noise / 2 | 95 % |
+    - `"sum"`: d is the share `noise` of s. At most 96.8 % for 0.1.
+    - `"each_feature"`: each feature has noise of its own, that share of the feature's deviation; d is that of the sum of these.
+      About the same, 96.8 %, for 64 independent features; for fewer it depends on their coefficients.
+    - `"one_feature"`: d is that share of the deviation of an independent feature, which is 1. At most 99.6 %, or more.
+    - `"labels"`: that share of the labels is drawn at random, half of which stay right. At most 1 - noise / 2, 95 %.
 
     The published accuracies of more than 99 % are possible with `"one_feature"` only. It is nearly what the code of the thesis'
     authors does, which tests on 20 % of the samples and thresholds `y = .9 * sum + .1 * N(0, 1)`.
@@ -55,7 +54,8 @@ def independent_features(
 
     Raises:
         ValueError: If `n_independent` is not from 1 to `n_features`, `noise` negative, or above 1 with labels, `noise_of`
-            unknown, `test_fraction` not between 0 and 1, or too few samples are asked for to have some to train and some to test on.
+            unknown, `test_fraction` not between 0 and 1, or too few samples are asked for to have some to train and some to
+            test on.
 
     References:
         K. Maile, *Dynamic Architectural Optimization of Artificial Neural Networks*, PhD thesis, 2023, section 6.3.2.

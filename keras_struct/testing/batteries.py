@@ -1,4 +1,4 @@
-"""What every edit, trigger and initializer must hold to. A new method adds one line to these."""
+"""What every edit and layer must hold to. A new method adds one line to these."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 from keras_struct.backend import current, keras_internals
 from keras_struct.models import StructuralModel
 from keras_struct.structure.edits import Resize
-from keras_struct.structure.policy import pack, unpack
 from keras_struct.structure.remap import NEW
 from keras_struct.testing.preservation import outputs, relative_change
 
@@ -65,44 +64,6 @@ def check_edit(
     _check_movement(model, x, y)
     _check_new_units(model)
     return model
-
-
-def check_trigger(trigger: Any, measured: Any) -> None:
-    """Check a trigger on a measurement: whole numbers, state passed in and out, hyperparameters that can be saved.
-
-    Args:
-        trigger: The trigger.
-        measured: An `AxisMeasurement`, or anything with the attributes that the trigger reads.
-
-    Raises:
-        AssertionError: With what does not hold.
-    """
-    state = trigger.init(measured)
-    first, second = trigger(measured, state), trigger(measured, state)
-    assert first == second, "the same measurement and state must give the same answer"
-    assert isinstance(first[0], int), f"a trigger returns a whole number of units, not {first[0]!r}"
-    assert first[0] >= 0, f"a trigger returns 0 or more units, not {first[0]}"
-    assert unpack(pack(trigger)) == trigger, "hyperparameters must survive saving"
-
-
-def check_initializer(initializer: Any, measured: Any, count: int = 2) -> None:
-    """Check an initializer on a measurement: finite weights of the right number, repeatable, that can be saved.
-
-    Args:
-        initializer: The initializer.
-        measured: An `AxisMeasurement`.
-        count: How many units to ask for.
-
-    Raises:
-        AssertionError: With what does not hold.
-    """
-    first, again = (initializer.propose(measured, count, np.random.default_rng(0)) for _ in range(2))
-    if first is not None:
-        assert measured.units < len(first.source) <= measured.units + count, "too many units, or none"
-        for key, array in (*first.values.items(), *first.shift.items()):
-            assert np.isfinite(array).all(), f"weights for {key} are not finite"
-    assert first == again, "the same seed must give the same weights"
-    assert unpack(pack(initializer)) == initializer, "hyperparameters must survive saving"
 
 
 def check_layer(layer: keras.layers.Layer, input_shape: tuple[int, ...]) -> None:

@@ -8,7 +8,21 @@ import pytest
 
 from keras_struct import AxisRule, Resize, StructuralModel, grow, prune
 from keras_struct.initializers import Initializer, RandomFanIn
-from keras_struct.testing import check_edit, check_initializer, check_layer, check_trigger, random_data, random_model
+from keras_struct.schedules import EveryNSteps, Linear, Schedule
+from keras_struct.selectors import Selector, SmallestNorm
+from keras_struct.strategies import Grow
+from keras_struct.testing import (
+    check_edit,
+    check_initializer,
+    check_layer,
+    check_schedule,
+    check_selector,
+    check_strategy,
+    check_trigger,
+    example,
+    random_data,
+    random_model,
+)
 from keras_struct.triggers import EffectiveDimension
 from keras_struct.triggers.base import Trigger
 
@@ -46,6 +60,54 @@ class Restless(Initializer):
         return {fan.key: np.random.default_rng().standard_normal((5, count)) for fan in measured.fan_in}
 
 
+@dataclass(frozen=True)
+class ArrayState(Trigger):
+    """Keeps an array in its state."""
+
+    def init(self, measured):
+        return np.zeros(1).tolist()
+
+    def __call__(self, measured, state):
+        return 0, {"mean": np.float32(0.5)}
+
+
+@dataclass(frozen=True)
+class Twice(Selector):
+    """Chooses the same unit again and again."""
+
+    def scores(self, measured):
+        return np.zeros(measured.units)
+
+    def __call__(self, measured, count):
+        return [0] * count
+
+
+@dataclass(frozen=True)
+class Undecided(Schedule):
+    """Says now whether, now how many."""
+
+    def __call__(self, step):
+        return 2 if step % 2 else True
+
+
+@dataclass(frozen=True)
+class Moody(Grow):
+    """Grows as it likes."""
+
+    counter = [0]  # noqa: RUF012
+
+    def propose(self, step, measurements, state, since=None):
+        self.counter[0] += 1
+        return [Resize("hidden", (0, 1, 2, 3, *[0] * self.counter[0]))], state
+
+
+@dataclass(frozen=True)
+class Nameless(Trigger):
+    """Cannot be made without a name."""
+
+    name: str
+
+
 @keras.saving.register_keras_serializable("keras_struct_tests")
 class Forgetful(keras.layers.Dense):
     """Forgets to say that its bias lies along units too."""
@@ -67,6 +129,42 @@ def test_a_trigger_that_asks_for_half_a_unit_fails():
 def test_an_initializer_that_does_not_repeat_fails():
     with pytest.raises(AssertionError, match="the same seed must give the same weights"):
         check_initializer(Restless(), measured())
+
+
+def test_a_state_that_cannot_be_saved_fails():
+    with pytest.raises(AssertionError, match="the state of a trigger must be made of numbers, strings, lists"):
+        check_trigger(ArrayState(), measured())
+
+
+def test_a_selector_that_selects_units_twice_fails():
+    check_selector(SmallestNorm(), measured())
+    with pytest.raises(AssertionError, match=r"units are selected twice: \[0, 0, 0\]"):
+        check_selector(Twice(), measured())
+
+
+def test_a_schedule_that_answers_in_two_ways_or_never_fails():
+    check_schedule(EveryNSteps(7))
+    with pytest.raises(AssertionError, match=r"whether \(bool\) or how many \(int\), not both"):
+        check_schedule(Undecided())
+    with pytest.raises(AssertionError, match="nothing is ever due in 200 steps"):
+        check_schedule(EveryNSteps(500))
+
+
+def test_a_strategy_that_does_not_repeat_fails():
+    def build():
+        return StructuralModel.from_model(mlp())
+
+    model = check_strategy(Grow(schedule=Linear(units=3, steps=10), seed=1), build, X, Y)
+    assert model.structure.axes["hidden"] > 4
+    with pytest.raises(AssertionError, match="the same seed must give the same edits"):
+        check_strategy(Moody(schedule=Linear(units=3, steps=10)), build, X, Y)
+
+
+def test_an_example_is_made_of_defaults_or_it_is_said_what_is_missing():
+    assert example(EffectiveDimension) == EffectiveDimension()
+    assert example(Grow).trigger is not None
+    with pytest.raises(TypeError, match=r"Nameless needs \['name'\], for which there is no example"):
+        example(Nameless)
 
 
 def test_a_layer_that_forgets_a_rule_fails():

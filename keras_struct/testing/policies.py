@@ -1,0 +1,218 @@
+"""What every trigger, initializer, selector, schedule and strategy must hold to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any, get_type_hints
+
+import keras
+import numpy as np
+
+from keras_struct.initializers import Initializer, RandomFanIn
+from keras_struct.models import StructuralModel
+from keras_struct.schedules import EveryNSteps, Once, Schedule, SparsitySchedule
+from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm, WeightMagnitude
+from keras_struct.strategies import Grow, Prune
+from keras_struct.structure.policy import Policy, pack, unpack
+from keras_struct.triggers import FractionOfWidth, Trigger
+
+EXAMPLES: dict[Any, Any] = {
+    int: 4,
+    float: 0.5,
+    Trigger: FractionOfWidth(),
+    Initializer: RandomFanIn(),
+    Selector: SmallestNorm(),
+    ConnectionSelector: WeightMagnitude(),
+    Schedule: EveryNSteps(1),
+    SparsitySchedule: Once(0.5),
+    Grow: Grow(FractionOfWidth()),
+    Prune: Prune(FractionOfWidth()),
+}
+"""A value for each type that a hyperparameter without default may have."""
+LAST_STEP = 10_000
+STEPS = 3
+
+
+def example(kind: type[Policy]) -> Policy:
+    """Return a policy of a class: with its defaults, and small values where there are none.
+
+    Args:
+        kind: The class.
+
+    Raises:
+        TypeError: If it cannot be made so, because a hyperparameter has no default and is no number or policy.
+
+    >>> from keras_struct import schedules
+    >>> example(schedules.Linear)
+    Linear(units=4, steps=4)
+    """
+    hints = get_type_hints(kind)
+    given = {f.name: EXAMPLES.get(hints[f.name]) for f in fields(kind) if f.init and _required(f)}
+    if missing := sorted(name for name, value in given.items() if value is None):
+        raise TypeError(
+            f"{kind.__name__} needs {missing}, for which there is no example: give them defaults, or pass an instance."
+        )
+    try:
+        return kind(**given)
+    except ValueError:  # it needs one of several things that are None by default
+        return kind(**{**given, "trigger": FractionOfWidth()})
+
+
+def _required(f: Any) -> bool:
+    return f.default is MISSING and f.default_factory is MISSING
+
+
+def check_trigger(trigger: Any, measured: Any) -> None:
+    """Check a trigger on a measurement: whole numbers, state passed in and out, hyperparameters and state that can be saved.
+
+    Args:
+        trigger: The trigger.
+        measured: An `AxisMeasurement`, or anything with the attributes that the trigger reads.
+
+    Raises:
+        AssertionError: With what does not hold.
+    """
+    state = trigger.init(measured)
+    first, second = trigger(measured, state), trigger(measured, state)
+    assert first == second, "the same measurement and state must give the same answer"
+    assert isinstance(first[0], int), f"a trigger returns a whole number of units, not {first[0]!r}"
+    assert first[0] >= 0, f"a trigger returns 0 or more units, not {first[0]}"
+    _check_json(first[1], "the state of a trigger")
+    _check_packed(trigger)
+
+
+def check_initializer(initializer: Any, measured: Any, count: int = 2) -> None:
+    """Check an initializer on a measurement: finite weights of the right number, repeatable, that can be saved.
+
+    Args:
+        initializer: The initializer.
+        measured: An `AxisMeasurement`.
+        count: How many units to ask for.
+
+    Raises:
+        AssertionError: With what does not hold.
+    """
+    first, again = (initializer.propose(measured, count, np.random.default_rng(0)) for _ in range(2))
+    if first is not None:
+        assert measured.units < len(first.source) <= measured.units + count, "too many units, or none"
+        for key, array in (*first.values.items(), *first.shift.items()):
+            assert np.isfinite(array).all(), f"weights for {key} are not finite"
+    assert first == again, "the same seed must give the same weights"
+    _check_packed(initializer)
+
+
+def check_selector(selector: Any, measured: Any) -> None:
+    """Check a selector on a measurement: a finite saliency of each unit or connection, units in one order, repeatable.
+
+    Args:
+        selector: A `Selector`, or a `ConnectionSelector`.
+        measured: An `AxisMeasurement`, or a `ConnectionMeasurement`.
+
+    Raises:
+        AssertionError: With what does not hold.
+    """
+    _check_packed(selector)
+    if isinstance(selector, ConnectionSelector):
+        first, again = (selector.scores(measured, np.random.default_rng(0)) for _ in range(2))
+        assert first.shape == measured.mask.shape, (
+            f"saliencies of shape {first.shape} for a kernel of {measured.mask.shape}"
+        )
+        assert np.isfinite(first).all(), "some saliencies are not finite"
+        assert (first == again).all(), "the same seed must give the same saliencies"
+        return
+    scores = selector.scores(measured)
+    assert np.shape(scores) == (measured.units,), f"saliencies of shape {np.shape(scores)} for {measured.units} units"
+    order = selector(measured, measured.units - 1)
+    assert order == selector(measured, measured.units - 1), "the same measurement must give the same units"
+    assert len({*order}) == measured.units - 1, f"units are selected twice: {order}"
+    assert {*order} <= {*range(measured.units)}, f"units that are not there are selected: {order}"
+    assert selector(measured, 1) == order[:1], "the first unit to go must not depend on how many go"
+    assert selector.propose(measured, 1).source == tuple(u for u in range(measured.units) if u != order[0])
+
+
+def check_schedule(schedule: Any, steps: int = 200) -> None:
+    """Check a schedule: answers of one kind for each step, the same each time, no negative ones.
+
+    Args:
+        schedule: A `Schedule`, which says whether or how many, or a `SparsitySchedule`, which says which share.
+        steps: How many gradient steps to ask about.
+
+    Raises:
+        AssertionError: With what does not hold.
+    """
+    _check_packed(schedule)
+    answers = [schedule(step) for step in range(1, steps + 1)]
+    assert answers == [schedule(step) for step in range(1, steps + 1)], "the same step must give the same answer"
+    assert any(answers), f"nothing is ever due in {steps} steps"
+    if isinstance(schedule, SparsitySchedule):
+        shares = [answer for answer in answers if answer is not None]
+        assert all(0 <= share < 1 for share in shares), f"shares must lie between 0 and 1: {shares}"
+        return
+    assert len({type(answer) for answer in answers}) == 1, "a schedule says whether (bool) or how many (int), not both"
+    assert isinstance(answers[0], int), f"a schedule says whether (bool) or how many (int), not {answers[0]!r}"
+    assert min(answers) >= 0, f"no schedule adds fewer than 0 units: {answers}"
+
+
+def check_strategy(strategy: Any, build: Callable[[], Any], x: Any, y: Any) -> StructuralModel:
+    """Check a strategy in training: it looks at a step that is due, edits alike each time, and goes on after loading.
+
+    Args:
+        strategy: The strategy.
+        build: Returns a `StructuralModel` that it can work on, not compiled, the same each time.
+        x: Inputs of one batch.
+        y: Targets.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        AssertionError: With what does not hold.
+    """
+    _check_packed(strategy)
+    due = next((step for step in range(STEPS + 1, LAST_STEP) if strategy.due(step)), None)
+    assert due is not None, f"nothing is due in {LAST_STEP} steps"
+    assert strategy.due(due, due - 2), "what is due in between must be due when it is asked for later"
+    model, twin = (_trained(strategy, build, x, y, due) for _ in range(2))
+    one, other = ([(e.axis, e.before, e.after, e.source, e.edit) for e in m.structure_log] for m in (model, twin))
+    assert one == other, f"the same seed must give the same edits: {one} and {other}"
+    state = model._structural.policy_state
+    assert state == twin._structural.policy_state, "the same seed must give the same state"
+    _check_json(state, "the state of a strategy")
+    for left, right in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right, "the same seed must give the same weights")
+    assert np.isfinite(model.train_on_batch(x, y)), "the loss is not finite after the edits"
+    config = keras.saving.serialize_keras_object(model)
+    again = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+    assert again._structural.strategy == strategy, "a loaded model has another strategy"
+    return model
+
+
+def _trained(strategy: Any, build: Callable[[], Any], x: Any, y: Any, due: int) -> Any:
+    """A model that is trained for a few steps, and whose strategy looks at step `due`."""
+    keras.utils.set_random_seed(0)
+    model = build()
+    probe = {"probe": x} if strategy.needs_inputs or strategy.needs_gradients else {}
+    targets = {"targets": y} if strategy.needs_gradients else {}
+    model.compile("sgd", "mse", strategy=strategy, run_eagerly=True, **probe, **targets)
+    model._structural.begin()
+    for _ in range(STEPS):
+        logs = model.train_on_batch(x, y, return_dict=True)
+    model._structural.step = due - 1
+    model.structural_step(x, logs, targets=y)
+    return model
+
+
+def _check_packed(policy: Any) -> None:
+    data = json.loads(json.dumps(pack(policy)))
+    assert unpack(data) == policy, "hyperparameters must survive saving"
+
+
+def _check_json(state: Any, what: str) -> None:
+    """A state is saved as JSON, which knows lists and dictionaries with names."""
+    try:
+        text = json.dumps(state)
+    except TypeError as error:
+        raise AssertionError(f"{what} must be made of numbers, strings, lists and dictionaries: {error}") from error
+    assert json.dumps(json.loads(text)) == text, f"{what} must survive saving as JSON: {state}"

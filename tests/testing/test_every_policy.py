@@ -1,0 +1,128 @@
+"""Every policy that the library offers passes its battery: whatever is in `__all__`, without a line here for each."""
+
+import warnings
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from keras_struct import StructuralModel, initializers, schedules, selectors, strategies, triggers
+from keras_struct.activations import relu1
+from keras_struct.layers import FreeNet, GroupConv2D, GroupPooling2D, GrowableDense, MaskedDense
+from keras_struct.testing import (
+    check_initializer,
+    check_schedule,
+    check_selector,
+    check_strategy,
+    check_trigger,
+    example,
+)
+
+L = keras.layers
+RNG = np.random.default_rng(0)
+FEW = {"candidates": 10, "steps": 2}
+
+
+def is_base(kind):
+    """Whether a class leaves something to its subclasses."""
+    return any(getattr(getattr(kind, name), "__isabstractmethod__", False) for name in dir(kind))
+
+
+def every(module):
+    """Classes of a module that are no bases, by the names in `__all__`."""
+    found = (getattr(module, name) for name in module.__all__)
+    return [pytest.param(kind, id=kind.__name__) for kind in found if not is_base(kind)]
+
+
+def dense():
+    stack = [keras.Input((5,)), GrowableDense(6, name="hidden"), L.BatchNormalization(), L.Activation(relu1)]
+    return StructuralModel([*stack, L.Dense(2)])
+
+
+def masked():
+    options = {"dormant": "training"}  # dynamic surgery needs it, the others work with it
+    stack = [keras.Input((5,)), L.Dense(6, "relu"), MaskedDense(6, activation="relu", name="hidden", **options)]
+    return StructuralModel([*stack, MaskedDense(2, name="out", **options)])
+
+
+def free():
+    return StructuralModel([keras.Input((5,)), FreeNet(6, name="free"), L.Dense(2)])
+
+
+def symmetric():
+    stack = [
+        keras.Input((4, 4, 1)),
+        GroupConv2D(2, 3, "D4", None, name="conv"),
+        L.GlobalAveragePooling2D(),
+        GroupPooling2D("D4"),
+    ]
+    return StructuralModel([*stack, L.Dense(2)])
+
+
+NETWORKS = {
+    "units": dense,
+    "connections": masked,
+    "active connections": masked,
+    "edges": free,
+    "symmetries": symmetric,
+}
+"""For what a strategy may work on, a network that has it."""
+
+
+def data_of(model):
+    return RNG.standard_normal((64, *model.input_shape[1:])).astype("float32"), RNG.standard_normal((64, 2)).astype(
+        "float32"
+    )
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Units of a dense layer behind which is a normalisation, with activations and gradients, after a training step."""
+    keras.utils.set_random_seed(0)
+    model = dense()
+    x, y = data_of(model)
+    model.compile("sgd", "mse", strategy=strategies.GradMax(), probe=x, targets=y, run_eagerly=True)
+    model.train_on_batch(x, y)
+    return model._structural.measured("hidden")
+
+
+@pytest.fixture(scope="module")
+def connections():
+    keras.utils.set_random_seed(0)
+    model = masked()
+    x, y = data_of(model)
+    model.compile("sgd", "mse", probe=x, targets=y, run_eagerly=True)
+    return model.measure_connections()["hidden"]
+
+
+@pytest.mark.parametrize("kind", every(triggers))
+def test_every_trigger_passes_the_battery(kind, measured):
+    check_trigger(example(kind), measured)
+
+
+@pytest.mark.parametrize("kind", every(initializers))
+def test_every_initializer_passes_the_battery(kind, measured):
+    initializer = example(kind)
+    few = {name: value for name, value in FEW.items() if hasattr(initializer, name)}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*units that axis .* is to get")
+        check_initializer(replace(initializer, **few), measured)
+
+
+@pytest.mark.parametrize("kind", every(selectors))
+def test_every_selector_passes_the_battery(kind, measured, connections):
+    check_selector(example(kind), connections if issubclass(kind, selectors.ConnectionSelector) else measured)
+
+
+@pytest.mark.parametrize("kind", every(schedules))
+def test_every_schedule_passes_the_battery(kind):
+    check_schedule(example(kind))
+
+
+@pytest.mark.parametrize("kind", every(strategies))
+def test_every_strategy_passes_the_battery(kind):
+    build = NETWORKS[kind.works_on]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*units that axis .* is to get")
+        check_strategy(example(kind), build, *data_of(build()))
