@@ -6,12 +6,14 @@ from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import Call, StructureGraph
 from keras_struct.structure.policy import Policy
 from keras_struct.structure.reconfiguring import Reconfigure
+from keras_struct.structure.refusal import AxisRefused
 from keras_struct.structure.remap import NEW, remap
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.rules import AxisRule, Layout, Port
 
 __all__ = [
     "NEW",
+    "AxisRefused",
     "AxisRule",
     "Call",
     "Layout",

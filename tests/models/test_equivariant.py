@@ -160,12 +160,9 @@ def test_operations_are_those_of_the_exported_network():
 def test_sizes_that_are_not_known_are_warned_of_where_not_all_of_them_are_exact():
     def network(strides, pooling):
         inputs = keras.Input((None, None, 3))
-        x = keras.layers.Conv2D(8, 3, strides=strides, padding="same", activation="relu")(inputs)
-        x = keras.layers.MaxPooling2D()(x) if pooling else x
-        return keras.Model(
-            inputs,
-            keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, padding="same")(x))),
-        )
+        x = L.Conv2D(8, 3, strides=strides, padding="same", activation="relu")(inputs)
+        x = L.MaxPooling2D()(x) if pooling else x
+        return keras.Model(inputs, L.Dense(3)(L.GlobalAveragePooling2D()(L.Conv2D(8, 3, padding="same")(x))))
 
     for strides, pooling in ((2, False), (1, True)):
         with pytest.warns(UserWarning, match="the size of its input is not known"):
