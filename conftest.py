@@ -1,6 +1,58 @@
-"""What the examples in docstrings find: a little data, a compiled model, and the names a user would have imported."""
+"""What every test runs in: one thread a process, a limit of time, little garbage; and what examples in docstrings find."""
+
+import gc
+import os
+import resource
+import time
 
 import pytest
+
+# The networks of the tests are tiny: TensorFlow's threads would only wait for each other, and for those of the other process.
+for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+SECONDS = float(os.environ.get("TEST_SECONDS", "15"))
+"""What a test without the marker `slow` may take. It is the processor that is asked, so other load does not count (much)."""
+
+
+def _seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _within_the_limit(item, phase):
+    start = _seconds()
+    result = yield
+    spent = _seconds() - start
+    if spent > SECONDS and item.get_closest_marker("slow") is None:
+        pytest.fail(
+            f"{item.nodeid} took {spent:.1f} s of the processor in its {phase}, and a test may take {SECONDS:g}. Use a "
+            "smaller network, less data or a fixture that several tests share; mark it `slow` only with a quick sample left.",
+            pytrace=False,
+        )
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item):
+    return (yield from _within_the_limit(item, "fixtures"))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item):
+    return (yield from _within_the_limit(item, "call"))
+
+
+def pytest_collection_finish(session):
+    gc.collect()
+    gc.freeze()  # half a million objects of TensorFlow and Keras stay: no collection needs to look at them again
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tidy():
+    """Free what a module's tests leave behind: models and their compiled functions refer to themselves."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

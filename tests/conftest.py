@@ -1,4 +1,6 @@
-"""Small networks that several tests grow."""
+"""Small networks that several tests grow, and steps that are not compiled."""
+
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -10,6 +12,30 @@ from keras_struct.layers import GrowableConv2D, GrowableDense
 
 layers = keras.layers
 RNG = np.random.default_rng(0)
+
+
+@contextmanager
+def eagerly():
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(before)
+
+
+@pytest.fixture
+def eager():
+    """Steps are not compiled: for tests of what a few steps do, where tracing would take most of the time."""
+    with eagerly():
+        yield
+
+
+@pytest.fixture(scope="module")
+def eager_module():
+    """The same for a whole module, its fixtures too."""
+    with eagerly():
+        yield
 
 
 def dense():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -34,6 +35,23 @@ def write(variable: Any, value: np.ndarray) -> bool:
 def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
     """Nothing to do: shapes are part of a compiled step. Returns False."""
     return False
+
+
+def watch(variables: Iterable[Any]) -> None:
+    """Nothing to do: compiled functions are given the values of variables."""
+
+
+def retire(replaced: Sequence[tuple[Any, Any]], reshaped: Iterable[Any], changed: Iterable[Any] = ()) -> None:
+    """Nothing to do: see `watch`."""
+
+
+def slot_scope() -> Any:
+    """Nothing to do: an optimizer is not built in a traced function."""
+    return nullcontext()
+
+
+def follow_reference(slot: Any, reference: Any) -> None:
+    """Nothing to do: shapes are part of a compiled step."""
 
 
 def prepare_optimizer(optimizer: Any) -> None:
@@ -102,6 +120,16 @@ def skipping(model: Any, run: Callable) -> Callable:
 def compiled(function: Callable) -> Callable:
     """Leave a function of tensors as it is: Keras variables cannot be captured by `jax.jit`."""
     return function
+
+
+def samples_between(tensor: Any, start: int, end: int) -> Any:
+    """Samples of a batch."""
+    return tensor[start:end]
+
+
+def entries(tensor: Any) -> Any:
+    """The tensor: there are no ragged ones."""
+    return tensor
 
 
 def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+from keras.src.backend.common import global_state
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell as _DropoutRNNCell
 from keras.src.trainers.compile_utils import CompileLoss
 
@@ -44,6 +45,11 @@ def nodes_in_order(functional: Any) -> Iterator[Any]:
 def node_tensors(node: Any) -> tuple[list[Any], list[Any]]:
     """Symbolic tensors that go into and come out of a call."""
     return list(node.input_tensors), list(node.output_tensors)
+
+
+def calls_around(operation: Any) -> list[Any]:
+    """Calls of an operation, and calls that read what it makes, in whatever models."""
+    return [*operation._inbound_nodes, *operation._outbound_nodes]
 
 
 def made_by(tensor: Any) -> tuple[Any, Any]:
@@ -103,11 +109,36 @@ def inner_layers(layer: Any) -> list[Any]:
     return [found for inner in layer._layers for found in (inner, *inner_layers(inner))]
 
 
-class BuiltByFirstStep:
-    """For models whose batches are not what their network takes: Keras does not try them out before the first step."""
+class BuiltByNetwork:
+    """For models that train a `network` on other batches than it takes: Keras does not try these out before the first step.
 
-    def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
-        """Leave metrics to be built when they are first updated."""
+    Loss and metrics are built for what the network puts out. Where it is not Functional they are built in the first step,
+    which TensorFlow then traces twice, as variables were made in it.
+    """
+
+    network: Any
+    _compile_metrics: Any
+    _compile_loss: Any
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Build loss and metrics for a batch."""
+        parts = [part for part in (self._compile_metrics, self._compile_loss) if part is not None and not part.built]
+        if not parts or functional_of(self.network) is None:
+            return
+        if data_batch is None:
+            _, _, data = next(iter(iterator))
+            data_batch = data[0] if isinstance(data, (list, tuple)) else next(data)
+        outputs = structured_ends(self.network)[1]
+        samples = keras.tree.flatten(outputs)[0].shape[0]
+
+        def symbolic(array: Any) -> Any:
+            return keras.KerasTensor((samples, *array.shape[1:]), keras.backend.standardize_dtype(array.dtype))
+
+        targets = keras.tree.map_structure(symbolic, keras.utils.unpack_x_y_sample_weight(data_batch)[1])
+        for part in parts:
+            part.build(targets, outputs)
+
+    _maybe_symbolic_build = _symbolic_build
 
 
 def carried_states(layer: Any) -> list[Any]:
@@ -150,6 +181,26 @@ def set_operation_argument(operation: Any, name: str, value: Any) -> None:
     config = getattr(getattr(operation, "_auto_config", None), "config", None)
     if config is not None and name in config:
         config[name] = keras.saving.serialize_keras_object(value)
+
+
+def holder(variable: Any) -> Any:
+    """The object of the backend in which a variable keeps its value."""
+    return variable._value
+
+
+def put_back(variable: Any, held: Any) -> None:
+    """Let a variable keep its value in an object in which it did before."""
+    variable._value = held
+
+
+def shape_of(variable: Any) -> tuple[int, ...]:
+    """The present shape of a variable, also while a function is traced."""
+    return variable._shape
+
+
+def in_layer_call() -> bool:
+    """Whether a layer is being called."""
+    return global_state.get_global_attribute("current_call_ctx") is not None
 
 
 def set_shape(variable: Any, shape: tuple[int, ...]) -> None:
@@ -206,6 +257,22 @@ def optimizer_chain(optimizer: Any) -> list[Any]:
     """An optimizer and the one it wraps, if it does (`LossScaleOptimizer`)."""
     inner = getattr(optimizer, "inner_optimizer", None)
     return [optimizer] if inner is None else [optimizer, inner]
+
+
+def trained_by(optimizer: Any) -> Any:
+    """The list of variables that a built optimizer was built for."""
+    return getattr(optimizer_chain(optimizer)[-1], "_trainable_variables", ())
+
+
+def has_shaped_state(optimizer: Any) -> bool:
+    """Whether what an optimizer keeps for a weight has the shape of the weight."""
+    last = optimizer_chain(optimizer)[-1]
+    return type(last).__name__ not in ("Adafactor", "MultiOptimizer") and hasattr(last, "_trainable_variables")
+
+
+def needs_static_shapes(optimizer: Any) -> bool:
+    """Whether an optimizer looks at the shapes of weights while its step is traced."""
+    return any(isinstance(opt, keras.optimizers.Muon) for opt in optimizer_chain(optimizer))
 
 
 def optimizer_of_the_same_kind(optimizer: Any) -> Any:

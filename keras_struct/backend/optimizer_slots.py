@@ -11,13 +11,13 @@ import keras
 import numpy as np
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.backend.holders import unnoted
 
 _COPIES_EVERYWHERE = {"average"}
 _COPIES = {"ScheduleFreeAdamW": {"momentum"}}
 _POWERS = dict.fromkeys(("velocity", "velocity_hat", "accumulator", "accumulated_grad"), 2) | {
     "accumulated_delta_var": 0
 }
-_NEEDS_STATIC_SHAPES = ("Muon",)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def slots_of(optimizer: Any) -> list[Slot]:
     _refuse_unknown(holder)
     weights = list(holder._trainable_variables)
     twin = internals.optimizer_of_the_same_kind(holder)
-    heard = _listen(twin, lambda: twin.build(weights))
+    with unnoted():
+        heard = _listen(twin, lambda: twin.build(weights))
     places = {id(variable): i for i, variable in enumerate(twin.variables)}
     if len(twin.variables) != len(holder.variables):
         raise ValueError(_unknown(holder, "its variables differ from those of a freshly built optimizer of its kind"))
@@ -66,13 +67,8 @@ def slots_of(optimizer: Any) -> list[Slot]:
     return slots
 
 
-def needs_static_shapes(optimizer: Any) -> bool:
-    """Whether an optimizer looks at the shapes of weights while its step is traced."""
-    return any(type(opt).__name__ in _NEEDS_STATIC_SHAPES for opt in internals.optimizer_chain(optimizer))
-
-
 def _refuse_unknown(optimizer: Any) -> None:
-    if type(optimizer).__name__ in ("Adafactor", "MultiOptimizer") or not hasattr(optimizer, "_trainable_variables"):
+    if not internals.has_shaped_state(optimizer):
         raise ValueError(_unknown(optimizer, "its slots do not have the shape of the weights"))
 
 

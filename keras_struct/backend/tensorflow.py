@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.backend import tensorflow_functions as functions
 
 ELASTIC = True
 JIT: bool | str = False  # XLA compiles each new width anew, so it is off unless asked for
@@ -18,21 +19,75 @@ READS_VARIABLES = True  # compiled steps see new values of any variable
 
 
 class ElasticVariable(keras.Variable):
-    """Keras variable that says, while a function is traced, that it does not know its extent along unit axes.
+    """Keras variable of a structural model: compiled functions that read it are known, and it may be of unknown extent.
 
-    Otherwise operations that compare shapes would see a number here and none in the activations. Convolutions, for one,
-    would take the two for different and fall back to a path that is three times slower.
+    Layers that are traced see the static shape, unknown along unit axes. Otherwise operations that compare shapes would see
+    a number here and none in the activations: convolutions, for one, would take the two for different and fall back to a
+    path that is three times slower. Whoever else asks for the shape, such as an optimizer, sees the present one.
     """
 
     @property
+    def value(self) -> Any:
+        """As of any Keras variable."""
+        if not tf.executing_eagerly():
+            functions.note_value(self)
+        return super().value
+
+    @property
     def shape(self) -> tf.TensorShape:
-        """The present shape when executed eagerly, the static one when traced."""
-        return super().shape if tf.executing_eagerly() else self._value.shape
+        """The present shape; to layers that are being traced the static one."""
+        if tf.executing_eagerly():
+            return super().shape
+        if internals.in_layer_call():
+            return self._value.shape
+        functions.note_shape(self)
+        return super().shape
+
+
+def watch(variables: Iterable[Any]) -> None:
+    """Know from now on which compiled functions read some variables."""
+    for variable in variables:
+        if type(variable) is keras.Variable:
+            variable.__class__ = ElasticVariable
+
+
+def retire(replaced: Sequence[tuple[Any, Any]], reshaped: Iterable[Any], changed: Iterable[Any] = ()) -> None:
+    """Let compiled functions, whoever holds them, follow an edit, or fail where they cannot.
+
+    Args:
+        replaced: Variables with the objects that were behind them.
+        reshaped: Variables of another shape.
+        changed: Variables of layers that compute something else now.
+    """
+    stale = {id(variable) for variable, _ in replaced} | set(map(id, changed))
+    functions.trace_again(stale, set(map(id, reshaped)))
+    for _, holder in replaced:
+        functions.retire(holder)
+
+
+def slot_scope() -> Any:
+    """Scope in which an optimizer builds its variables: outside of a function that is being traced."""
+    return tf.init_scope()
+
+
+def follow_reference(slot: Any, reference: Any) -> None:
+    """Give a new variable of an optimizer the same open axes as its weight has."""
+    if isinstance(reference, ElasticVariable) and tf.executing_eagerly():
+        static = reference._value.shape
+        if static.rank == len(slot.shape):
+            set_elastic(slot, [axis for axis, extent in enumerate(static) if extent is None])
 
 
 def prepare_optimizer(optimizer: Any) -> None:
-    """Have an optimizer reset its gradient accumulators to zeros of their present shape, not of that when traced."""
+    """Make an optimizer fit for a model on one device whose widths change.
+
+    It resets its gradient accumulators to zeros of their present shape, not of that when traced. And it no longer sums its
+    gradients over devices, of which there is one: TensorFlow registers a gradient of that sum for each trace, and keeps it,
+    with everything that was traced, for ever.
+    """
     for opt in internals.optimizer_chain(optimizer):
+        if opt._distribution_strategy.num_replicas_in_sync == 1:
+            object.__setattr__(opt, "_all_reduce_sum_gradients", list)
         if getattr(opt, "_accumulated_gradients", None):
             object.__setattr__(opt, "_backend_reset_gradient_accumulators", lambda opt=opt: _reset_accumulators(opt))
 
@@ -83,7 +138,7 @@ def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
     shape = [None if axis in loose else extent for axis, extent in enumerate(variable.shape)]
     if holder.shape.as_list() == shape:
         return False
-    variable.__class__ = ElasticVariable if loose else keras.Variable
+    watch([variable])
     variable._value = _holder(variable, holder.read_value(), shape)
     return True
 
@@ -139,8 +194,8 @@ def refuse_distribution(model: Any) -> None:
     """
     if tf.distribute.has_strategy() or getattr(model, "_distribute_strategy", None) is not None:
         raise ValueError(
-            "StructuralModel cannot be trained under a tf.distribute strategy: an edit would have to change every "
-            "replica at once. Build and compile the model outside of the strategy's scope."
+            "A model whose structure changes cannot be trained under a tf.distribute strategy: an edit would have to "
+            "change every replica at once. Build and compile the model outside of the strategy's scope."
         )
 
 
@@ -177,7 +232,7 @@ def skipping(model: Any, run: Callable) -> Callable:
 
 
 def compiled(function: Callable) -> Callable:
-    """Compile a function of tensors; a change of width does not trace it anew.
+    """Compile a function of tensors, sparse and ragged ones among them; a change of width does not trace it anew.
 
     The first argument keeps its shape but for the number of samples; every extent of the others is left open.
     """
@@ -185,15 +240,41 @@ def compiled(function: Callable) -> Callable:
     traced: dict[Any, Callable] = {}
 
     def call(inputs: Any, *others: Any) -> Any:
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, (inputs, *others))
-        key = tuple((t.dtype.as_datatype_enum, t.shape.rank) for t in tf.nest.flatten(tensors))
+        tensors = tf.nest.map_structure(_tensor, (inputs, *others))
+        key = tuple((type(t), t.dtype.as_datatype_enum, t.shape.rank) for t in tf.nest.flatten(tensors))
         if key not in traced:
-            first = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors[0])
-            rest = tf.nest.map_structure(lambda t: tf.TensorSpec([None] * t.shape.rank, t.dtype), tensors[1:])
+            first = tf.nest.map_structure(lambda t: _spec(t, [None, *t.shape[1:]]), tensors[0])
+            rest = tf.nest.map_structure(lambda t: _spec(t, [None] * t.shape.rank), tensors[1:])
             traced[key] = run.get_concrete_function(first, *rest)
         return traced[key](*tensors)
 
     return call
+
+
+def _tensor(x: Any) -> Any:
+    return x if isinstance(x, tf.SparseTensor | tf.RaggedTensor) else tf.convert_to_tensor(x)
+
+
+def _spec(tensor: Any, shape: list[int | None]) -> tf.TypeSpec:
+    if isinstance(tensor, tf.SparseTensor):
+        return tf.SparseTensorSpec(shape, tensor.dtype)
+    if isinstance(tensor, tf.RaggedTensor):
+        return tf.RaggedTensorSpec(shape, tensor.dtype, tensor.ragged_rank, tensor.row_splits.dtype)
+    return tf.TensorSpec(shape, tensor.dtype)
+
+
+def samples_between(tensor: Any, start: int, end: int) -> Any:
+    """Samples of a batch of any kind, sparse ones included."""
+    if not isinstance(tensor, tf.SparseTensor):
+        return tensor[start:end]
+    shape = [int(extent) for extent in tensor.shape]
+    end = min(end, shape[0])
+    return tf.sparse.slice(tensor, [start, *(0,) * (len(shape) - 1)], [end - start, *shape[1:]])
+
+
+def entries(tensor: Any) -> Any:
+    """Entries of a ragged tensor, all sequences in one; another tensor as it is."""
+    return tensor.flat_values if isinstance(tensor, tf.RaggedTensor) else tensor
 
 
 def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
@@ -216,7 +297,8 @@ def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
             return tensor
 
         loss, other = function(watch, *args)
-    return tape.gradient(loss, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO), other
+    found = tape.gradient(loss, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return {key: _whole(part) for key, part in found.items()}, other
 
 
 def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
@@ -224,9 +306,15 @@ def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(primals)
         result = function(*primals)
-    return tape.gradient(
+    found = tape.gradient(
         result, primals, output_gradients=cotangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
+    return [_whole(part) for part in found]
+
+
+def _whole(gradient: Any) -> Any:
+    """A gradient with all its rows: that of a look-up holds only those that were looked up."""
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def outside(function: Callable) -> Any:

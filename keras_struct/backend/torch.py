@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import torch
 
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.moments import normalized_by_moments
+from keras_struct.backend.torch_optimizers import replace_parameters
 
 ELASTIC = False
 JIT: bool | str = False  # eager steps take any width
@@ -36,6 +38,24 @@ def write(variable: Any, value: np.ndarray) -> bool:
 def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
     """Nothing to do: eager operations take any shape. Returns False."""
     return False
+
+
+def watch(variables: Iterable[Any]) -> None:
+    """Nothing to do: nothing is compiled."""
+
+
+def retire(replaced: Sequence[tuple[Any, Any]], reshaped: Iterable[Any], changed: Iterable[Any] = ()) -> None:
+    """Let optimizers of PyTorch that are given replaced parameters take the new ones, or fail; see `torch_optimizers`."""
+    replace_parameters(replaced)
+
+
+def slot_scope() -> Any:
+    """Nothing to do: nothing is traced."""
+    return nullcontext()
+
+
+def follow_reference(slot: Any, reference: Any) -> None:
+    """Nothing to do: eager operations take any shape."""
 
 
 def prepare_optimizer(optimizer: Any) -> None:
@@ -104,6 +124,16 @@ def compiled(function: Callable) -> Callable:
             return function(*args)
 
     return run
+
+
+def samples_between(tensor: Any, start: int, end: int) -> Any:
+    """Samples of a batch."""
+    return tensor[start:end]
+
+
+def entries(tensor: Any) -> Any:
+    """The tensor: there are no ragged ones."""
+    return tensor
 
 
 def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras_struct.models.distribution import refuse_distribution
 from keras_struct.models.evolution import Evolution
 from keras_struct.models.stepping import StructuralStepping
 from keras_struct.structure.events import StructureLog
@@ -25,7 +26,7 @@ class StructuralTraining(StructuralStepping):
 
     Raises:
         ValueError: When training begins: if the strategy needs a probe and has none or too small a one, has no layer to
-            act on, or the model is a `StructuralModel` with a strategy of its own.
+            act on, the model is a `StructuralModel` with a strategy of its own, or it is trained on several devices.
 
     Examples:
         >>> training = StructuralTraining(NorthSelect(max_units=16), probe=x)
@@ -71,6 +72,7 @@ class StructuralTraining(StructuralStepping):
         super().on_train_begin(logs)
 
     def _begin(self) -> Evolution:
+        refuse_distribution(self.model)
         own = getattr(self.model, "_structural", None)
         if own is not None and own.strategy is not None:
             raise ValueError(

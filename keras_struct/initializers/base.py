@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_struct.structure.edits import Resize, grow
 from keras_struct.structure.policy import Policy
+from keras_struct.structure.refusal import AxisRefused
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class Initializer(Policy):
     Attributes:
         needs_inputs: Whether it looks at activations.
         needs_gradients: Whether it looks at gradients of the loss.
+        needs: What else it asks of a measurement: `"candidates"`, activations of units that do not exist.
         limited_by: What limits `capacity`, and what to do about it, for a warning.
     """
 
     needs_inputs: ClassVar[bool] = False
     needs_gradients: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
     limited_by: ClassVar[str] = ""
 
     @abstractmethod
@@ -45,7 +48,7 @@ class Initializer(Policy):
         """
 
     def check(self, measured: Any) -> None:
-        """Raise a ValueError if it cannot work on an axis at all. Called before training, and with each proposal."""
+        """Raise an AxisRefused if it cannot work on an axis at all. Called before training, and with each proposal."""
         return
 
     def capacity(self, measured: Any) -> int | None:
@@ -137,15 +140,15 @@ def join_rows(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def check_zero_fan_in(measured: Any, who: str) -> None:
-    """Raise a ValueError if units without incoming weights would change the function, or never train."""
+    """Raise an AxisRefused if units without incoming weights would change the function, or never train."""
     if abs(measured.offset()) > 1e-7:
-        raise ValueError(
+        raise AxisRefused(
             f"{who} gives new units no incoming weights, but what follows the units of axis '{measured.axis}' is "
             f"{measured.offset():.3g} at 0, so they would change the function. Use an activation with value 0 at 0 such as "
             "relu1 or tanh, or an initializer with zero outgoing weights such as RandomFanIn()."
         )
     if measured.slope() == 0:
-        raise ValueError(
+        raise AxisRefused(
             f"{who} gives new units no incoming weights, but what follows the units of axis '{measured.axis}' has "
             "derivative 0 at 0 (plain ReLU does), so they would never train. Use keras_struct.activations.relu1, whose "
             "derivative at 0 is 1, or an initializer with zero outgoing weights such as RandomFanIn()."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,9 @@ import numpy as np
 from keras_struct.models.costs import Costs
 from keras_struct.selectors.base import finite
 from keras_struct.statistics.flops import flops
+from keras_struct.statistics.flops_counter import symbolic_inputs
 from keras_struct.structure.edits import Resize
+from keras_struct.structure.refusal import AxisRefused
 
 Scope = Literal["global", "local"]
 
@@ -86,18 +89,34 @@ class Ranking:
                 f"`minimum` and `multiple` must be at least 1. Received: minimum={minimum}, multiple={multiple}"
             )
         self.selector, self.scope, self.minimum, self.multiple = selector, scope, minimum, multiple
-        self.measured = {axis: model.measure(axis) for axis in _acting(model, axes)}
+        self.asked = {axis: model.measure(axis) for axis in _acting(model, axes)}
+        self._named = axes is not None
 
     @cached_property
     def relative(self) -> dict[str, np.ndarray]:
         """Saliencies, from 0 on, divided by their mean over the axis."""
-        found = {}
-        for axis, measured in self.measured.items():
-            scores = finite(measured, self.selector.scores(measured))
+        found, refusals = {}, list[AxisRefused]()
+        for axis, measured in self.asked.items():
+            try:
+                scores = finite(measured, self.selector.scores(measured))
+            except AxisRefused as refusal:
+                if self._named:
+                    raise
+                refusals.append(refusal)
+                continue
             worth = scores - min(0.0, float(scores.min()))
             mean = float(worth.mean())
             found[axis] = worth / mean if mean > 0 else np.ones_like(worth)
+        if not found:
+            raise refusals[0]
+        for left_out in refusals:
+            warnings.warn(f"{type(self.selector).__name__} leaves out an axis. {left_out}", stacklevel=6)
         return found
+
+    @cached_property
+    def measured(self) -> dict[str, Any]:
+        """Measurements of the axes whose units can be ranked; unless they were named, the others are left out."""
+        return {axis: measured for axis, measured in self.asked.items() if axis in self.relative}
 
     def widths(self, share: float) -> dict[str, int]:
         """How wide each axis is when a share of the units, or of those of each axis, has gone."""
@@ -148,13 +167,19 @@ def prune_by(ranking: Ranking, fraction: float | None, threshold: float | None) 
     return ranking.below(threshold)
 
 
-def prune_to(model: Any, budget: Budget, ranking: Ranking) -> list[Resize]:
+def prune_to(model: Any, budget: Budget, ranking: Ranking, input_shape: Any = None) -> list[Resize]:
     """Return the edits that bring a model within a budget, as few units as it takes.
 
+    Args:
+        model: A `StructuralModel`.
+        budget: What it may cost.
+        ranking: Which units go first.
+        input_shape: Shape of one sample without batch, or a list of them, where the model does not state it.
+
     Raises:
-        ValueError: If it cannot be met.
+        ValueError: If it cannot be met, or operations and latency depend on a shape that is not known.
     """
-    fits, least = _criterion(model, budget, ranking)
+    fits, least = _criterion(model, budget, ranking, input_shape)
     if not fits(1.0):
         raise ValueError(
             f"Cannot prune the model to {budget}: with {ranking.minimum} units left on each of the {len(ranking.measured)} axes "
@@ -181,17 +206,19 @@ def _acting(model: Any, axes: Sequence[str] | None) -> list[str]:
     return acting
 
 
-def _criterion(model: Any, budget: Budget, ranking: Ranking) -> tuple[Callable[[float], bool], Callable[[], str]]:
+def _criterion(
+    model: Any, budget: Budget, ranking: Ranking, input_shape: Any
+) -> tuple[Callable[[float], bool], Callable[[], str]]:
     """Whether the model fits the budget when a share has gone; and what it costs at the least, in words."""
-    costs, now = Costs(model, model._structural.network), model.structure.axes
+    costs, now = Costs(model, model._structural.network, input_shape), model.structure.axes
     largest = {
-        "flops": (budget.flops, flops(model) if budget.flops is not None else 0),
+        "flops": (budget.flops, flops(model, input_shape) if budget.flops is not None else 0),
         "parameters": (budget.parameters, model.count_params()),
     }
     limits = {
         name: (given * base if given <= 1 else given) for name, (given, base) in largest.items() if given is not None
     }
-    base = _latency(model) if budget.latency is not None else 0.0
+    base = _latency(model, input_shape) if budget.latency is not None else 0.0
 
     def cost(share: float) -> dict[str, float]:
         changes = {axis: width - now[axis] for axis, width in ranking.widths(share).items()}
@@ -204,7 +231,7 @@ def _criterion(model: Any, budget: Budget, ranking: Ranking) -> tuple[Callable[[
             return True
         copy = type(model).from_model(model)
         copy.apply(ranking.edits(share), preserve=False)
-        return _latency(copy) <= budget.latency * base
+        return _latency(copy, input_shape) <= budget.latency * base
 
     def least() -> str:
         found = [f"{value:,.0f} {'operations' if name == 'flops' else name}" for name, value in cost(1.0).items()]
@@ -213,11 +240,10 @@ def _criterion(model: Any, budget: Budget, ranking: Ranking) -> tuple[Callable[[
     return fits, least
 
 
-def _latency(model: Any) -> float:
+def _latency(model: Any, input_shape: Any) -> float:
     """Seconds of a compiled forward pass of one sample; the median of some."""
-    x = keras.tree.map_structure(
-        lambda tensor: np.zeros((1, *(extent or 32 for extent in tensor.shape[1:])), tensor.dtype), model.input
-    )
+    flat = [np.zeros(tensor.shape, tensor.dtype) for tensor in symbolic_inputs(model, input_shape, 1)]
+    x = keras.tree.pack_sequence_as(model.input, flat)
     plain = model.to_plain()
     taken = []
     for _ in range(PASSES + 2):

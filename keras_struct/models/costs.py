@@ -22,10 +22,11 @@ class Costs:
     Args:
         model: The model.
         network: Its graph and layers.
+        input_shape: Shape of one sample, or a list of shapes; needed for operations where the model does not state it.
     """
 
-    def __init__(self, model: Any, network: Network) -> None:
-        self.model, self.network = model, network
+    def __init__(self, model: Any, network: Network, input_shape: Any = None) -> None:
+        self.model, self.network, self.input_shape = model, network, input_shape
         self._shapes = {
             (path, name): tuple(int(extent) for extent in variable.shape)
             for path, layer in network.layers.items()
@@ -74,7 +75,7 @@ class Costs:
     def flops(self, growth: Mapping[str, int]) -> float:
         """Floating point operations of one sample's forward pass after some axes have grown."""
         if self._flops is None:
-            self._flops = flops_per_layer(self.model)
+            self._flops = flops_per_layer(self.model, self.input_shape)
         before, after = self._by_layer({}), self._by_layer(growth)
         wider = self._passed(growth)
         return sum(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from keras_struct.backend import current
-from keras_struct.backend.keras_internals import own_variables
+from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.optimizer_slots import Slot
 from keras_struct.surgery.commit import loosen
 from keras_struct.surgery.trace import Network
 
 
-def make_elastic(network: Network, slots: Sequence[Slot], static: bool) -> bool:
+def make_elastic(network: Network, slots: Sequence[Slot], static: bool) -> list[tuple[Any, Any]]:
     """Make the shape of variables and of their optimizer slots unknown along editable axes.
 
     Args:
@@ -20,16 +21,18 @@ def make_elastic(network: Network, slots: Sequence[Slot], static: bool) -> bool:
         static: Leave every shape known, for an optimizer that looks at shapes.
 
     Returns:
-        Whether any object behind a variable was replaced, so that compiled steps are stale.
+        The variables whose objects were replaced, so that compiled steps are stale, with the objects that they were.
     """
     backend, loose = current(), {} if static else _loose_axes(network)
-    swapped = False
+    swapped: list[tuple[Any, Any]] = []
     for path, layer in network.layers.items():
-        for name, variable in own_variables(layer).items():
+        for name, variable in internals.own_variables(layer).items():
             axes = loose.get((path, name), ())
             followers = [slot.variable for slot in slots if slot.reference is variable]
             for held in (variable, *followers):
-                swapped = backend.set_elastic(held, axes) or swapped
+                holder = internals.holder(held)
+                if backend.set_elastic(held, axes):
+                    swapped.append((held, holder))
     loosen(network)
     return swapped
 

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Collection, Mapping, Sequence
-from math import ceil
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from math import ceil, nan
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_struct.backend import current, keras_internals
-from keras_struct.backend.optimizer_slots import Slot, needs_static_shapes, rebuild, slots_of, without_frozen
+from keras_struct.backend.optimizer_slots import Slot, rebuild, slots_of, without_frozen
 from keras_struct.models.elasticity import make_elastic
+from keras_struct.models.holders import OtherHolders
 from keras_struct.models.observation import Observation
-from keras_struct.models.probe_check import checked_probe
-from keras_struct.models.sites import SITES, UnitSites
-from keras_struct.probes import InputBuffer
+from keras_struct.models.strategy_run import StrategyRun
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
-from keras_struct.structure.policy import Policy
 from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.rewiring import Rewire
+from keras_struct.surgery.catching_up import catch_up, fits
 from keras_struct.surgery.commit import commit
-from keras_struct.surgery.plan import NewSlots, plan
+from keras_struct.surgery.plan import NewSlots, Plan, plan
 from keras_struct.surgery.rewiring import masked_layers
+from keras_struct.surgery.surroundings import connections, with_surroundings
 from keras_struct.surgery.trace import Network, trace
 
 CHANGE_SAMPLES = 32
+_all: weakref.WeakSet[Evolution] = weakref.WeakSet()
 
 
-class Evolution:
+class Evolution(StrategyRun):
     """Carries out structural edits on one Keras model, and runs its strategy.
 
     It belongs to a `StructuralModel`, or to the callback `StructuralTraining` for a plain Keras model.
@@ -43,27 +45,40 @@ class Evolution:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.network: Network = trace(model)
+        self._read(trace(model))
+        _all.add(self)
         self.initial_widths = dict(self.network.graph.axes)
         self.log = StructureLog()
         self.slots: Sequence[Slot] = ()
         self.new_slots: NewSlots = "initial"
-        self.strategy: Any = None
-        self.sites: UnitSites = UnitSites(self)
-        self.policy_state: dict[str, Any] | None = None
-        self.observation = Observation(model, self.network)
-        self.step = 0
+        super().__init__()
+        self.observation = Observation(model, self._network)
         self.retraces = 0
-        self.unchanged_looks = 0
-        self._asked = 0
         self.epoch = 0
         self.skip = 0
         self.skipped = False
         self.listeners: Sequence[Any] = ()
         self.parameters = model.count_params()
         self._slots_for: Any = None
-        self._halted = False
+        self._silent = False
         self._total_connections: int | None = None
+
+    def _read(self, network: Network) -> None:
+        self._network, self._outdated, self._reconfigured = network, False, False
+        self.holders, self._whole, self._connections = OtherHolders(self.model, network), network, -1
+        self._variables = frozenset(map(id, network.variables()))
+        current().watch(network.variables())
+
+    @property
+    def network(self) -> Network:
+        """The model as a graph of units; read again if another structural model has edited layers that it shares.
+
+        Raises:
+            ValueError: If the model's own layers do not fit together any more.
+        """
+        if self._outdated:
+            self._catch_up()
+        return self._network
 
     @property
     def graph(self) -> StructureGraph:
@@ -93,8 +108,9 @@ class Evolution:
             current().prepare_optimizer(optimizer)
             if self._slots_for is not optimizer:
                 self.slots, self._slots_for = slots_of(optimizer), optimizer
-        static = optimizer is not None and needs_static_shapes(optimizer)
-        if current().ELASTIC and make_elastic(self.network, self.slots, static):
+        static = optimizer is not None and keras_internals.needs_static_shapes(optimizer)
+        if current().ELASTIC and (replaced := make_elastic(self.network, self.slots, static)):
+            current().retire(replaced, ())
             self._variables_replaced()
 
     def renew_optimizer(self) -> None:
@@ -111,6 +127,7 @@ class Evolution:
             keras_internals.rekey_optimizer(self.model.optimizer)
         keras_internals.forget_compiled_functions(self.model)
         self.observation.forget_compiled()
+        self.holders.variables_replaced()
 
     # Edits
 
@@ -134,24 +151,29 @@ class Evolution:
         if not edits:
             return []
         backend = current()
-        backend.before_edit(self.model)
-        sample = self.observation.sample(CHANGE_SAMPLES)
+        self._compare()
+        self.sync()
+        sample = None if self._silent else self.observation.sample(CHANGE_SAMPLES)
         outputs = None if sample is None else self._outputs(sample)
         start = time.perf_counter()
         before = [self._size(edit) for edit in edits]
-        planned = plan(self.network, edits, self.live_slots(), preserve, self.new_slots, self.limits())
-        try:
-            stale = commit(self.network, planned)
-        except BaseException:
-            self._variables_replaced()  # values are back, though perhaps in new objects
-            raise
+        whole = self._edited_network(edits)
+        slots = [*self.live_slots(), *self.holders.slots()]
+        planned = plan(whole, edits, slots, preserve, self.new_slots, self.limits(), self.graph)
+        self.holders.check(planned)
+        resizings = [edit for edit in edits if isinstance(edit, Resize)] if whole is not self.network else []
+        graph = self.graph.edited(*resizings)[0] if resizings else self.graph
+        stale = commit(whole, planned)
+        if whole is not self.network:
+            self.network.graph = graph
+        self._tell_others(planned)
         backend.after_edit(self.model, self.network.layers.values())
         if stale:
             self._variables_replaced()
             self.retraces += 1
         seconds = time.perf_counter() - start
-        change = None if outputs is None else _relative_change(outputs, self._outputs(sample))
-        self.parameters += planned.added_parameters
+        change = nan if outputs is None else _relative_change(outputs, self._outputs(sample))
+        self.parameters += planned.added_parameters(self._variables)
         facts = {
             "reason": reason,
             "parameters": self.parameters,
@@ -163,6 +185,50 @@ class Evolution:
         self.log.extend(events)
         self._total_connections = None
         return events
+
+    def _edited_network(self, edits: Sequence[Any]) -> Network:
+        """The network with the layers around it that an edit of units concerns, too."""
+        if any(isinstance(edit, Reconfigure) for edit in edits):
+            self._connections = -1
+            return self.network
+        if self._connections != (count := connections(self.network)):
+            self._whole, self._connections = with_surroundings(self.network), count
+            self.holders = OtherHolders(self.model, self._whole)
+            current().watch(self._whole.variables())
+        return self._whole
+
+    def _tell_others(self, planned: Plan) -> None:
+        """Let other structural models that share layers read them again when they are next used."""
+        written = {id(variable) for variable, _, _ in planned.writes}
+        for other in _all:
+            if other is not self and other.holders.share(written):
+                other.outdate(planned.stale)
+
+    def outdate(self, reconfigured: bool) -> None:
+        """Note that layers were edited elsewhere, perhaps in what they do."""
+        self._outdated, self._reconfigured = True, self._reconfigured or reconfigured
+
+    def _compare(self) -> None:
+        """Read the structure again if variables do not have the shapes that it says."""
+        if not fits(self.network):
+            self._outdated = True
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Follow edits that were made through another structural model."""
+        self._outdated = False
+        try:
+            network = catch_up(self._network, self.model, self._reconfigured)
+        except ValueError:
+            self._outdated = True
+            raise
+        self._reconfigured = False
+        if network is not self._network:
+            self._read(network)
+            self.observation.network = network
+        self.observation.forget_compiled()
+        self.parameters = self.model.count_params()
+        self._total_connections = None
 
     def _size(self, edit: Resize | Rewire | Reconfigure) -> int:
         """Units, or connections, before an edit."""
@@ -205,6 +271,10 @@ class Evolution:
         self.sync()
         return self.observation.measure([axis], self.limits(), self.initial_widths)[axis]
 
+    def looking_at(self, data: Any) -> AbstractContextManager[None]:
+        """Measure on other data for a while; `None` for the probe, or what is kept."""
+        return self.observation.looking_at(data)
+
     def _outputs(self, sample: Any) -> list[np.ndarray]:
         outputs = self.observation.probe.outputs(sample)
         return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
@@ -212,88 +282,7 @@ class Evolution:
     def sync(self) -> None:
         """Bring the values that a running `fit` holds back into the variables."""
         current().before_edit(self.model)
-
-    # Strategy
-
-    def use_strategy(self, strategy: Any, probe: Any = None, targets: Any = None) -> None:
-        """Take a strategy, and what it is to measure on: arrays, a number of recent inputs, or what it needs.
-
-        Raises:
-            ValueError: If it has nothing to act on, or the probe does not suffice for it.
-            TypeError: If it is no strategy.
-        """
-        _check_strategy(strategy)
-        self.strategy, self.policy_state, self.unchanged_looks = strategy, None, 0
-        seen = self.observation
-        seen.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
-        if strategy is not None:
-            self.sites = SITES[strategy.works_on](self)
-            strategy.check(self.sites.counts(), self.sites.locked())
-        if isinstance(probe, int):
-            seen.buffer = InputBuffer(probe)
-        elif probe is not None:
-            seen.fixed_inputs, seen.fixed_targets = checked_probe(self.model, probe, targets)
-            if strategy is not None:
-                self.sites.check_probe()
-        elif strategy is not None and strategy.needs_inputs:
-            samples = getattr(strategy, "samples", None)
-            if samples is None:
-                samples = seen.probe.samples_needed(self.sites.acting(), self.strategy_limits())
-            seen.buffer = InputBuffer(samples)
-        if seen.keeps_targets:
-            seen.check_loss()
-
-    def structural_step(self, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
-        """Let the strategy measure and edit once. Returns the events."""
-        self.observation.remembers_batch = False
-        since, self._asked = min(self._asked, self.step - 1), self.step
-        if self.strategy is None or self._halted or not self.strategy.due(self.step, since):
-            return []
-        if self._loss_is_broken(logs):
-            return []
-        self.sync()
-        measurements = self._measure()
-        if measurements is None:
-            return []
-        if self.policy_state is None:
-            self.policy_state = self.strategy.init(measurements)
-        edits, self.policy_state = self.strategy.propose(self.step, measurements, self.policy_state, since)
-        events = self.apply(edits, reason=type(self.strategy).__name__)
-        self.unchanged_looks = 0 if events else self.unchanged_looks + 1
-        if events and (found := self._measure({event.axis for event in events})):
-            self.policy_state = self.strategy.settle(found, self.policy_state)
-        return events
-
-    def begin(self) -> None:
-        """Measure the baseline, if inputs are there, before the first gradient step."""
-        if self.strategy is not None and self.policy_state is None and (found := self._measure()) is not None:
-            self.policy_state = self.strategy.init(found)
-
-    def _measure(self, only: Collection[str] | None = None) -> Mapping[str, Any] | None:
-        seen = self.observation
-        if (self.strategy.needs_inputs and not seen.full) or (seen.keeps_targets and seen.gradient_batch is None):
-            return None
-        return self.sites.measure(only)
-
-    def strategy_limits(self) -> dict[str, int]:
-        """Largest width of each axis under the strategy."""
-        limits = {**self.strategy.limits(self.initial_widths), **self.limits()}
-        seen = self.observation
-        if seen.buffer is None or not self.strategy.needs_inputs:
-            return limits
-        return {axis: min(limit, seen.probe.widest(axis, seen.buffer.samples)) for axis, limit in limits.items()}
-
-    def _loss_is_broken(self, logs: Mapping[str, Any] | None) -> bool:
-        loss = (logs or {}).get("loss")
-        if loss is None or np.isfinite(float(loss)):
-            return False
-        self._halted = True
-        warnings.warn(
-            f"The loss is {float(loss)} at step {self.step}: training goes on, but the structure stays as it is from now "
-            "on. Lower the learning rate, or check the data for NaN.",
-            stacklevel=2,
-        )
-        return True
+        self.holders.before_edit()
 
     # State
 
@@ -331,19 +320,22 @@ class Evolution:
         self.match_groups(_by_own_names(state.get("groups", {}), self.groups()))
         self.match_choices(_by_own_names(state.get("choices", {}), self.choices()))
 
+    @contextmanager
+    def _silently(self) -> Iterator[None]:
+        """Edit without logging it or measuring what it does to the outputs: the weights are those of elsewhere soon."""
+        log, self.log, self._silent = self.log, StructureLog(), True
+        try:
+            yield
+        finally:
+            self.log, self._silent = log, False
+
     def match_widths(self, widths: Mapping[str, int]) -> None:
         """Give every axis the width that weights from elsewhere have; their values are set by the caller."""
-        log, self.log = self.log, StructureLog()
-        observation, self.observation = self.observation, Observation(self.model, self.network)
-        try:
-            now = self.graph.axes
-            wanted = {axis: width for axis, width in widths.items() if axis in now and now[axis] != width}
-            edits = [Resize(axis, tuple(i % now[axis] for i in range(width))) for axis, width in wanted.items()]
-            if edits:
-                self.apply(edits, preserve=False)
-        finally:
-            self.log = log
-            self.observation = observation
+        now = self.graph.axes
+        wanted = {axis: width for axis, width in widths.items() if axis in now and now[axis] != width}
+        edits = [Resize(axis, tuple(i % now[axis] for i in range(width))) for axis, width in wanted.items()]
+        with self._silently():
+            self.apply(edits, preserve=False)
 
     def groups(self) -> dict[str, str]:
         """Name of the group that each layer with a symmetry that can be edited is equivariant to."""
@@ -352,9 +344,7 @@ class Evolution:
 
     def match_groups(self, groups: Mapping[str, str]) -> None:
         """Give every layer the symmetry that weights from elsewhere have; their values are set by the caller."""
-        log, self.log = self.log, StructureLog()
-        observation, self.observation = self.observation, Observation(self.model, self.network)
-        try:
+        with self._silently():
             free = {path for path in groups if not hasattr(self.network.layers.get(path), "channel_sources")}
             for wanted in (dict.fromkeys(free, "C1"), groups):  # most changes are possible by way of no symmetry
                 now = self.groups()
@@ -363,8 +353,6 @@ class Evolution:
                 ]
                 for several in _compatible(self.network, edits):
                     self.apply(several)
-        finally:
-            self.log, self.observation = log, observation
 
     def choices(self) -> dict[str, Any]:
         """What each layer that chooses among operations has chosen."""
@@ -372,15 +360,11 @@ class Evolution:
 
     def match_choices(self, choices: Mapping[str, Any]) -> None:
         """Let every layer choose what weights from elsewhere have; their values are set by the caller."""
-        log, self.log = self.log, StructureLog()
-        observation, self.observation = self.observation, Observation(self.model, self.network)
-        try:
-            now = self.choices()
+        now = self.choices()
+        with self._silently():
             self.apply(
                 [Reconfigure(p, wanted, "copied") for p, wanted in choices.items() if p in now and now[p] != wanted]
             )
-        finally:
-            self.log, self.observation = log, observation
 
     def match_shapes(self, arrays: Sequence[Any]) -> None:
         """Give every axis the width, and every layer the symmetry, of a list of weights in the order of `model.weights`."""
@@ -425,16 +409,6 @@ def _compatible(network: Network, edits: Sequence[Reconfigure]) -> list[list[Rec
     """Edits that can be made at once, and behind them, one by one, those of layers that lay out their channels anew."""
     moving = [edit for edit in edits if hasattr(network.layers[edit.layer], "channel_sources")]
     return [[edit for edit in edits if edit not in moving], *([edit] for edit in moving)]
-
-
-def _check_strategy(strategy: Any) -> None:
-    if strategy is None or (isinstance(strategy, Policy) and hasattr(strategy, "works_on")):
-        return
-    hint = f"{strategy.__name__}()" if isinstance(strategy, type) else "keras_struct.strategies.NorthSelect()"
-    two = (
-        " To grow and prune, put two together: GrowAndPrune(grow, prune)." if isinstance(strategy, list | tuple) else ""
-    )
-    raise TypeError(f"`strategy` must be a strategy, such as {hint}. Received: {strategy!r}.{two}")
 
 
 def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:

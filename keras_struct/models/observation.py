@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
@@ -13,8 +14,9 @@ from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.models.costs import Costs
 from keras_struct.models.epoch_shuffle import is_array_data
+from keras_struct.models.probe_check import checked_probe
 from keras_struct.probes import InputBuffer, StructureProbe
-from keras_struct.probes.buffer import Pieces, first_samples
+from keras_struct.probes.buffer import Pieces, first_samples, samples_of
 from keras_struct.probes.coactivity import Activity
 from keras_struct.probes.connections import ConnectionGradients, ConnectionMeasurement
 from keras_struct.probes.gradient_sweep import GradientSweep
@@ -29,6 +31,7 @@ class Observation:
         buffer: Inputs of recent training batches, or `None` when they are not kept.
         fixed_inputs: Inputs that were given to measure on.
         fixed_targets: Their targets, for strategies that look at gradients.
+        fixed_weights: Their sample weights, where data were given for one edit.
         batch: Inputs, targets and sample weights of the last training batch, when they are kept.
         loss: Training loss of the last step.
         remembers_batch: Whether the last batch was handed over by the train function.
@@ -43,6 +46,7 @@ class Observation:
         self.buffer: InputBuffer | None = None
         self.fixed_inputs: Any = None
         self.fixed_targets: Any = None
+        self.fixed_weights: Any = None
         self.batch: tuple[Any, Any, Any] | None = None
         self.keeps_targets = False
         self.loss: float | None = None
@@ -87,8 +91,8 @@ class Observation:
     def prime(self, x: Any) -> None:
         """Fill an empty buffer with the first samples of array data, so that the baseline is that of the start."""
         if self.buffer is not None and not self.buffer.full and is_array_data(x):
-            self.buffer.samples = min(self.buffer.samples, len(keras.tree.flatten(x)[0]))
-            self.buffer.add(keras.tree.map_structure(lambda part: part[: self.buffer.samples], x))
+            self.buffer.samples = min(self.buffer.samples, samples_of(x))
+            self.buffer.add(keras.tree.map_structure(_readable, first_samples(x, self.buffer.samples)))
 
     def inputs(self) -> Any:
         """Inputs on which the structure is measured, or `None` while there are none."""
@@ -97,6 +101,25 @@ class Observation:
         if self.buffer is not None:
             return self.buffer.inputs()
         return None if self.batch is None else self.batch[0]
+
+    @contextmanager
+    def looking_at(self, data: Any) -> Iterator[None]:
+        """Measure on other data for a while: inputs, or inputs and targets, or these and sample weights.
+
+        Raises:
+            ValueError: If they do not fit the model.
+        """
+        if data is None:
+            yield
+            return
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        x, y = checked_probe(self.model, x, y)
+        held = self.fixed_inputs, self.fixed_targets, self.fixed_weights
+        self.fixed_inputs, self.fixed_targets, self.fixed_weights = x, y, weights
+        try:
+            yield
+        finally:
+            self.fixed_inputs, self.fixed_targets, self.fixed_weights = held
 
     def _pieces(self) -> Any:
         return self.buffer.pieces() if self.fixed_inputs is None and self.buffer is not None else self.inputs()
@@ -118,7 +141,7 @@ class Observation:
         self, axes: Sequence[str], limits: Mapping[str, int], initial: Mapping[str, int], residual: bool = True
     ) -> dict[str, Any]:
         """Return a measurement of each axis, computed as far as a policy asks."""
-        costs = cache(lambda: Costs(self.model, self.network))
+        costs = cache(lambda: Costs(self.model, self.network, self._input_shape()))
         return self.probe.measure(
             self._pieces(),
             axes,
@@ -130,6 +153,17 @@ class Observation:
             affordable={axis: partial(_affordable, costs, axis) for axis in axes},
             warn=self.warn,
         )
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether the model leaves extents of its inputs open, so that only data tell what it costs."""
+        symbols = keras.tree.flatten(internals.structured_ends(self.model)[0])
+        return any(extent is None for tensor in symbols for extent in tensor.shape[1:])
+
+    def _input_shape(self) -> list[tuple[int, ...]] | None:
+        """Shapes of one sample, of the inputs that are kept where the model does not state them."""
+        sample = self.sample(1) if self.takes_any_size else None
+        return None if sample is None else [tuple(map(int, part.shape[1:])) for part in keras.tree.flatten(sample)]
 
     def measure_connections(self, layers: Mapping[str, Any]) -> dict[str, ConnectionMeasurement]:
         """Return a measurement of the connections of each masked layer, gradients computed as far as a policy asks."""
@@ -168,7 +202,9 @@ class Observation:
     def gradient_batch(self) -> tuple[Any, Any, Any] | None:
         """Inputs, targets and sample weights that gradients are computed on, or `None`."""
         if self.fixed_targets is not None:
-            return self.fixed_inputs, self.fixed_targets, None
+            return self.fixed_inputs, self.fixed_targets, self.fixed_weights
+        if self.fixed_inputs is not None and not self.keeps_targets:
+            return None  # inputs were given alone: a batch from before would tell of something else
         return self.batch
 
     def _sweep(self, batch: tuple[Any, Any, Any], axes: Sequence[str], samples: int | None) -> GradientSweep:
@@ -200,6 +236,21 @@ class Observation:
                 f"layer '{narrow}' computes in it. Use the dtype policy 'mixed_bfloat16' or 'float32'."
             )
 
+    def check_buffer(self, axes: Sequence[str]) -> None:
+        """Raise unless enough samples are kept to measure axes at their present widths.
+
+        Raises:
+            ValueError: If there would be no more rows of activations than units.
+        """
+        units = self.network.graph.units
+        for axis in axes:
+            width = units[axis].width if axis in units else 0
+            if self.buffer is not None and width and self.probe.widest(axis, self.buffer.samples) < width:
+                raise ValueError(
+                    f"`probe={self.buffer.samples}` keeps too few samples to measure axis '{axis}', which has {width} units: "
+                    f"pass more than {self.probe.rows_needed(axis, width)}, or leave `probe` out for as many as are needed."
+                )
+
     def warn(self, key: str, text: str) -> None:
         """Warn, once for each key."""
         if key not in self._warned:
@@ -209,6 +260,11 @@ class Observation:
 
 def _affordable(costs: Callable[[], Costs], axis: str, *wanted: Any) -> int:
     return costs().affordable(axis, *wanted)
+
+
+def _readable(part: Any) -> Any:
+    """An array of SciPy as one of NumPy, which every backend reads."""
+    return part.toarray() if hasattr(part, "toarray") else part
 
 
 def _computes_in_float16(layer: Any) -> bool:

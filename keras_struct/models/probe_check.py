@@ -25,7 +25,7 @@ def checked_probe(model: Any, probe: Any, targets: Any) -> tuple[Any, Any]:
     """
     wanted = keras.tree.flatten(internals.structured_ends(model)[0])
     given = keras.tree.flatten(probe)
-    shapes = [tuple(np.shape(part)) for part in given]
+    shapes = [tuple(part.shape) if hasattr(part, "shape") else np.shape(part) for part in given]
     if len(given) != len(wanted) or not all(map(_fits, shapes, (tuple(t.shape) for t in wanted))):
         raise ValueError(
             f"`probe` must hold inputs of the model, of shapes {[tuple(tensor.shape) for tensor in wanted]}. Received arrays of "
@@ -35,6 +35,8 @@ def checked_probe(model: Any, probe: Any, targets: Any) -> tuple[Any, Any]:
     lengths = {int(part.shape[0]) for part in keras.tree.flatten((x, () if y is None else y))}
     if len(lengths) > 1:
         raise ValueError(f"`probe` and `targets` must have the same number of samples. Received {sorted(lengths)}.")
+    if lengths == {0}:
+        raise ValueError("`probe` must hold at least one sample. Received none.")
     if y is not None:
         _check_loss(model, x, y)
     return x, y
@@ -45,8 +47,12 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 
 def _as_tensors(arrays: Any) -> Any:
-    """Arrays where they are computed on, converted once."""
-    return keras.tree.map_structure(keras.ops.convert_to_tensor, arrays)
+    """Arrays where they are computed on, converted once; sparse and ragged tensors as they are."""
+    return keras.tree.map_structure(_as_tensor, arrays)
+
+
+def _as_tensor(array: Any) -> Any:
+    return keras.ops.convert_to_tensor(array.toarray() if hasattr(array, "toarray") else array)  # one of SciPy
 
 
 def _check_loss(model: Any, x: Any, y: Any) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
 
+from keras_struct.models.suitability import is_trainable, why_kept, why_not_learning, why_unmeasurable
 from keras_struct.probes.coactivity import why_undefined
 from keras_struct.probes.symmetry import SymmetryGradients, SymmetryMeasurement
 from keras_struct.surgery.rewiring import masked_layers
+
+
+class NothingToEditError(ValueError):
+    """A strategy would have to leave out everything."""
 
 
 class UnitSites:
@@ -26,6 +32,9 @@ class UnitSites:
 
     def __init__(self, evolution: Any) -> None:
         self.evolution = evolution
+        self._left_out: dict[str, str] = {}
+        self._unsuitable: dict[str, str | None] = {}
+        self._said: set[str] = set()
 
     def counts(self) -> dict[str, int]:
         """Names of what can be edited, with a number that says how large each is."""
@@ -37,8 +46,72 @@ class UnitSites:
 
     def acting(self) -> list[str]:
         """Names of what the strategy works on."""
+        return [name for name in self._wanted() if name not in self._left_out]
+
+    def _wanted(self) -> list[str]:
         wanted = self.evolution.strategy.axes
         return [name for name in self.counts() if wanted is None or name in wanted]
+
+    def begin(self) -> None:
+        """Find out what is left out, and warn of it.
+
+        Raises:
+            ValueError: If nothing is left.
+        """
+        wanted = self._wanted()
+        self._left_out = self._found_out(wanted)
+        if wanted and len(self._left_out) == len(wanted):
+            raise NothingToEditError(
+                f"{type(self.evolution.strategy).__name__} has nothing to act on: it would have to leave out "
+                f"{_reasons(self._left_out)}. Let other layers be trainable or name others, take another strategy, or edit by "
+                "hand (model.grow, model.prune, model.apply(edit, preserve=False))."
+            )
+        self._say()
+
+    def look(self) -> None:
+        """Leave out what has become unsuitable since, and warn of it."""
+        self._left_out = self._found_out(self._wanted())
+        self._say()
+
+    def _found_out(self, names: list[str]) -> dict[str, str]:
+        reasons = {name: self.why_left_out(name) for name in names}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def _say(self) -> None:
+        if new := {name: reason for name, reason in self._left_out.items() if name not in self._said}:
+            self._said |= set(new)
+            warnings.warn(
+                f"{type(self.evolution.strategy).__name__} leaves out {_reasons(new)}. The others are looked after; this is said "
+                "once.",
+                stacklevel=4,
+            )
+
+    def why_left_out(self, name: str) -> str | None:
+        """Return why the strategy cannot work on an axis, or `None` if it can."""
+        evolution, strategy = self.evolution, self.evolution.strategy
+        mixes = evolution.graph.units[name].mixes
+        if strategy.grows and mixes is not None:
+            return f"{mixes}, so that no new units keep the function"
+        named = strategy.axes is not None and name in strategy.axes
+        if strategy.grows and (why := why_not_learning(evolution.network, evolution.model, name)) is not None:
+            return why
+        kept = strategy.prunes and (strategy.grows or not named)
+        if kept and (why := why_kept(evolution.network, evolution.model, name)) is not None:
+            return why
+        if name not in self._unsuitable:
+            self._unsuitable[name] = self._why_unsuitable(name)
+        return self._unsuitable[name]
+
+    def _why_unsuitable(self, name: str) -> str | None:
+        """What does not change while the model trains."""
+        evolution, strategy = self.evolution, self.evolution.strategy
+        if (why := why_unmeasurable(evolution.observation.probe, name, strategy.requirements())) is not None:
+            return why
+        try:
+            strategy.check_axis(evolution.observation.measure([name], {}, evolution.initial_widths)[name])
+        except ValueError as error:
+            return str(error)
+        return None
 
     def check_probe(self) -> None:
         """Raise unless there are enough samples for every axis that the strategy may grow.
@@ -74,6 +147,14 @@ class ConnectionSites(UnitSites):
     """Connections of masked layers."""
 
     counts_connections = True
+
+    def why_left_out(self, name: str) -> str | None:
+        """Return why the strategy does not work on a layer, or `None` if it does."""
+        evolution = self.evolution
+        layer, named = evolution.network.layers[name], name in (evolution.strategy.axes or ())
+        if named or (evolution.model.trainable and is_trainable(layer, getattr(layer, "kernel", layer))):
+            return None
+        return "it is not trainable, and stays as it is unless `layers` names it"
 
     def counts(self) -> dict[str, int]:
         """How many connections each masked layer has."""
@@ -148,3 +229,11 @@ SITES = {
     "symmetries": SymmetrySites,
 }
 """By what a strategy says that it works on."""
+
+
+def _reasons(left_out: Mapping[str, str]) -> str:
+    """Names with their reasons; those of the same reason together."""
+    together: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        together.setdefault(reason.rstrip(". "), []).append(f"'{name}'")
+    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in together.items())

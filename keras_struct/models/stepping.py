@@ -10,6 +10,24 @@ SHOWN = 12
 """Of how many axes the progress bar shows the width; of more only their sum."""
 
 
+class Count(int):
+    """A whole number that Keras's progress bar shows as one."""
+
+    def mean(self, **options: Any) -> float:
+        """Return the number, as NumPy asks for the mean of what is to be shown."""
+        return _Shown(self)
+
+
+class _Shown(float):
+    """A number that is shown without decimals, whatever format is asked for."""
+
+    def __truediv__(self, other: float) -> float:
+        return _Shown(float(self) / other)
+
+    def __format__(self, spec: str) -> str:
+        return f"{float(self):.0f}"
+
+
 class StructuralStepping(keras.callbacks.Callback):
     """Runs a structural step after every execution of the train function, and reports widths as metrics do.
 
@@ -56,21 +74,20 @@ class StructuralStepping(keras.callbacks.Callback):
         self.evolution.observation.loss = (total - before) / max(1, steps)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Put parameters and widths into the history."""
+        """Put parameters and widths into the history, and let the strategy say what keeps it from acting."""
+        self.evolution.end_epoch()
         self.report(logs)
 
     def report(self, logs: dict[str, Any] | None) -> None:
         """Add parameters and widths to the logs that other callbacks and the progress bar see."""
         if logs is not None and self.evolution.strategy is not None:
-            logs["parameters"] = self.evolution.parameters
             axes = self.evolution.graph.axes
-            logs.update(
-                {f"{a}_units": width for a, width in axes.items()}
-                if len(axes) <= SHOWN
-                else {"units": sum(axes.values())}
-            )
+            found = {"parameters": self.evolution.parameters}
+            shown = len(axes) <= SHOWN
+            found |= {f"{a}_units": width for a, width in axes.items()} if shown else {"units": sum(axes.values())}
             if self.evolution.sites.counts_connections:
-                logs["connections"] = self.evolution.total_connections
+                found["connections"] = self.evolution.total_connections
+            logs.update({name: Count(number) for name, number in found.items()})
 
     def announce(self, event: Any, logs: Any) -> None:
         """Tell every callback that has `on_structure_change(event, logs)`."""

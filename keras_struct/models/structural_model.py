@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
@@ -11,9 +12,12 @@ from keras_struct.backend import current, keras_internals
 from keras_struct.models.choices import ChoiceEdits
 from keras_struct.models.connection_edits import ConnectionEdits
 from keras_struct.models.convert import convert_layers, copy_compile_state
+from keras_struct.models.distribution import refuse_distribution
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
 from keras_struct.models.evolution import Evolution
+from keras_struct.models.sites import NothingToEditError
 from keras_struct.models.stepping import StructuralStepping
+from keras_struct.models.suitability import warn_of_frozen
 from keras_struct.models.symmetry_edits import SymmetryEdits
 from keras_struct.models.unit_edits import UnitEdits
 from keras_struct.models.weights_file import state_array, state_from_array, structure_in
@@ -115,6 +119,7 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         if isinstance(edit, list | tuple):
             if values is not None:
                 raise ValueError("`values` belong to a single edit; several edits bring their own.")
+            warn_of_frozen(self._structural, edit)
             return self._structural.apply(edit, preserve)
         if values is not None:
             if not isinstance(edit, edits.Resize):
@@ -122,6 +127,7 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
                     "`values` belong to a `Resize`; give a `Rewire` its own `values`, in the shape of the kernel."
                 )
             edit = edits.Resize(edit.axis, edit.source, edits.Values(values))
+        warn_of_frozen(self._structural, [edit])
         return self._structural.apply([edit], preserve)[0]
 
     def structural_step(
@@ -191,10 +197,10 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
             **kwargs: As in Keras.
 
         Raises:
-            ValueError: If the strategy has no layer to act on, the optimizer's state cannot follow the structure, or
-                the model is distributed.
+            ValueError: If the strategy has no layer to act on, or would have to leave out all, the optimizer's state cannot
+                follow the structure, or the model is distributed.
         """
-        _refuse_distribution(self)
+        refuse_distribution(self)
         jit = current().JIT if jit_compile is None else jit_compile
         super().compile(optimizer, loss, jit_compile=jit, **kwargs)
         found = self._structural
@@ -220,7 +226,12 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         config = keras.saving.deserialize_keras_object(config)
         strategy = own.get("strategy")
         own = {**own, "strategy": None if strategy is None else unpack(strategy)}
-        self.compile(**{**config, **own}, auto_scale_loss=False)
+        options = {**config, **own}
+        try:
+            self.compile(**options, auto_scale_loss=False)
+        except NothingToEditError as error:
+            warnings.warn(f"The model is loaded without its strategy: {error}", stacklevel=2)
+            self.compile(**{**options, "strategy": None}, auto_scale_loss=False)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         """Train, as `keras.Model.fit`; the structure changes between gradient steps.
@@ -294,12 +305,3 @@ def _chain(layers: Any) -> tuple[Any, Any]:
 
 def _as_list(callbacks: Any) -> list[Any]:
     return list(callbacks) if isinstance(callbacks, list | tuple) else ([] if callbacks is None else [callbacks])
-
-
-def _refuse_distribution(model: Any) -> None:
-    current().refuse_distribution(model)
-    if keras.distribution.distribution() is not None:
-        raise ValueError(
-            "StructuralModel cannot be trained under keras.distribution: an edit would have to change every shard at "
-            "once. Call keras.distribution.set_distribution(None) before building and compiling the model."
-        )

@@ -23,20 +23,23 @@ class UnitEdits:
     structure: Any
     apply: Any
 
-    def measure(self, axis: str) -> AxisMeasurement:
+    def measure(self, axis: str, data: Any = None) -> AxisMeasurement:
         """Return what a trigger, an initializer or a selector gets to see of an axis.
 
         Args:
             axis: A key of `model.structure.axes`.
+            data: What to measure on: inputs, or inputs and targets `(x, y)`, or these and sample weights. By default the probe,
+                or what recent training has kept.
 
         Raises:
             ValueError: If the axis is unknown or fixed; when a part is asked for, if there are no inputs or targets for it.
         """
         check_axis(self.structure, axis)
-        return self._structural.measured(axis)
+        with self._structural.looking_at(data):
+            return self._structural.measured(axis)
 
     def grow(
-        self, axis: str, count: int = 1, initializer: Any = None, seed: int | None = None
+        self, axis: str, count: int = 1, initializer: Any = None, seed: int | None = None, data: Any = None
     ) -> StructureEvent | None:
         """Add units to an axis, without changing what the model computes unless the initializer means to.
 
@@ -46,9 +49,11 @@ class UnitEdits:
             initializer: Gives the new weights; by default random incoming weights of the norm that the existing units
                 have, and outgoing weights of zero.
             seed: Seed of the new weights; by default a new one for each edit.
+            data: What the initializer looks at, as for `measure`.
 
         Returns:
-            What was logged; `None` if the initializer can make no unit, which it warns about.
+            What was logged; `None` if the initializer can make no unit, which it warns about. A warning says, too, when layers
+            around the axis are not trainable, so that new units will not learn.
 
         Raises:
             ValueError: If the axis is unknown or fixed, or would pass its limit.
@@ -58,8 +63,9 @@ class UnitEdits:
         initializer = RandomFanIn() if initializer is None else initializer
         edits.check_count(axis, count)
         rng = np.random.default_rng(len(found.log) if seed is None else seed)
-        edit = initializer.propose(found.measured(axis), int(count), rng)
-        return None if edit is None else self.apply(edit)
+        with found.looking_at(data):
+            edit = initializer.propose(found.measured(axis), int(count), rng)
+            return None if edit is None else self.apply(edit)
 
     @overload
     def prune(
@@ -73,6 +79,7 @@ class UnitEdits:
         threshold: float | None = None,
         minimum: int = 1,
         multiple: int = 1,
+        data: Any = None,
     ) -> StructureEvent: ...
 
     @overload
@@ -87,6 +94,8 @@ class UnitEdits:
         axes: Sequence[str] | None = None,
         minimum: int = 1,
         multiple: int = 1,
+        data: Any = None,
+        input_shape: Any = None,
     ) -> list[StructureEvent]: ...
 
     def prune(
@@ -103,6 +112,8 @@ class UnitEdits:
         axes=None,
         minimum=1,
         multiple=1,
+        data=None,
+        input_shape=None,
     ):
         """Remove units from an axis, or from the whole model.
 
@@ -124,6 +135,10 @@ class UnitEdits:
             minimum: How many units each axis keeps at least.
             multiple: Widths that a share, threshold or budget leads to are rounded up to multiples of this, which some hardware
                 computes faster.
+            data: What the selector looks at: inputs, or inputs and targets `(x, y)`, or these and sample weights. By default the
+                probe, or what recent training has kept.
+            input_shape: For a budget of `flops` or `latency`, where the model does not state the size of its inputs: shape of one
+                sample, such as `(64, 64, 3)`, or a list of shapes.
 
         Returns:
             What was logged; without an axis an event for each one that was pruned. `None` if no unit of the axis is below the
@@ -135,6 +150,8 @@ class UnitEdits:
             TypeError: If the selector is not one of units, or the budget no `Budget`.
         """
         selector = _checked(SmallestNorm() if selector is None else selector)
+        if input_shape is not None and budget is None:
+            raise ValueError(f"`input_shape` is for a budget, and none is given. Received: input_shape={input_shape!r}")
         if budget is not None and not isinstance(budget, Budget):
             raise TypeError(f"`budget` must be a Budget, such as Budget(flops=0.5). Received: {budget!r}")
         by_axis, either = {"units": units, "count": count}, {"fraction": fraction, "threshold": threshold}
@@ -150,20 +167,26 @@ class UnitEdits:
         if axis is not None:
             check_axis(self.structure, axis)
             axes = [axis]
-        if units is not None or count is not None:
-            width = self.structure.axes[axis]
-            edit = (
-                selector.propose(self._structural.measured(axis), count)
-                if units is None
-                else edits.prune(axis, width, units)
+        with self._structural.looking_at(data):
+            if units is not None or count is not None:
+                return self.apply(self._chosen(axis, units, count, selector, minimum))
+            ranking = Ranking(self, selector, scope, axes, minimum, multiple)
+            chosen = (
+                prune_by(ranking, fraction, threshold)
+                if budget is None
+                else prune_to(self, budget, ranking, input_shape)
             )
-            if len(edit.source) < minimum:
-                raise ValueError(f"Cannot prune axis '{axis}' to {len(edit.source)} units: `minimum` is {minimum}.")
-            return self.apply(edit)
-        ranking = Ranking(self, selector, scope, axes, minimum, multiple)
-        chosen = prune_by(ranking, fraction, threshold) if budget is None else prune_to(self, budget, ranking)
-        found = self._structural.apply(chosen, preserve=axis is not None, reason=type(selector).__name__)
+            found = self._structural.apply(chosen, preserve=axis is not None, reason=type(selector).__name__)
         return found if axis is None else next(iter(found), None)
+
+    def _chosen(self, axis: str, units: Any, count: Any, selector: Selector, minimum: int) -> Any:
+        """The edit that removes units of one axis, those named or those that a selector says."""
+        width = self.structure.axes[axis]
+        by_hand = units is not None
+        edit = edits.prune(axis, width, units) if by_hand else selector.propose(self._structural.measured(axis), count)
+        if len(edit.source) < minimum:
+            raise ValueError(f"Cannot prune axis '{axis}' to {len(edit.source)} units: `minimum` is {minimum}.")
+        return edit
 
     def split(self, axis: str, units: Sequence[int] | int) -> StructureEvent:
         """Put a copy of each of `units` behind the others; both share the outgoing weights, so the function is kept."""

@@ -17,7 +17,8 @@ class AxisGradients:
         axis: Name of the axis.
 
     Raises:
-        ValueError: When asked, if the loss, the batch or a layer around the axis does not allow it.
+        ValueError: When asked, if the loss or the batch does not allow it.
+        AxisRefused: When asked, if a layer around the axis does not.
     """
 
     def __init__(self, sweep: Callable[..., GradientSweep], axis: str) -> None:
@@ -73,7 +74,9 @@ class AxisGradients:
     def gates(self, samples: int | None = None) -> np.ndarray:
         """Derivative of each sample's loss by a factor on what the layers behind read of each unit.
 
-        It is the sum over positions of activations times their gradients; for a loss that is a mean over samples.
+        It is the sum over positions of activations times their gradients; for a loss that is a mean over samples. Of units that
+        never leave their layer (heads of an attention, what a recurrent layer reads of itself) it is the sum of outgoing weights
+        times their gradients, which is the same, for the first 64 samples.
 
         Args:
             samples: How many samples of the batch to use; all by default.
@@ -81,11 +84,11 @@ class AxisGradients:
         Returns:
             Shape `(samples, M)`, float64.
         """
-        return self._sweep(samples).gates(self._axis)
+        return self._sweep(samples).gates.derivatives(self._axis)
 
     def losses_without(self) -> np.ndarray:
         """Loss of the batch with each unit, by itself, silent; shape `(M,)`, float64."""
-        return self._sweep(None).losses_without(self._axis)
+        return self._sweep(None).gates.losses_without(self._axis)
 
     def losses(self, fan_in: np.ndarray, fan_out: Sequence[np.ndarray]) -> np.ndarray:
         """Loss of the batch with each of K units, given as for `virtual`, added by itself; shape `(K,)`, float64."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_struct.backend import current
+
 
 class Pieces(tuple[Any, ...]):
     """Inputs in several parts, each as one call of the model takes them."""
@@ -41,7 +43,7 @@ class InputBuffer:
     def add(self, inputs: Any) -> None:
         """Add the inputs of one batch: an array `(batch, ...)` or a structure of them."""
         if not self._batches:
-            self._batches_to_keep = self.samples // max(1, _size(inputs)) + 2
+            self._batches_to_keep = self.samples // max(1, samples_of(inputs)) + 2
         self._batches.appendleft(inputs)
         if len(self._batches) > self._batches_to_keep:
             self._trim()
@@ -53,7 +55,7 @@ class InputBuffer:
     @property
     def full(self) -> bool:
         """Whether it holds as many samples as it was made for."""
-        return sum(map(_size, self._batches)) >= self.samples
+        return sum(map(samples_of, self._batches)) >= self.samples
 
     def inputs(self) -> Any:
         """Return the newest samples, newest batch first, at most `samples`; `None` when empty."""
@@ -68,7 +70,7 @@ class InputBuffer:
         self._trim()
         kept, left = [], self.samples
         for batch in self._batches:
-            size = min(_size(batch), left)
+            size = min(samples_of(batch), left)
             kept.append(first_samples(batch, size))
             left -= size
         return Pieces(kept) if kept else None
@@ -77,7 +79,7 @@ class InputBuffer:
         """Forget batches that are older than the newest `samples` samples."""
         held = 0
         for place, batch in enumerate(self._batches):
-            held += _size(batch)
+            held += samples_of(batch)
             if held >= self.samples:
                 self._batches = deque(list(self._batches)[: place + 1])
                 break
@@ -86,10 +88,16 @@ class InputBuffer:
 
 def first_samples(inputs: Any, count: int) -> Any:
     """The first samples of a structure of arrays."""
-    return inputs if _size(inputs) <= count else keras.tree.map_structure(lambda part: part[:count], inputs)
+    return inputs if samples_of(inputs) <= count else samples_between(inputs, 0, count)
 
 
-def _size(inputs: Any) -> int:
+def samples_between(inputs: Any, start: int, end: int) -> Any:
+    """Some samples of a structure of arrays, sparse and ragged ones among them."""
+    return keras.tree.map_structure(lambda part: current().samples_between(part, start, end), inputs)
+
+
+def samples_of(inputs: Any) -> int:
+    """How many samples a structure of arrays holds."""
     return int((inputs if hasattr(inputs, "shape") else keras.tree.flatten(inputs)[0]).shape[0])
 
 

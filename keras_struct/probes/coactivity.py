@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_struct.activations import threshold_of_activity
-from keras_struct.probes.buffer import Pieces
+from keras_struct.probes.buffer import Pieces, samples_between
 from keras_struct.probes.interpreter import run
 from keras_struct.probes.paths import is_unitwise
 from keras_struct.probes.responses import linear_response, patch_kernel, takes_patches
@@ -62,7 +62,7 @@ class Activity:
         found, size = [], self._samples_at_once()
         for piece in inputs if isinstance(inputs, Pieces) else (inputs,):
             for start in range(0, keras.tree.flatten(piece)[0].shape[0], size):
-                found.append(self._counted(keras.tree.map_structure(lambda x, s=start: x[s : s + size], piece)))
+                found.append(self._counted(samples_between(piece, start, start + size)))
         if not found:
             raise ValueError("Expected at least one sample to measure activity on. Received inputs without any.")
         return self._in_layout(sum(found[1:], found[0]))

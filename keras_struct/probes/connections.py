@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current
+from keras_struct.probes.buffer import samples_between
 from keras_struct.probes.measurement import NoGradients
 from keras_struct.statistics.coactivation import Coactivation
 
@@ -111,4 +112,4 @@ def _no_inputs() -> Coactivation:
 
 def _one(i: int, part: Any) -> Any:
     """Sample `i` of a part of a batch, as a batch; `None` stays."""
-    return None if part is None else part[i : i + 1]
+    return None if part is None else samples_between(part, i, i + 1)

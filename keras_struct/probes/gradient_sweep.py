@@ -11,10 +11,13 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current
+from keras_struct.probes.gates import UnitGates
 from keras_struct.probes.interpreter import run
 from keras_struct.probes.responses import linear_response
 from keras_struct.probes.virtual import Reader, VirtualUnits, readers_of
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.refusal import AxisRefused
+from keras_struct.structure.rules import Port
 
 SKETCHES = 32
 """Random combinations of columns that bound a matrix's largest singular value."""
@@ -33,11 +36,11 @@ class GradientSweep:
         probe: The `StructureProbe` that compiles and runs.
         loss: Takes inputs, targets, outputs and sample weights; returns the mean loss.
         batch: Inputs, targets and sample weights (or `None`) of a batch.
-        axes: Names of the axes.
+        axes: Names of the axes; those around which gradients cannot be computed are left out, and refused when asked for.
     """
 
     def __init__(self, probe: Any, loss: Callable, batch: tuple[Any, Any, Any], axes: Sequence[str]) -> None:
-        self.probe, self.loss, self.axes = probe, loss, tuple(axes)
+        self.probe, self.loss, self._asked = probe, loss, tuple(axes)
         inputs, targets, weights = batch
         self.inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
         wanted = (targets,) if weights is None else (targets, weights)
@@ -45,9 +48,37 @@ class GradientSweep:
         self._auxiliary: dict[tuple[str, bool], np.ndarray] = {}
 
     @cached_property
-    def readers(self) -> dict[str, list[Reader]]:
-        """Calls that read the units of each axis."""
-        return {axis: readers_of(self.probe, axis) for axis in self.axes}
+    def gates(self) -> UnitGates:
+        """What factors on units do to the loss."""
+        return UnitGates(self.probe, self.loss, self.inputs, self.wanted)
+
+    @cached_property
+    def _around_axes(self) -> tuple[dict[str, list[Reader]], dict[str, str]]:
+        """Calls that read the units of each axis, and why it is not possible for others."""
+        readers, refused = {}, {}
+        for axis in self._asked:
+            try:
+                self.probe.maker(axis)
+                readers[axis] = readers_of(self.probe, axis)
+            except AxisRefused as error:
+                refused[axis] = str(error)
+        return readers, refused
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes around which gradients can be computed."""
+        return tuple(self._around_axes[0])
+
+    def readers(self, axis: str) -> list[Reader]:
+        """Calls that read the units of an axis.
+
+        Raises:
+            AxisRefused: If gradients around it cannot be computed.
+        """
+        readers, refused = self._around_axes
+        if axis in refused:
+            raise AxisRefused(refused[axis])
+        return readers[axis]
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -71,17 +102,17 @@ class GradientSweep:
         return {axis: self._narrow(axis) for axis in self.axes}
 
     def _narrow(self, axis: str) -> Literal["rows", "columns"] | None:
-        if sum(prod(reader.shape) for reader in self.readers[axis]) <= SKETCHES:
+        if sum(prod(reader.shape) for reader in self.readers(axis)) <= SKETCHES:
             return "columns"
         return "rows" if prod(self._fan_in(axis)) <= SKETCHES else None
 
     def _fan_in(self, axis: str) -> tuple[int, ...]:
         """Shape of the incoming weights of a unit in the first layer that makes it."""
-        return tuple(self.probe.network.layers[self.probe.first_call(axis).layer].kernel.shape[:-1])
+        return self.probe.maker(axis).fan_in
 
     def _sketches(self, axis: str) -> list[Any]:
         """Outgoing weights, one array for each reader, random ones (normal) if need be; or incoming ones."""
-        readers, narrow, fan_in = self.readers[axis], self.narrow[axis], self._fan_in(axis)
+        readers, narrow, fan_in = self.readers(axis), self.narrow[axis], self._fan_in(axis)
         if narrow == "rows":
             return [keras.ops.convert_to_tensor(np.eye(prod(fan_in), dtype="float32").reshape(*fan_in, -1))]
         if narrow == "columns":
@@ -109,14 +140,14 @@ class GradientSweep:
     def _calls(self) -> list[Any]:
         """Calls that make or read units of an axis, each once."""
         firsts = [self.probe.first_call(axis) for axis in self.axes]
-        return list(dict.fromkeys([*firsts, *(reader.call for found in self.readers.values() for reader in found)]))
+        return list(dict.fromkeys([*firsts, *(reader.call for axis in self.axes for reader in self.readers(axis))]))
 
     def _around(self, inputs: Any, *flat: Any) -> dict[str, Any]:
         gradients, tensors = self._differentiated(inputs, *flat)
         result: dict[str, Any] = {}
         for axis in self.axes:
             result[f"{axis}/entering"] = tensors[self.probe.first_call(axis).inputs[0]]
-            for i, reader in enumerate(self.readers[axis]):
+            for i, reader in enumerate(self.readers(axis)):
                 result[f"{axis}/arriving/{i}"] = gradients[reader.call]
         return result
 
@@ -125,13 +156,12 @@ class GradientSweep:
         sketches = iter(flat[len(keras.tree.flatten(self.wanted)) :])
         result: dict[str, Any] = {}
         for axis in self.axes:
-            first, readers = self.probe.first_call(axis), self.readers[axis]
+            first, readers = self.probe.first_call(axis), self.readers(axis)
             entering = tensors[first.inputs[0]]
-            result[f"{axis}/in"] = self._kernel_squares(first.layer, entering, gradients[first], -1)
+            result[f"{axis}/in"] = self._kernel_squares(self.probe.made_first(axis), entering, gradients[first])
             for i, reader in enumerate(readers):
                 read, arriving = tensors[reader.call.inputs[0]], gradients[reader.call]
-                squares = self._kernel_squares(reader.call.layer, read, arriving, reader.port.axis)
-                result[f"{axis}/out/{i}"] = squares
+                result[f"{axis}/out/{i}"] = self._kernel_squares(reader.port, read, arriving)
             units = VirtualUnits(self.probe, axis, readers, linear=True)
             arriving = [gradients[reader.call] for reader in readers]
             if self.narrow[axis] == "rows":
@@ -151,24 +181,24 @@ class GradientSweep:
         packed = keras.tree.pack_sequence_as(self.wanted, flat[:count])
         return packed if len(packed) == 2 else (packed[0], None)
 
-    def _kernel_squares(self, layer: str, inputs: Any, arriving: Any, axis: int) -> Any:
+    def _kernel_squares(self, port: Port, inputs: Any, arriving: Any) -> Any:
         """Squared norm of the gradient of a layer's kernel, for each entry along one of its axes."""
-        held = self.probe.network.layers[layer]
-        kernel = keras.ops.stop_gradient(held.kernel)
+        held = self.probe.network.layers[port.layer]
+        kernel = keras.ops.stop_gradient(self.probe.variable(port))
         (found,) = current().vjp(
             lambda k: linear_response(held, inputs, k), [kernel], keras.ops.cast(arriving, kernel.dtype)
         )
-        others = [i for i in range(len(found.shape)) if i != axis % len(found.shape)]
-        return keras.ops.sum(keras.ops.square(found), axis=others)
+        return keras.ops.sum(keras.ops.square(found), axis=[i for i in range(len(found.shape)) if i != port.axis])
 
     def norms(self, axis: str) -> tuple[np.ndarray, np.ndarray]:
         """Euclidean norms of the gradient of each unit's incoming and outgoing weights, `(M,)` each."""
+        readers = self.readers(axis)
         graph, width = self.probe.network.graph, self.probe.network.graph.units[axis].width
-        port = next(p for p, rule in graph.ports(axis).items() if rule.role == "produce")
+        port = self.probe.made_first(axis)
         incoming = np.zeros(width)
         _gather(incoming, graph.unit_along(port, axis), self._number(f"{axis}/in"))
         outgoing = np.zeros(width)
-        for i, reader in enumerate(self.readers[axis]):
+        for i, reader in enumerate(readers):
             _gather(outgoing, graph.unit_along(reader.port, axis), self._number(f"{axis}/out/{i}"))
         return np.sqrt(incoming), np.sqrt(outgoing)
 
@@ -178,6 +208,7 @@ class GradientSweep:
         For normal Ω, the product of the first left singular vector with BΩ has the norm σ₁‖ω‖, so `σ₁ ≤ ‖BΩ‖ / ‖ω‖`. With
         no more rows or columns than Ω would have, it is the value itself but for rounding.
         """
+        self.readers(axis)  # refuses the axis, if need be
         with threads_for(SKETCHES):
             largest = float(np.linalg.eigvalsh(self._number(f"{axis}/sketch"))[-1])
         return sqrt(max(largest, 0.0)) * (1 + ROUNDING) / (LEAST_NORM if self.narrow[axis] is None else 1.0)
@@ -185,7 +216,7 @@ class GradientSweep:
     def auxiliary(self, axis: str, linear: bool = True) -> np.ndarray:
         """The auxiliary gradient, `(fan_in, fan_out)` float64; see `AxisGradients.auxiliary`."""
         if (axis, linear) not in self._auxiliary:
-            shapes = [reader.shape for reader in self.readers[axis]]
+            shapes = [reader.shape for reader in self.readers(axis)]
             fan_in = self._fan_in(axis)
             total, rows = sum(prod(shape) for shape in shapes), prod(fan_in)
             if rows < total:
@@ -199,8 +230,8 @@ class GradientSweep:
 
     def _rows(self, axis: str, directions: np.ndarray, linear: bool) -> np.ndarray:
         """Combinations of rows of the auxiliary gradient."""
-        units = VirtualUnits(self.probe, axis, self.readers[axis], linear)
-        arriving = [self.around[f"{axis}/arriving/{i}"] for i in range(len(self.readers[axis]))]
+        units = VirtualUnits(self.probe, axis, self.readers(axis), linear)
+        arriving = [self.around[f"{axis}/arriving/{i}"] for i in range(len(self.readers(axis)))]
         found = self.probe.compute(
             ("transposed", axis, linear),
             lambda x, entering, directions, *arriving: units.transposed(entering, arriving, directions),
@@ -221,10 +252,10 @@ class GradientSweep:
         linear: bool = False,
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Gradients of the loss by the incoming and outgoing weights of units that do not exist."""
-        units = VirtualUnits(self.probe, axis, self.readers[axis], linear)
+        units = VirtualUnits(self.probe, axis, self.readers(axis), linear)
         count = len(fan_out[0])
         fan_in = np.zeros((*self._fan_in(axis), count), "float32") if fan_in is None else fan_in
-        bias = np.zeros(count, "float32") if bias is None else bias
+        bias = np.zeros(1, "float32") if bias is None else bias
         arrays = [keras.ops.convert_to_tensor(np.asarray(a, "float32")) for a in (fan_in, bias, *fan_out)]
         arriving = [self.around[f"{axis}/arriving/{i}"] for i in range(len(fan_out))]
         found = self.probe.compute(
@@ -252,7 +283,7 @@ class GradientSweep:
 
     def _loss_with(self, axis: str, inputs: Any, *rest: Any) -> Any:
         targets, weights = self._unflattened(list(rest))
-        graph, readers = self.probe.network.graph, self.readers[axis]
+        graph, readers = self.probe.network.graph, self.readers(axis)
         fan_in, *fan_out = rest[len(rest) - len(readers) - 1 :]
         first = self.probe.first_call(axis)
         entering = run(self.probe.network, inputs, {first.inputs[0]})[first.inputs[0]]
@@ -265,73 +296,8 @@ class GradientSweep:
         found = run(self.probe.network, inputs, set(graph.output_numbers), see=see, seen=extra)
         return self.loss(inputs, targets, self.probe.packed([found[n] for n in graph.output_numbers]), weights)
 
-    def gates(self, axis: str) -> np.ndarray:
-        """Derivative of each sample's loss by a factor on what is read of each unit; `(samples, M)` float64."""
-        found = self._gated("gates", axis, np.ones(self.probe.network.graph.units[axis].width), self._gate_gradients)
-        return keras.ops.convert_to_numpy(found).astype(np.float64)
-
-    def losses_without(self, axis: str) -> np.ndarray:
-        """Loss of the batch with each unit, by itself, silent; `(M,)` float64."""
-        found = []
-        for mask in 1.0 - np.eye(self.probe.network.graph.units[axis].width):
-            found.append(float(keras.ops.convert_to_numpy(self._gated("masked", axis, mask, self._loss_behind))))
-        return np.array(found)
-
-    def _gated(self, key: str, axis: str, factors: np.ndarray, function: Callable) -> Any:
-        readings = self.probe.readings(axis)
-        factors = keras.ops.convert_to_tensor(np.append(factors, 1.0).astype("float32"))
-        places = [keras.ops.convert_to_tensor(units.astype("int32")) for units in readings.values()]
-        flat = keras.tree.flatten(self.wanted)
-        read = tuple(readings)
-        return self.probe.compute(
-            (key, axis, len(self.wanted)),
-            lambda x, *rest: function(read, x, *rest),
-            self.inputs,
-            *flat,
-            factors,
-            *places,
-        )
-
-    def _gate_gradients(self, read: tuple[Any, ...], inputs: Any, *rest: Any) -> Any:
-        *flat, factors = rest[: len(rest) - len(read)]
-        count = keras.ops.shape(keras.tree.flatten(inputs)[0])[0]
-        gates = keras.ops.ones((count, 1), factors.dtype) * keras.ops.expand_dims(factors, 0)
-        places = rest[len(rest) - len(read) :]
-
-        def loss(watch: Callable, inputs: Any) -> tuple[Any, None]:
-            return self._loss_of(read, places, watch("gates", gates), inputs, flat), None
-
-        gradients, _ = current().gradients(loss, inputs)
-        return (gradients["gates"] * keras.ops.cast(count, factors.dtype))[:, :-1]
-
-    def _loss_behind(self, read: tuple[Any, ...], inputs: Any, *rest: Any) -> Any:
-        *flat, factors = rest[: len(rest) - len(read)]
-        return self._loss_of(read, rest[len(rest) - len(read) :], factors[None], inputs, flat)
-
-    def _loss_of(self, read: Any, places: Any, gates: Any, inputs: Any, flat: Any) -> Any:
-        """Loss with what is read of units multiplied by gates `(samples or 1, M + 1)`, the last for all other units."""
-        targets, weights = self._unflattened(list(flat))
-        graph = self.probe.network.graph
-        change = {
-            (call, place): lambda tensor, labels=graph.tensors[call.inputs[place]], units=units: (
-                tensor * _spread(keras.ops.cast(gates, tensor.dtype), units, labels)
-            )
-            for (call, place), units in zip(read, places, strict=True)
-        }
-        found = run(self.probe.network, inputs, set(graph.output_numbers), change=change)
-        return self.loss(inputs, targets, self.probe.packed([found[n] for n in graph.output_numbers]), weights)
-
     def _number(self, key: str) -> np.ndarray:
         return keras.ops.convert_to_numpy(self.summary[key]).astype(np.float64)
-
-
-def _spread(gates: Any, units: Any, labels: Any) -> Any:
-    """Gates of units `(samples, M + 1)` laid out along the axis of a tensor on which units lie; -1 means the last."""
-    taken = keras.ops.take(gates, keras.ops.where(units < 0, keras.ops.shape(gates)[1] - 1, units), axis=1)
-    place = labels.varies.index(True)
-    shape = [1] * len(labels.shape)
-    shape[place] = -1
-    return keras.ops.reshape(taken, (keras.ops.shape(gates)[0], *shape))
 
 
 @lru_cache(maxsize=64)

@@ -144,13 +144,13 @@ class NoGradients:
         if name.startswith("__"):
             raise AttributeError(name)
         raise ValueError(
-            "There is no batch with targets to compute gradients on. Train for a step with a compiled loss first, or pass "
-            "`probe=x, targets=y`."
+            "There is no batch with targets to compute gradients on: batches are kept only while a strategy trains that looks at "
+            "gradients. Pass `data=(x, y)` to `prune`, `grow` or `measure`, or `probe=x, targets=y` to compile."
         )
 
 
 def _no_inputs():
     raise ValueError(
-        "There are no inputs to measure on. Pass `probe=x` to compile, or train for some steps so that recent inputs are "
-        "kept."
+        "There are no inputs to measure on: recent inputs are kept only while a strategy trains that looks at activations. Pass "
+        "`data=x` to `prune`, `grow` or `measure`, or `probe=x` to compile."
     )

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from keras_struct.structure.behaviours import Concatenate, Elementwise, Flatten, Merge, Positions, Weighted
+from keras_struct.structure.refusal import AxisRefused
 from keras_struct.surgery.trace import Network
 
 _SUMS = ("Add",)
@@ -16,7 +17,7 @@ def path(network: Network, axis: str, reader: Any) -> list[Any]:
     """Return the calls that units of an axis pass on the shortest way from their first layer to the call `reader`.
 
     Raises:
-        ValueError: If there is none through operations that treat each unit by itself and, in sums, leave it as it is.
+        AxisRefused: If there is none through operations that treat each unit by itself and, in sums, leave it as it is.
     """
     layer, _ = network.graph.units[axis].producers[0]
     start = next(call for call in network.graph.calls if call.layer == layer).outputs[0]
@@ -30,9 +31,9 @@ def path(network: Network, axis: str, reader: Any) -> list[Any]:
             if number in call.inputs and call.outputs[0] not in met and _passes(network, call):
                 met.add(call.outputs[0])
                 ways.append((call.outputs[0], (*calls, call)))
-    raise ValueError(
+    raise AxisRefused(
         f"Cannot follow the units of axis '{axis}' to layer '{reader.layer}': between them lies an operation that does "
-        "not treat each unit by itself. Use a strategy without gradients, or leave the axis out of `axes`."
+        "not treat each unit by itself. Use a trigger and an initializer without gradients, or leave the axis out of `axes`."
     )
 
 

@@ -14,17 +14,20 @@ from keras_struct.backend import keras_internals as internals
 from keras_struct.probes.axis_gradients import AxisGradients
 from keras_struct.probes.gradient_sweep import GradientSweep
 from keras_struct.probes.interpreter import run
+from keras_struct.probes.making import Maker, maker_of
 from keras_struct.probes.measurement import AxisMeasurement, FanIn, FanOut
 from keras_struct.probes.paths import is_unitwise
-from keras_struct.probes.responses import activated, linear_response
+from keras_struct.probes.responses import activated, computing, unit_response
 from keras_struct.probes.sweep import Sweep
 from keras_struct.probes.virtual import Reader, readers_of
 from keras_struct.structure.behaviours import Weighted
+from keras_struct.structure.refusal import AxisRefused, MeasurementError
 from keras_struct.structure.rules import AxisRule, Port
 from keras_struct.surgery.trace import Network
 
 SMALLEST_BUFFER = 128
 SAMPLES_PER_UNIT = 2
+UNLIMITED = 2**31
 
 
 class StructureProbe:
@@ -80,12 +83,17 @@ class StructureProbe:
         )
 
     def rows_needed(self, axis: str, width: int) -> int:
-        """How many samples have as many rows, one for each position, as `width`."""
-        return ceil(width / self._positions(axis))
+        """How many samples have as many rows, one for each position, as `width`; none if units stay inside their layer."""
+        return ceil(width / self._positions(axis)) if self.emits(axis) else 0
 
     def widest(self, axis: str, samples: int) -> int:
         """Largest width of an axis that can be measured on so many samples: one less than their rows."""
-        return samples * self._positions(axis) - 1
+        return samples * self._positions(axis) - 1 if self.emits(axis) else UNLIMITED
+
+    def emits(self, axis: str) -> bool:
+        """Whether the units of an axis leave the layer that makes them."""
+        layer, _ = self.network.graph.units[axis].producers[0]
+        return any(call.layer == layer for call in self.network.graph.calls)
 
     def _positions(self, axis: str) -> int:
         number = self.post_activation(axis)
@@ -101,11 +109,23 @@ class StructureProbe:
         layer, _ = self.network.graph.units[axis].producers[0]
         found = next((call for call in self.network.graph.calls if call.layer == layer), None)
         if found is None:
-            raise ValueError(
+            raise AxisRefused(
                 f"Cannot measure activations of axis '{axis}': its units stay inside their layer. Name the axes to work on "
                 "with `axes`, or use a strategy that looks at weights."
             )
         return found
+
+    def made_first(self, axis: str) -> Port:
+        """The axis of a variable along which the units of an axis are made first."""
+        return next(port for port, rule in self.network.graph.ports(axis).items() if rule.role == "produce")
+
+    def maker(self, axis: str) -> Maker:
+        """The first layer that makes the units of an axis.
+
+        Raises:
+            AxisRefused: If new units of it cannot be computed.
+        """
+        return maker_of(self, axis)
 
     def chain(self, axis: str) -> list[Any]:
         """Calls that follow one by one, treating each unit by itself: normalisation, activation, dropout."""
@@ -137,11 +157,6 @@ class StructureProbe:
                 if labels.labelled:
                     units = graph.unit_of(axis, labels.vector(labels.varies.index(True)))
                     found.update({(call, place): units} if (units >= 0).any() else {})
-        if not found:
-            raise ValueError(
-                f"Cannot measure what axis '{axis}' does to the loss: its units stay inside their layer. Use a selector that "
-                "looks at weights."
-            )
         return found
 
     def normalization(self, axis: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -187,9 +202,12 @@ class StructureProbe:
         return self._singles[call]
 
     def respond(self, axis: str, entering: Any, kernels: Any) -> Any:
-        """Post-activations of new units with these incoming weights and no bias, given what enters their layer."""
-        layer = self.network.layers[self.first_call(axis).layer]
-        fresh = activated(layer, linear_response(layer, entering, kernels))
+        """Post-activations of new units with these incoming weights and no bias, given what enters their layer.
+
+        A unit with several places along the kernel has as many channels, those of all units at the first place first.
+        """
+        maker = self.maker(axis)
+        fresh = activated(maker.layer, unit_response(maker.layer, entering, kernels, maker.port.axis, maker.rank))
         for call in self.chain(axis):
             fresh = self.follow(call, fresh)
         return fresh
@@ -205,11 +223,11 @@ class StructureProbe:
     def _readers(self, axis: str) -> list[Reader]:
         try:
             return readers_of(self, axis)
-        except ValueError:  # gradients will say why; the chain behind the first layer is known all the same
+        except MeasurementError:  # gradients will say why; the chain behind the first layer is known all the same
             return []
 
     def _end_at_zero(self, axis: str, way: tuple[Any, ...]) -> tuple[float, float]:
-        layer = self.network.layers[self.first_call(axis).layer]
+        layer = computing(self.network.layers[self.first_call(axis).layer])
         labels = self.network.graph.tensors[self.first_call(axis).outputs[0]]
         shape = [1 if varies else extent or 1 for extent, varies in zip(labels.shape, labels.varies, strict=True)]
         zeros = keras.ops.zeros((1, *shape), layer.compute_dtype)
@@ -246,8 +264,7 @@ class StructureProbe:
             if rule.role == "produce" and self._rank(port) > 1
         )
         consumers = [port for port, rule in ports.items() if rule.role == "consume"]
-        made = [self._rank(port) for port, rule in ports.items() if rule.role == "produce"]
-        kind = "conv" if max(made, default=0) > 2 else "dense"
+        kind = "conv" if self._shares_positions(axis) else "dense"
         lazy = {} if sweep is None else sweep.measures(axis)
         if gradients is not None:
             lazy["gradients"] = AxisGradients(gradients, axis)
@@ -266,26 +283,32 @@ class StructureProbe:
             **{name: fact[axis] if isinstance(fact, Mapping) else fact for name, fact in facts.items()},
         )
 
+    def _shares_positions(self, axis: str) -> bool:
+        """Whether the first layer that makes the units is a convolution, which computes each of them at many positions."""
+        layer, _ = self.network.graph.units[axis].producers[0]
+        return hasattr(computing(self.network.layers.get(layer)), "kernel_size")
+
     def _bias(self, axis: str) -> np.ndarray | None:
         """Biases of the units in the first layer that makes them."""
         layer, _ = self.network.graph.units[axis].producers[0]
         made = [p for p, rule in self.network.graph.ports(axis).items() if p.layer == layer and rule.role == "produce"]
         port = next((port for port in made if self._rank(port) == 1), None)
-        return None if port is None else current().read(self._variable(port))[self.network.graph.places(port, axis)]
+        return None if port is None else current().read(self.variable(port))[self.network.graph.places(port, axis)]
 
-    def _variable(self, port: Port) -> Any:
+    def variable(self, port: Port) -> Any:
+        """The variable that a port is an axis of."""
         return internals.own_variables(self.network.layers[port.layer])[port.variable]
 
-    def _rank(self, port: Port) -> int:
-        return len(self._variable(port).shape)
+    def extents(self, port: Port) -> tuple[int, ...]:
+        """Present shape of the variable that a port is an axis of, also in a compiled function."""
+        return current().outside(lambda: tuple(int(extent) for extent in self.variable(port).shape))
 
-    def kernel_rank(self, axis: str) -> int:
-        """Rank of the first variable that makes the units of an axis."""
-        return next(self._rank(p) for p, r in self.network.graph.ports(axis).items() if r.role == "produce")
+    def _rank(self, port: Port) -> int:
+        return len(self.variable(port).shape)
 
     def _fan_in(self, axis: str, port: Port, rule: AxisRule) -> FanIn:
         def read() -> np.ndarray:
-            graph, weights = self.network.graph, _wide(current().read(self._variable(port)))
+            graph, weights = self.network.graph, _wide(current().read(self.variable(port)))
             places, width = graph.places(port, axis), graph.units[axis].width
             if len(places) < weights.shape[port.axis]:
                 weights = np.take(weights, places, axis=port.axis)
@@ -302,7 +325,7 @@ class StructureProbe:
 
     def _fan_out(self, axis: str, port: Port) -> FanOut:
         units = self.network.graph.unit_along(port, axis)
-        rows = np.moveaxis(current().read(self._variable(port)), port.axis, 0)
+        rows = np.moveaxis(current().read(self.variable(port)), port.axis, 0)
         rows = _wide(rows[np.argsort(units, kind="stable")][(units < 0).sum() :])
         rows = rows.reshape(self.network.graph.units[axis].width, -1, *rows.shape[1:])
 

@@ -12,9 +12,9 @@ from keras_struct.backend import current
 from keras_struct.probes.buffer import Pieces
 from keras_struct.probes.interpreter import run
 from keras_struct.probes.paths import shortcuts
-from keras_struct.probes.responses import linear_response, patch_kernel, takes_patches
+from keras_struct.probes.responses import computing, identity, unit_response
 from keras_struct.statistics.orthogonality_gap import gap_of_gram
-from keras_struct.surgery.reading import channel_axis
+from keras_struct.structure.refusal import AxisRefused
 
 BLOCK = 512
 """How many rows are summed in float32."""
@@ -31,7 +31,7 @@ class Sweep:
     """
 
     def __init__(self, probe: Any, inputs: Any, axes: tuple[str, ...], residual: bool = True) -> None:
-        self.probe, self.axes = probe, axes
+        self.probe, self.axes = probe, tuple(axis for axis in axes if probe.emits(axis))
         self.pieces = inputs if isinstance(inputs, Pieces) else Pieces([inputs])
         self._without = frozenset() if residual else shortcuts(probe.network)
         self._grams: dict[str, tuple[np.ndarray, int]] | None = None
@@ -40,8 +40,8 @@ class Sweep:
     def measures(self, axis: str) -> dict[str, Any]:
         """The lazy parts of a measurement."""
         return {
-            "gram": lambda: self.grams()[axis][0],
-            "samples": lambda: self.grams()[axis][1],
+            "gram": lambda: self.gram(axis),
+            "samples": lambda: self._moments(axis)[1],
             "candidates": lambda kernels: self.candidates(axis, kernels),
             "candidate_gradients": lambda *args: self.candidate_gradients(axis, *args),
             "input_gram": lambda: self.input_gram(axis),
@@ -53,6 +53,28 @@ class Sweep:
     def inputs(self) -> Any:
         """All inputs as one."""
         return self.pieces.joined()
+
+    def gram(self, axis: str) -> np.ndarray:
+        """Gram matrix of the post-activations of the units.
+
+        Raises:
+            AxisRefused: If the units stay inside their layer.
+            ValueError: If activations are NaN or infinite, or there are none.
+        """
+        found, _ = self._moments(axis)
+        if not np.isfinite(found).all():
+            raise ValueError(
+                f"Cannot measure axis '{axis}': activations of its units are NaN or infinite. Training may have diverged (a "
+                "smaller learning rate or clipped gradients help), or the inputs hold NaN."
+            )
+        return found
+
+    def _moments(self, axis: str) -> tuple[np.ndarray, int]:
+        self.probe.first_call(axis)  # refuses units that stay inside their layer
+        found = self.grams()[axis]
+        if not found[1]:
+            raise ValueError(f"Cannot measure axis '{axis}' on no samples: the inputs to measure on are empty.")
+        return found
 
     def grams(self) -> dict[str, tuple[np.ndarray, int]]:
         """Gram matrix and number of rows of every axis, from one forward pass."""
@@ -67,7 +89,7 @@ class Sweep:
             matrix = keras.ops.convert_to_numpy(count).astype(np.float64)
             count, product = len(matrix), matrix.T @ matrix
         columns, rows = self.probe.columns(axis), int(count)
-        gram = keras.ops.convert_to_numpy(product) / rows
+        gram = keras.ops.convert_to_numpy(product) / max(1, rows)
         return (gram if columns is None else gram[np.ix_(columns, columns)]), rows
 
     def _grams_of(self, pieces: tuple[Any, ...]) -> dict[str, tuple[Any, Any]]:
@@ -88,19 +110,27 @@ class Sweep:
         return count, keras.ops.transpose(rows) @ rows
 
     def _as_rows(self, axis: str, activations: Any) -> Any:
-        """Samples and positions along the first axis, units along the second."""
-        layer = self.probe.network.layers[self.probe.first_call(axis).layer]
-        rank = len(activations.shape)
-        place = channel_axis(layer, rank - 1) + 1
+        """Samples and positions along the first axis, units along the second; in float32 at least.
+
+        Half precision is enough for activations, not for sums of their products.
+        """
+        rank = len(activations.shape)  # of ragged sequences their entries are rows
+        labels = self.probe.network.graph.tensors[self.probe.first_call(axis).outputs[0]]
+        place = labels.varies.index(True) + 1
         if place != rank - 1:
             activations = keras.ops.moveaxis(activations, place, -1)
-        return activations if rank == 2 else keras.ops.reshape(activations, (-1, keras.ops.shape(activations)[-1]))
+        if keras.backend.standardize_dtype(activations.dtype) not in ("float32", "float64"):
+            activations = keras.ops.cast(activations, "float32")
+        activations = current().entries(activations)
+        return (
+            activations
+            if len(activations.shape) == 2
+            else keras.ops.reshape(activations, (-1, keras.ops.shape(activations)[-1]))
+        )
 
     def candidates(self, axis: str, kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Products of candidate units with the existing ones, and their mean squares."""
         columns = self.probe.columns(axis)
-        if kernels.ndim > self.probe.kernel_rank(axis):
-            kernels = kernels[..., 0, :]
         found = self._compute(
             ("candidates", axis),
             lambda x, k: self._candidates(axis, x, k),
@@ -114,7 +144,7 @@ class Sweep:
 
     def _candidates(self, axis: str, inputs: Any, kernels: Any) -> tuple[Any, Any]:
         units, entering = self._around(axis, inputs)
-        fresh = self._as_rows(axis, self.probe.respond(axis, entering, kernels))
+        fresh = self._responses(axis, entering, kernels)
         if not current().DOUBLE:
             return units, fresh
         count = keras.ops.shape(units)[0]
@@ -150,13 +180,17 @@ class Sweep:
 
     def _pull(self, axis: str, inputs: Any, kernels: Any, existing: Any, own: Any) -> Any:
         units, entering = self._around(axis, inputs)
-        fresh = self._as_rows(axis, self.probe.respond(axis, entering, kernels))
+        fresh = self._responses(axis, entering, kernels)
         count = keras.ops.cast(keras.ops.shape(units)[0], fresh.dtype)
         cotangent = (keras.ops.cast(units, fresh.dtype) @ existing + fresh * own) / count
         (found,) = current().vjp(
-            lambda k: self._as_rows(axis, self.probe.respond(axis, entering, k)), [kernels], cotangent
+            lambda k: self._responses(axis, entering, k), [kernels], keras.ops.cast(cotangent, fresh.dtype)
         )
         return found
+
+    def _responses(self, axis: str, entering: Any, kernels: Any) -> Any:
+        """Post-activations of candidates as rows; of those with several places the first, as of the units that there are."""
+        return self._as_rows(axis, self.probe.respond(axis, entering, kernels))[:, : keras.ops.shape(kernels)[-1]]
 
     def _around(self, axis: str, inputs: Any) -> tuple[Any, Any]:
         """Post-activations of the units of an axis, as rows, and what enters their layer."""
@@ -166,18 +200,24 @@ class Sweep:
 
     def input_gram(self, axis: str) -> np.ndarray:
         """Second moments of what enters a unit."""
-        layer = self.probe.network.layers[self.probe.first_call(axis).layer]
-        kernel = [keras.ops.convert_to_tensor(patch_kernel(layer))] if takes_patches(layer) else []
+        maker = self.probe.maker(axis)
+        if maker.blocks > 1:
+            raise AxisRefused(
+                f"Cannot tell what enters the units of axis '{axis}': each of them has {maker.blocks} sums of inputs in layer "
+                f"'{maker.call.layer}'. Use Select() or RandomFanIn(), or leave the axis out of `axes`."
+            )
+        plain = isinstance(computing(maker.layer), keras.layers.Dense)
+        kernel = [] if plain else [keras.ops.convert_to_tensor(identity(maker.fan_in))]
         found = self._compute(("inputs", axis), lambda x, *k: self._input_gram(axis, x, *k), self.inputs, *kernel)
         found = keras.ops.convert_to_numpy(found).astype(np.float64)
         return found if current().DOUBLE else found.T @ found / len(found)
 
     def _input_gram(self, axis: str, inputs: Any, *kernel: Any) -> Any:
-        first = self.probe.first_call(axis)
-        entering = self._run(inputs, {first.inputs[0]})[first.inputs[0]]
-        for patch in kernel:
-            entering = linear_response(self.probe.network.layers[first.layer], entering, patch)
-        rows = self._as_rows(axis, entering)
+        maker = self.probe.maker(axis)
+        entering = self._run(inputs, {maker.call.inputs[0]})[maker.call.inputs[0]]
+        for copying in kernel:
+            entering = unit_response(maker.layer, entering, copying, maker.port.axis, maker.rank)
+        rows = self._as_rows(axis, keras.ops.convert_to_tensor(entering, sparse=False))
         if not current().DOUBLE:
             return rows
         rows = keras.ops.cast(rows, "float64")
@@ -203,16 +243,15 @@ class Sweep:
         """The measure of equation 29, in which a sample of a convolution has one entry a channel and position."""
         number = self.probe.post_activation(axis)
         if len(self.probe.network.graph.tensors[number].shape) == 1:
-            return gap_of_gram(*self.grams()[axis])
+            return gap_of_gram(*self._moments(axis))
         found = self._compute(("samples", axis), lambda x: self._sample_gram(number, x), self.inputs)
         by_sample = keras.ops.convert_to_numpy(found).astype(np.float64)
         return gap_of_gram(by_sample, len(by_sample))
 
     def _sample_gram(self, number: int, inputs: Any) -> Any:
-        tensor = self._run(inputs, {number})[number]
+        tensor = keras.ops.convert_to_tensor(self._run(inputs, {number})[number], ragged=False)
         rows = keras.ops.reshape(tensor, (keras.ops.shape(tensor)[0], -1))
-        if current().DOUBLE:
-            rows = keras.ops.cast(rows, "float64")
+        rows = keras.ops.cast(rows, "float64" if current().DOUBLE else "float32")
         return rows @ keras.ops.transpose(rows)
 
     def _run(self, inputs: Any, wanted: set[int]) -> dict[int, Any]:

@@ -10,8 +10,9 @@ import keras
 
 from keras_struct.backend import current
 from keras_struct.probes.paths import path
-from keras_struct.probes.responses import activated, is_linear, linear_response
+from keras_struct.probes.responses import activated, is_linear, linear_response, not_linear, unit_response
 from keras_struct.structure.behaviours import Concatenate, Flatten, Merge, Positions
+from keras_struct.structure.refusal import AxisRefused
 from keras_struct.structure.rules import Port
 
 
@@ -33,7 +34,7 @@ class Reader:
 
     def open_shape(self, probe: Any) -> tuple[Any, ...]:
         """The same shape as the present kernel has it, also in a compiled function."""
-        kernel = keras.ops.shape(keras.ops.stop_gradient(probe.network.layers[self.call.layer].kernel))
+        kernel = keras.ops.shape(keras.ops.stop_gradient(probe.variable(self.port)))
         return (self.shape[0], *(extent for i, extent in enumerate(kernel) if i != self.port.axis))
 
 
@@ -41,25 +42,22 @@ def readers_of(probe: Any, axis: str) -> list[Reader]:
     """Return the calls that read an axis, in the order of the measurement's `fan_out`; of a shared layer the first call.
 
     Raises:
-        ValueError: If nothing reads the units, or a layer that does is neither dense nor a convolution, or cannot be
-            reached unit by unit.
+        AxisRefused: If nothing reads the units, or a layer that does is not linear in them, or cannot be reached unit by unit.
     """
     graph, found = probe.network.graph, []
     for port, rule in graph.ports(axis).items():
         if rule.role != "consume":
             continue
         layer = probe.network.layers[port.layer]
-        if not is_linear(layer):
-            raise ValueError(
-                f"Cannot compute gradients for axis '{axis}': layer '{port.layer}' ({type(layer).__name__}), which reads "
-                "its units, is neither a Dense nor a Conv layer. Leave the axis out of `axes`."
-            )
+        if not is_linear(layer, reads=True):
+            why = not_linear(layer, port.layer)
+            raise AxisRefused(f"Cannot compute gradients for axis '{axis}': of what reads its units, {why}")
         call = next(call for call in graph.calls if call.layer == port.layer)
         positions = int((graph.unit_along(port, axis) == 0).sum())
-        shape = (positions, *(extent for i, extent in enumerate(layer.kernel.shape) if i != port.axis))
+        shape = (positions, *(extent for i, extent in enumerate(probe.extents(port)) if i != port.axis))
         found.append(Reader(call, port, tuple(path(probe.network, axis, call)), shape))
     if not found:
-        raise ValueError(
+        raise AxisRefused(
             f"Cannot compute gradients for axis '{axis}': no layer with weights reads its units, so new ones would have "
             "no outgoing weights. Put a Dense or Conv layer behind it, or leave the axis out of `axes`."
         )
@@ -78,14 +76,14 @@ class VirtualUnits:
 
     def __init__(self, probe: Any, axis: str, readers: Sequence[Reader], linear: bool = False) -> None:
         self.probe, self.axis, self.readers, self.linear = probe, axis, list(readers), linear
-        self.layer = probe.network.layers[probe.first_call(axis).layer]
-        self.last = getattr(self.layer, "data_format", None) != "channels_first"
+        self.maker = probe.maker(axis)
 
     def contributions(self, entering: Any, fan_in: Any, bias: Any, fan_out: Sequence[Any]) -> list[Any]:
         """What the units add before the activation of each reader."""
-        sums = linear_response(self.layer, entering, fan_in)
-        sums = sums + (bias if self.last else keras.ops.reshape(bias, (-1, *(1,) * (len(sums.shape) - 2))))
-        units = sums if self.linear else activated(self.layer, sums)
+        maker = self.maker
+        sums = unit_response(maker.layer, entering, fan_in, maker.port.axis, maker.rank)
+        sums = sums + keras.ops.reshape(bias, [-1 if i == maker.place else 1 for i in range(len(sums.shape))])
+        units = sums if self.linear else activated(maker.layer, sums)
         return [self._read(reader, units, out) for reader, out in zip(self.readers, fan_out, strict=True)]
 
     def _read(self, reader: Reader, units: Any, fan_out: Any) -> Any:
@@ -98,20 +96,20 @@ class VirtualUnits:
                 units = self.probe.network.nodes[call].operation(units)
             elif not isinstance(behaviour, Merge | Concatenate) and not self.linear:
                 units = self.probe.follow(call, units)
-        layer = self.probe.network.layers[reader.call.layer]
         if flat:
-            return self._read_flat(units, fan_out)
-        weights = keras.ops.take(fan_out, 0, axis=1)
-        return linear_response(layer, units, keras.ops.moveaxis(weights, 0, reader.port.axis))
+            last = self.maker.place == len(units.shape) - 1
+            units = units if last else keras.ops.moveaxis(units, self.maker.place, -1)
+            units = keras.ops.reshape(units, (keras.ops.shape(units)[0], -1))
+        kernel = keras.ops.moveaxis(self._rows(reader, fan_out), 0, reader.port.axis)
+        return linear_response(self.probe.network.layers[reader.call.layer], units, kernel)
 
-    def _read_flat(self, units: Any, fan_out: Any) -> Any:
-        """Units at several positions, each with weights of its own."""
-        if not self.last:
-            units = keras.ops.moveaxis(units, 1, -1)
-        outputs = keras.ops.shape(fan_out)[-1]
-        rows = keras.ops.reshape(units, (keras.ops.shape(units)[0], -1))
-        kernel = keras.ops.reshape(keras.ops.moveaxis(fan_out, 0, 1), (-1, outputs))
-        return keras.ops.matmul(keras.ops.cast(rows, kernel.dtype), kernel)
+    @staticmethod
+    def _rows(reader: Reader, fan_out: Any) -> Any:
+        """Outgoing weights `(positions * K, ...)` of units at one or several places, each with weights of its own."""
+        if reader.shape[0] == 1:
+            return keras.ops.take(fan_out, 0, axis=1)
+        moved = keras.ops.moveaxis(fan_out, 0, 1)
+        return keras.ops.reshape(moved, (-1, *keras.ops.shape(moved)[2:]))
 
     def gradients(self, entering: Any, *arrays: Any) -> list[Any]:
         """Gradients of the loss by incoming weights and by each reader's outgoing weights.
@@ -137,9 +135,9 @@ class VirtualUnits:
 
     def fan_in_gradients(self, entering: Any, arriving: Sequence[Any], fan_out: Sequence[Any]) -> Any:
         """Gradients of the loss by the incoming weights, `(..., K)`, of units that have none yet."""
-        one = keras.ops.zeros_like(keras.ops.stop_gradient(self.layer.kernel)[..., :1])
+        one = self.maker.no_fan_in()
         fan_in = keras.ops.repeat(one, keras.ops.shape(fan_out[0])[0], axis=-1)
-        bias = keras.ops.zeros(keras.ops.shape(fan_out[0])[:1], fan_in.dtype)
+        bias = keras.ops.zeros((1,), fan_in.dtype)
         (found,) = current().vjp(
             lambda weights: self._change(entering, arriving, weights, bias, fan_out),
             [fan_in],

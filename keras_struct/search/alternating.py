@@ -17,7 +17,7 @@ from keras_struct.search.unrolling import unrolled_gradients
 Shuffle = Literal["none", "groups"]
 
 
-class AlternatingModel(internals.BuiltByFirstStep, keras.Model):
+class AlternatingModel(internals.BuiltByNetwork, keras.Model):
     """Trains a network's architecture weights on a batch B, and all others on a batch A.
 
     Only the gradient of batch B by the architecture weights is used for these, and only that of batch A by the others. Without a
@@ -88,6 +88,7 @@ class AlternatingModel(internals.BuiltByFirstStep, keras.Model):
             )
         if architecture_optimizer is not None:
             architecture_optimizer.build(self.architecture)
+            current().prepare_optimizer(architecture_optimizer)
 
     def _number(self, name: str, value: Any = 0.0) -> Any:
         """A number, or an array, that is saved with the model."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_struct.structure.edits import Resize, prune
 from keras_struct.structure.policy import Policy
+from keras_struct.structure.refusal import MeasurementError
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def check_count(measured: Any, count: int) -> None:
 def finite(measured: Any, scores: np.ndarray) -> np.ndarray:
     """Return the scores if they are numbers."""
     if not np.isfinite(scores).all():
-        raise ValueError(
+        raise MeasurementError(
             f"Cannot rank the units of axis '{measured.axis}': some saliencies are NaN or infinite. Check weights and data."
         )
     return scores

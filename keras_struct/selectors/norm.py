@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from keras_struct.selectors.base import Selector
+from keras_struct.structure.refusal import AxisRefused
 
 
 @final
@@ -63,7 +64,7 @@ class BatchNormScale(Selector):
     """Units with the smallest magnitude of the scale γ of the batch normalisation behind them.
 
     Raises:
-        ValueError: When asked, if there is no batch normalisation.
+        AxisRefused: When asked, if there is no batch normalisation.
 
     References:
         Liu, Li, Shen, Huang, Yan, Zhang, *Learning Efficient Convolutional Networks through Network Slimming*, ICCV 2017.
@@ -73,7 +74,7 @@ class BatchNormScale(Selector):
         """Return the scales."""
         normalization = measured.normalization()
         if normalization is None:
-            raise ValueError(
+            raise AxisRefused(
                 f"Cannot rank the units of axis '{measured.axis}' by the scale of their batch normalisation: there is none "
                 "behind the layer that makes them. Use another selector, such as Magnitude()."
             )

@@ -20,11 +20,13 @@ from keras_struct.statistics.gradients import (
     unit_gradient_norms,
 )
 from keras_struct.statistics.orthogonality_gap import gap_of_gram, orthogonality_gap
+from keras_struct.structure.refusal import MeasurementError
 
 __all__ = [
     "Border",
     "CandidateScorer",
     "Coactivation",
+    "MeasurementError",
     "auxiliary_gradient",
     "border",
     "coactivation",

@@ -17,10 +17,14 @@ from keras_struct.statistics.effective_dimension import (
     squared_threshold,
 )
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.refusal import MeasurementError
 
 Ranking = Literal["lexicographic", "count_plus_nuclear"]
 
 _PRECISION = float(np.finfo(np.float64).eps)
+_ROUNDED_AWAY = 1e-12
+"""Share of the largest mean square below which one may be lost in a sum in float32."""
+_UNDERFLOW = float(np.finfo(np.float32).tiny)
 _LOG_STEP = 0.35
 """Step of the trapezoidal rule in `log t`; its error is about `exp(-pi ** 2 / step)`, here 6e-13."""
 _LOG_RANGE = (np.log(1e-10), np.log(1e4))
@@ -210,12 +214,22 @@ class CandidateScorer:
                 f"the shapes must be ({len(self._eigenvalues)}, candidates) and (candidates,)."
             )
         require_finite(energy + np.abs(cross).sum(axis=0), "moments of candidates")
-        if (energy < 0).any() or (np.square(cross) > 1.001 * np.outer(self._energies, energy)).any():
-            raise ValueError(
+        if (energy < 0).any() or (np.square(cross) > self._largest_squares(energy)).any():
+            raise MeasurementError(
                 "Cannot score candidates: no activations have these second moments (Cauchy-Schwarz fails). Divide the "
                 "Gram matrix, `cross` and `energy` by the same number of samples, and measure them on the same samples."
             )
         return np.square(self._vectors.T @ cross), energy
+
+    def _largest_squares(self, energy: np.ndarray) -> np.ndarray:
+        """Squares of cross moments that the Cauchy-Schwarz inequality allows, with what float32 can add to them by rounding.
+
+        Squares of activations that are tiny beside others, or beside 1, are lost in sums in float32; their products with large
+        candidates are not.
+        """
+        own, lost = self._energies, _ROUNDED_AWAY * self._energies.max(initial=0.0) + _UNDERFLOW
+        of_candidates = _ROUNDED_AWAY * energy.max(initial=0.0) + _UNDERFLOW
+        return 1.001 * np.outer(own, energy) + lost * energy + np.outer(own, np.full_like(energy, of_candidates))
 
     def _counts(self, squares: np.ndarray, energy: np.ndarray) -> np.ndarray:
         gaps = self._eigenvalues - self._threshold

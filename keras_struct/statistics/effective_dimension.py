@@ -19,6 +19,7 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.refusal import MeasurementError
 
 _SINGLE_ERRORS = 8 * float(np.finfo(np.float32).eps)
 _BLOCK_ENTRIES = 2**22
@@ -226,7 +227,7 @@ def checked_gram(gram: np.ndarray) -> np.ndarray:
         )
     require_finite(np.abs(moments).sum(axis=1), "rows of the Gram matrix of units")
     if moments.size and np.abs(moments - moments.T).max() > 1e-6 * np.abs(moments).max():
-        raise ValueError("Cannot use a matrix that is not symmetric as a Gram matrix: H^T H / n is symmetric.")
+        raise MeasurementError("Cannot use a matrix that is not symmetric as a Gram matrix: H^T H / n is symmetric.")
     return moments
 
 
@@ -234,7 +235,7 @@ def require_more_samples_than_units(samples: Any) -> None:
     """Raise a ValueError unless there are more samples than units, as equation 27 demands."""
     count, units = samples.shape
     if count <= units:
-        raise ValueError(
+        raise MeasurementError(
             f"Cannot measure the rank of {units} units on {count} samples: n > M is needed, as {count} samples span at "
             f"most {count} directions. Raise the buffer to more than {units} samples, or limit the width of the layer "
             f"to less than {count} units."
@@ -246,7 +247,7 @@ def require_finite(moments: np.ndarray, what: str) -> None:
     bad = np.flatnonzero(~np.isfinite(moments))
     if bad.size:
         shown = ", ".join(map(str, bad[:8])) + (", ..." if bad.size > 8 else "")
-        raise ValueError(
+        raise MeasurementError(
             f"Cannot measure: the {what} [{shown}] are not finite. Training may have diverged (a smaller learning rate "
             "or clipped gradients help), or the inputs hold NaN."
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from keras_struct.initializers import Select
 from keras_struct.schedules import EveryNSteps
@@ -32,7 +31,8 @@ class Dyno(GrowAndPrune):
         every: Gradient steps between looks at the structure.
         candidates: How many candidates are drawn for each unit to add.
         minimum: How many units each axis keeps.
-        max_units: Largest width of each axis; by default 8 times its width at the start.
+        max_units: Largest width of each axis, or a dictionary of them by the name of the axis; by default 8 times its width at
+            the start.
         only: Names of the axes to work on; all editable ones by default.
         seed: Same seed and same measurements give the same edits.
         start: φ* of every axis until its first edit; by default measured when training begins. A network that was trained on
@@ -58,7 +58,7 @@ class Dyno(GrowAndPrune):
     every: int = 50
     candidates: int = 100
     minimum: int = 10
-    max_units: int | None = None
+    max_units: int | Mapping[str, int] | None = None
     only: tuple[str, ...] | None = None
     seed: int = 0
     start: float | None = None
@@ -70,19 +70,11 @@ class Dyno(GrowAndPrune):
             raise ValueError(f"`candidates` must be a positive integer. Received: candidates={self.candidates}")
         if self.start is not None and not 0 < self.start <= 1:
             raise ValueError(f"`start` must be None, or lie above 0 and be at most 1. Received: start={self.start}")
-        gain = EffectiveDimension(gamma=1 + self.delta, epsilon=self.epsilon, baseline="initial")
+        gain = EffectiveDimension(1 + self.delta, self.epsilon, baseline="initial", start=self.start)
         select = Select(candidates=self.candidates, epsilon=self.epsilon, per_unit=True)
         schedule = EveryNSteps(self.every)
         grow = Grow(gain, select, schedule, self.max_units, self.only, residual=True, seed=self.seed)
-        lost = LostDimension(self.delta, self.epsilon)
+        lost = LostDimension(self.delta, self.epsilon, self.start)
         prune = Prune(lost, MostSimilar(), schedule, self.minimum, self.only, residual=True)
         for name, part in (("grow", grow), ("prune", prune)):
             object.__setattr__(self, name, part)
-
-    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
-        """State to start from."""
-        state = super().init(measurements)
-        if self.start is None:
-            return state
-        baselines = dict.fromkeys(measurements, self.start)
-        return {name: {**part, "axes": {**part["axes"], **baselines}} for name, part in state.items()}

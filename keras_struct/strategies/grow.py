@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.schedules import EveryNSteps, Schedule
 from keras_struct.strategies.scheduled import Scheduled
 from keras_struct.structure.edits import Resize
+from keras_struct.structure.refusal import AxisRefused
 from keras_struct.triggers import Trigger
 
 DEFAULT_GROWTH = 8
@@ -21,16 +23,18 @@ DEFAULT_GROWTH = 8
 class Grow(Scheduled):
     """Grow every axis whose trigger fires, or by what the schedule says.
 
-    Any trigger goes with any initializer and any schedule.
+    Any trigger goes with any initializer and any schedule. An axis on which the trigger cannot work (gradients of a recurrent
+    layer, say) is left out, and one on which the initializer cannot gets units of random fan-in; a warning names each once.
 
     Args:
         trigger: Says how many units to add where; `None` with a schedule that says how many (`Linear`, `Batched`).
         initializer: Gives the new units their weights.
         schedule: When to look; after every gradient step by default. With a trigger, a schedule that returns a number
             is an upper bound.
-        max_units: Largest width of each axis; by default 8 times its width at the start. `max_units` or `max_filters`
-            of a layer goes before.
-        axes: Names of the axes to grow; all editable ones by default.
+        max_units: Largest width of each axis, or a dictionary of them by the name of the axis; by default 8 times the width
+            at the start, also for axes that a dictionary does not name. `max_units` or `max_filters` of a layer goes before.
+        axes: Names of the axes to grow; all editable ones by default. Those whose new units would change the function, never
+            learn, or cannot be measured as asked are left out, with a warning that says why.
         max_parameters: Largest number of parameters of the whole model.
         max_flops: Largest number of floating point operations of one sample's forward pass.
         round_robin: Whether axes grow in turns, one at each look at the structure, instead of all at once.
@@ -39,13 +43,13 @@ class Grow(Scheduled):
         seed: Same seed and same measurements give the same edits, also after a resume.
 
     Raises:
-        ValueError: If there is neither a trigger nor a schedule that says how many.
+        ValueError: If there is neither a trigger nor a schedule that says how many, or a limit is not positive.
     """
 
     trigger: Trigger | None = None
     initializer: Initializer = RandomFanIn()  # noqa: RUF009
     schedule: Schedule = EveryNSteps(1)  # noqa: RUF009
-    max_units: int | None = None
+    max_units: int | Mapping[str, int] | None = None
     axes: tuple[str, ...] | None = None
     max_parameters: int | None = None
     max_flops: int | None = None
@@ -54,9 +58,13 @@ class Grow(Scheduled):
     seed: int = 0
 
     verb: ClassVar[str] = "grow"
+    prunes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        self._check_fields("EffectiveDimension()", "max_units", "max_parameters", "max_flops")
+        by_axis = isinstance(self.max_units, Mapping)
+        self._check_fields("EffectiveDimension()", *(() if by_axis else ("max_units",)), "max_parameters", "max_flops")
+        if by_axis:
+            object.__setattr__(self, "max_units", _checked_limits(self.max_units))
 
     @property
     def needs_inputs(self) -> bool:
@@ -68,16 +76,59 @@ class Grow(Scheduled):
         """Whether the last batch must be kept, with its targets, for gradients of the loss."""
         return self.initializer.needs_gradients or (self.trigger is not None and self.trigger.needs_gradients)
 
+    def requirements(self) -> frozenset[str]:
+        """What is asked of a measurement."""
+        found = {"activations"} if self.needs_inputs else set[str]()
+        return frozenset(found | ({"gradients"} if self.needs_gradients else set()) | set(self.initializer.needs))
+
+    def check(self, axes: Mapping[str, int], locked: Mapping[str, str]) -> None:
+        """Raise unless there is something to grow.
+
+        Raises:
+            ValueError: If an axis of `axes` or `max_units` is unknown or locked, or the model has no editable axis.
+        """
+        super().check(axes, locked)
+        limited = self.max_units if isinstance(self.max_units, Mapping) else {}
+        if unknown := [name for name in limited if name not in axes]:
+            raise ValueError(f"`max_units` names {unknown}, which are no axes that can grow: these are {sorted(axes)}.")
+
+    def check_axis(self, measured: Any) -> None:
+        """Raise a ValueError with the reason if the initializer cannot make units of an axis."""
+        self.initializer.check(measured)
+
     def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
         """Largest width of each axis."""
-        return {axis: self.max_units or DEFAULT_GROWTH * width for axis, width in initial_widths.items()}
+        own = self.max_units if isinstance(self.max_units, Mapping) else {}
+        default = None if isinstance(self.max_units, Mapping) else self.max_units
+        return {
+            axis: own.get(axis, DEFAULT_GROWTH * width if default is None else default)
+            for axis, width in initial_widths.items()
+        }
 
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
         """State to start from: what the trigger remembers of each axis, and whose turn it is."""
-        for measured in measurements.values():
-            self.initializer.check(measured)
-        remembered = {axis: None if self.trigger is None else self.trigger.init(m) for axis, m in measurements.items()}
-        return {"axes": remembered, "turn": 0}
+        self._check_initializer(measurements.values())
+        return {"axes": self._init_trigger(measurements), "turn": 0}
+
+    def _check_initializer(self, measurements: Iterable[Any]) -> None:
+        """Raise if the initializer can work on no axis; those that it cannot work on get random units."""
+        refusals, found = list[AxisRefused](), list(measurements)
+        for measured in found:
+            try:
+                self.initializer.check(measured)
+            except AxisRefused as refusal:
+                refusals.append(refusal)
+        if refusals and len(refusals) == len(found):
+            raise ValueError(str(refusals[0]))
+
+    def _edit(self, measured: Any, count: int, rng: np.random.Generator) -> Resize | None:
+        """The edit that adds units, with random incoming weights where the initializer cannot work."""
+        try:
+            return self.initializer.propose(measured, count, rng)
+        except AxisRefused as refusal:
+            instead = f"gives new units of axis '{measured.axis}' random incoming weights"
+            self._leave_out(measured, refusal, instead)
+            return RandomFanIn().propose(measured, count, rng)
 
     def propose(
         self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
@@ -90,17 +141,26 @@ class Grow(Scheduled):
             state: What `init` or the last `propose` returned.
             since: Step after which it was asked before; what the schedule says for the steps in between counts, too.
         """
-        rng, edits, remembered = np.random.default_rng((self.seed, step)), [], dict(state["axes"])
+        rng, remembered = np.random.default_rng((self.seed, step)), dict(state["axes"])
+        edits: list[Resize] = []
         amount, growth = self._amount(step, since), dict[str, int]()
         for axis in self._turn(list(measurements), state["turn"]):
-            measured = measurements[axis]
-            count, remembered[axis] = self._count(amount, measured, remembered.get(axis))
-            count = self._affordable(measured, min(count, measured.room), growth)
-            edit = self.initializer.propose(measured, count, rng) if count > 0 else None
+            measured, known = measurements[axis], remembered.get(axis)
+            edit, remembered[axis] = self._attempt(
+                measured, (None, known), self._grown, amount, measured, known, growth, rng
+            )
             if edit is not None:
                 growth[axis] = len(edit.source) - measured.units
                 edits.append(edit)
         return edits, {"axes": remembered, "turn": state["turn"] + 1}
+
+    def _grown(
+        self, amount: bool | int, measured: Any, known: Any, growth: Mapping[str, int], rng: np.random.Generator
+    ) -> tuple[Resize | None, Any]:
+        """The edit of one axis, if it is to grow, and what the trigger remembers of it."""
+        count, known = self._count(amount, measured, known)
+        count = self._affordable(measured, min(count, measured.room), growth)
+        return (self._edit(measured, count, rng) if count > 0 else None), known
 
     def _turn(self, axes: list[str], turn: int) -> list[str]:
         """Axes that may grow now."""
@@ -111,3 +171,10 @@ class Grow(Scheduled):
         if count < 1 or (self.max_parameters is None and self.max_flops is None):
             return count
         return measured.affordable(count, growth, self.max_parameters, self.max_flops)
+
+
+def _checked_limits(limits: Any) -> dict[str, int]:
+    """Limits by the name of an axis."""
+    if wrong := {name: n for name, n in limits.items() if not isinstance(n, Integral) or isinstance(n, bool) or n < 1}:
+        raise ValueError(f"`max_units` must hold positive integers, by the name of an axis. Received: {wrong}")
+    return {name: int(limit) for name, limit in limits.items()}

@@ -39,7 +39,7 @@ class Hebbian(Rewiring):
     value: Literal["stored", "zero", "fresh"] = "stored"
     seed: int = 0
 
-    needs_inputs: ClassVar[bool] = True
+    needs_inputs = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 from keras_struct.schedules import EveryNSteps, Schedule
 from keras_struct.selectors import Selector, SmallestNorm
+from keras_struct.strategies.base import Strategy
 from keras_struct.strategies.grow import Grow
 from keras_struct.strategies.scheduled import Scheduled
 from keras_struct.structure.edits import Resize
-from keras_struct.structure.policy import Policy
 from keras_struct.triggers import Trigger
 
 
@@ -19,7 +19,7 @@ from keras_struct.triggers import Trigger
 class Prune(Scheduled):
     """Prune every axis whose trigger fires, or by what the schedule says.
 
-    Any trigger goes with any selector and any schedule.
+    Any trigger goes with any selector and any schedule. An axis on which either cannot work is left out; a warning names it once.
 
     Args:
         trigger: Says how many units to remove where; `None` with a schedule that says how many (`Linear`, `Batched`).
@@ -27,7 +27,8 @@ class Prune(Scheduled):
         schedule: When to look; after every gradient step by default. With a trigger, a schedule that returns a number is an
             upper bound.
         minimum: How many units each axis keeps.
-        axes: Names of the axes to prune; all editable ones by default.
+        axes: Names of the axes to prune. By default all editable ones, also those over which a normalisation mixes units, but
+            for units that a layer makes or reads which is not trainable: it stays as it is unless it is named.
         residual: Whether residual connections stay on while activations are measured.
 
     Raises:
@@ -42,6 +43,7 @@ class Prune(Scheduled):
     residual: bool = False
 
     verb: ClassVar[str] = "prune"
+    grows: ClassVar[bool] = False
     looks_at_full_axes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -57,27 +59,39 @@ class Prune(Scheduled):
         """Whether the last batch must be kept, with its targets, for gradients of the loss."""
         return self.selector.needs_gradients or (self.trigger is not None and self.trigger.needs_gradients)
 
+    def requirements(self) -> frozenset[str]:
+        """What is asked of a measurement."""
+        found = {"activations"} if self.needs_inputs else set[str]()
+        found |= {"gates"} if self.selector.needs_gradients else set()
+        return frozenset(
+            found | ({"gradients"} if self.trigger is not None and self.trigger.needs_gradients else set())
+        )
+
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
         """State to start from: what the trigger remembers of each axis."""
-        return {
-            "axes": {axis: None if self.trigger is None else self.trigger.init(m) for axis, m in measurements.items()}
-        }
+        return {"axes": self._init_trigger(measurements)}
 
     def propose(
         self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
     ) -> tuple[list[Resize], dict[str, Any]]:
         """Return the edits to make now, and the new state; arguments as for `Grow.propose`."""
-        edits, remembered, amount = [], dict(state["axes"]), self._amount(step, since)
+        remembered, amount = dict(state["axes"]), self._amount(step, since)
+        edits: list[Resize] = []
         for axis, measured in measurements.items():
-            count, remembered[axis] = self._count(amount, measured, remembered.get(axis))
-            count = min(count, measured.units - self.minimum)
-            if count > 0:
-                edits.append(self.selector.propose(measured, count))
+            known = remembered.get(axis)
+            edit, remembered[axis] = self._attempt(measured, (None, known), self._pruned, amount, measured, known)
+            edits += [] if edit is None else [edit]
         return edits, {"axes": remembered}
+
+    def _pruned(self, amount: bool | int, measured: Any, known: Any) -> tuple[Resize | None, Any]:
+        """The edit of one axis, if it is to lose units, and what the trigger remembers of it."""
+        count, known = self._count(amount, measured, known)
+        count = min(count, measured.units - self.minimum)
+        return (self.selector.propose(measured, count) if count > 0 else None), known
 
 
 @dataclass(frozen=True)
-class GrowAndPrune(Policy):
+class GrowAndPrune(Strategy):
     """Grow and prune in the same training: any `Grow` beside any `Prune`.
 
     Both look at the same measurements, pruning first; an axis that is pruned does not grow in the same step. With
@@ -106,9 +120,6 @@ class GrowAndPrune(Policy):
                 "GrowAndPrune takes a Grow (or a strategy that is one, such as NorthSelect) and a Prune. Received: "
                 f"grow={self.grow!r}, prune={self.prune!r}"
             )
-
-    works_on: ClassVar[str] = "units"
-    looks_at_full_axes: ClassVar[bool] = True
 
     @property
     def needs_inputs(self) -> bool:
@@ -140,6 +151,16 @@ class GrowAndPrune(Policy):
         """
         self.grow.check(axes, locked)
         self.prune.check(axes, locked)
+
+    def requirements(self) -> frozenset[str]:
+        """What is asked of a measurement by either."""
+        return self.grow.requirements() | self.prune.requirements()
+
+    def check_axis(self, measured: Any) -> None:
+        """Raise a ValueError with the reason if either can never work on an axis that is its own."""
+        for part in (self.grow, self.prune):
+            if part.axes is None or measured.axis in part.axes:
+                part.check_axis(measured)
 
     def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
         """Largest width of each axis."""
@@ -177,9 +198,27 @@ class GrowAndPrune(Policy):
             return state
         settled = dict(state)
         for name, part in (("grow", self.grow), ("prune", self.prune)):
-            fresh = part.init(_those(measurements, part.axes))["axes"]
+            fresh = part.renewed(_those(measurements, part.axes))
             settled[name] = {**state[name], "axes": {**state[name]["axes"], **fresh}}
         return settled
+
+    def cautions(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+        """What is to be said of the state to start from; a baseline that moves is soon another."""
+        return {} if self.moving_baseline else self.grow.cautions(_those(measurements, self.grow.axes), state["grow"])
+
+    def idle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+        """Why neither can act on an axis: what is pruned may grow afterwards."""
+        found = [
+            part.idle(_those(measurements, part.axes), state[name])
+            for name, part in (("grow", self.grow), ("prune", self.prune))
+        ]
+        others = [set(_those(measurements, part.axes)) for part in (self.grow, self.prune)]
+        texts: dict[str, str] = {}
+        for axis in measurements:
+            own = [idle.get(axis) for idle, axes in zip(found, others, strict=True) if axis in axes]
+            if own and None not in own:
+                texts[axis] = " ".join(text for text in own if text is not None)
+        return texts
 
 
 def _those(measurements: Mapping[str, Any], axes: tuple[str, ...] | None) -> dict[str, Any]:

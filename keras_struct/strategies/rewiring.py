@@ -7,24 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from keras_struct.structure.policy import Policy
+from keras_struct.strategies.base import Strategy
 from keras_struct.structure.rewiring import Rewire
 
 
 @dataclass(frozen=True)
-class Rewiring(Policy):
+class Rewiring(Strategy):
     """Base of strategies that edit the connections of masked layers while a model trains.
 
     Args:
-        layers: Names of the layers to work on; all masked ones by default.
+        layers: Names of the layers to work on; all masked ones by default, but for those that are not trainable.
     """
 
     layers: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     works_on: ClassVar[str] = "connections"
-    needs_inputs: ClassVar[bool] = False
-    looks_at_full_axes: ClassVar[bool] = True
-    residual: ClassVar[bool] = True
+    grows: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.layers is not None:
@@ -53,18 +51,6 @@ class Rewiring(Policy):
             )
         if unknown := [name for name in self.layers or () if name not in sites]:
             raise ValueError(f"{type(self).__name__} cannot edit layers {unknown}: masked layers are {sorted(sites)}.")
-
-    def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
-        """Largest width of each axis; connections have none."""
-        return {}
-
-    def settle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-        """Return the state after edits; it stays."""
-        return state
-
-    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
-        """State to start from; most remember nothing."""
-        return {}
 
     @abstractmethod
     def due(self, step: int, since: int | None = None) -> bool:

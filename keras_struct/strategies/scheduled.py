@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import index
 from typing import Any, ClassVar
 
+import numpy as np
+
 from keras_struct.schedules import EveryNSteps, Schedule
-from keras_struct.structure.policy import Policy
+from keras_struct.strategies.base import Strategy, failed
+from keras_struct.structure.policy import check_state
+from keras_struct.structure.refusal import AxisRefused, MeasurementError
 from keras_struct.triggers import Trigger
 
 
-class Scheduled(Policy):
+class Scheduled(Strategy):
     """Base of strategies that look at axes when a schedule says so, and ask a trigger how many units to edit.
 
     Subclasses are frozen dataclasses with at least these fields.
@@ -20,9 +25,6 @@ class Scheduled(Policy):
         schedule: When to look; one that returns a number is an upper bound for the trigger.
         axes: Names of the axes to work on, or `None` for all.
         verb: What it does, for messages.
-        works_on: `"units"`, not `"connections"`.
-        looks_at_full_axes: Whether it looks at axes that are at their limit.
-        residual: Whether residual connections stay on while activations are measured.
     """
 
     trigger: Trigger | None
@@ -31,7 +33,6 @@ class Scheduled(Policy):
     residual: bool = False
 
     verb: ClassVar[str] = "edit"
-    works_on: ClassVar[str] = "units"
     looks_at_full_axes: ClassVar[bool] = False
 
     def _check_fields(self, example: str, *limits: str) -> None:
@@ -65,29 +66,78 @@ class Scheduled(Policy):
                 "hidden layer such as GrowableDense between input and output."
             )
 
-    def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
-        """Largest width of each axis; none by default."""
-        return {}
-
     def due(self, step: int, since: int | None = None) -> bool:
-        """Whether to look at the structure after `step` gradient steps.
-
-        Args:
-            step: Gradient steps so far.
-            since: Step after which it was asked before; `step - 1` by default, less when an execution makes many steps.
-        """
+        """Whether the schedule says so, for `step` or a step after `since`."""
         return bool(self._amount(step, since))
 
     def _amount(self, step: int, since: int | None) -> bool | int:
         amounts = [self.schedule(s) for s in range(step if since is None else since + 1, step + 1)]
         return any(amounts) if all(isinstance(amount, bool) for amount in amounts) else sum(amounts)
 
+    def _init_trigger(self, measurements: Mapping[str, Any], renew: bool = False) -> dict[str, Any]:
+        """What the trigger remembers of each axis; of one that cannot be measured now nothing."""
+        if self.trigger is None:
+            return dict.fromkeys(measurements)
+        start = self.trigger.renewed if renew else self.trigger.init
+        found = {axis: self._attempt(m, None, start, m) for axis, m in measurements.items()}
+        for axis, state in found.items():
+            check_state(self.trigger, state, f"for axis '{axis}'")
+        return found
+
+    def renewed(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+        """What the trigger remembers of axes that were edited, when it is to compare with what they are now."""
+        return self._init_trigger(measurements, renew=True)
+
     def _count(self, amount: bool | int, measured: Any, state: Any) -> tuple[int, Any]:
         if self.trigger is None:
             return int(amount), None
-        count, state = self.trigger(measured, self.trigger.init(measured) if state is None else state)
+        count, state = self._answer(measured, self.trigger.init(measured) if state is None else state)
         return count if isinstance(amount, bool) else min(count, amount), state
 
-    def settle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-        """Return the state after edits, given measurements of the axes that changed; by default it stays."""
-        return state
+    def _answer(self, measured: Any, state: Any) -> tuple[int, Any]:
+        """What the trigger says, checked."""
+        answer = self.trigger(measured, state) if self.trigger is not None else (0, None)
+        name = type(self.trigger).__name__
+        try:
+            count, state = answer
+            count = index(count)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"Trigger {name} must return how many units to {self.verb}, an int, and its new state: `return 0, state`. "
+                f"Received for axis '{measured.axis}': {answer!r}"
+            ) from error
+        check_state(self.trigger, state, f"for axis '{measured.axis}'")
+        return count, state
+
+    def _attempt(self, measured: Any, otherwise: Any, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function that measures; if that fails, warn once and leave the axis as it is."""
+        try:
+            return function(*args)
+        except AxisRefused as refusal:
+            self._leave_out(measured, refusal)
+            return otherwise
+        except (MeasurementError, np.linalg.LinAlgError) as error:
+            measured.warn("measuring failed", failed(self, error, measured.axis))
+            return otherwise
+
+    def _leave_out(self, measured: Any, refusal: AxisRefused, instead: str = "") -> None:
+        """Say once that an axis is left out, or what is done there instead."""
+        what = instead if instead else f"leaves out axis '{measured.axis}'"
+        measured.warn(
+            f"refused:{measured.axis}:{instead}", f"{type(self).__name__} {what}. {refusal} This is said once."
+        )
+
+    def cautions(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+        """What the trigger has to say of the state to start from."""
+        return self._asked("caution", measurements, state)
+
+    def idle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+        """Why the trigger cannot fire, and what to change."""
+        return self._asked("cannot_fire", measurements, state)
+
+    def _asked(self, question: str, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+        if self.trigger is None:
+            return {}
+        ask, known = getattr(self.trigger, question), state["axes"]
+        found = {axis: self._attempt(m, None, ask, m, known[axis]) for axis, m in measurements.items() if axis in known}
+        return {axis: text for axis, text in found.items() if text is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from math import isnan, nan
 from typing import Any
 
 
@@ -21,7 +22,7 @@ class StructureEvent:
         parameters: Parameters of the model afterwards.
         seconds: Time that planning and writing took.
         change: Largest absolute change of the model's outputs on the probe, divided by the largest absolute output;
-            `None` without a probe.
+            NaN where there are no inputs to compute them on.
         retraced: Whether the edit made compiled steps be traced anew.
         source: For each unit after the edit its index before, or -1; empty for other edits.
         edit: `"Resize"` for units, `"Rewire"` for connections, `"Reconfigure"` for what a layer is.
@@ -34,7 +35,7 @@ class StructureEvent:
     reason: str
     parameters: int
     seconds: float
-    change: float | None
+    change: float
     retraced: bool
     source: tuple[int, ...]
     edit: str = "Resize"
@@ -44,8 +45,11 @@ class StructureLog(list[StructureEvent]):
     """All events of a model, oldest first."""
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the events as dictionaries: `pandas.DataFrame(model.structure_log.records())`."""
-        return [asdict(event) for event in self]
+        """Return the events as dictionaries: `pandas.DataFrame(model.structure_log.records())`.
+
+        JSON can hold them: a `change` that is not known is `None`.
+        """
+        return [{**asdict(event), "change": None if isnan(event.change) else event.change} for event in self]
 
     def to_table(self) -> str:
         """Return the events as text, one line each."""
@@ -68,4 +72,9 @@ class StructureLog(list[StructureEvent]):
     @classmethod
     def from_records(cls, records: Iterable[dict[str, Any]]) -> StructureLog:
         """Return a log from what `records` returned."""
-        return cls(StructureEvent(**{**record, "source": tuple(record["source"])}) for record in records)
+        return cls(_event(record) for record in records)
+
+
+def _event(record: dict[str, Any]) -> StructureEvent:
+    change = nan if record["change"] is None else record["change"]
+    return StructureEvent(**{**record, "source": tuple(record["source"]), "change": change})

@@ -216,6 +216,11 @@ class StructureGraph:
         """Every axis of a variable that lies along units, editable or not."""
         return MappingProxyType(self._walk.rules)
 
+    @property
+    def extents(self) -> Mapping[Port, int]:
+        """How many positions there are along each axis of a variable that lies along units."""
+        return {port: len(ids) for port, ids in self._walk.sequences.items()}
+
     def edited(self, *edits: Resize) -> tuple[StructureGraph, dict[Port, Rearrangement]]:
         """Carry out edits of different axes at once, on labels only.
 
@@ -242,6 +247,11 @@ class StructureGraph:
             if (source := follow(old, new, ancestors, port)) is not None:
                 changes[port] = Rearrangement(self._walk.rules[port], source, np.where(new == FIXED, 1, copies[new]))
         return after, changes
+
+    def extended(self, inputs: Mapping[int, tuple[int | None, ...]], calls: Sequence[Call]) -> StructureGraph:
+        """Return the graph with more inputs, and calls behind its own."""
+        inputs, calls = {**self._inputs, **inputs}, (*self._calls, *calls)
+        return StructureGraph(inputs, calls, self._outputs, self._input_names, self._walk.widths)
 
     def with_calls(self, replaced: Mapping[Call, Call]) -> StructureGraph:
         """Return the graph with some calls replaced by others of the same tensors."""

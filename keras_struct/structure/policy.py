@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -49,6 +50,38 @@ def unpack(data: dict[str, Any]) -> Policy:
             "(a subclass of keras_struct.structure.Policy) before you load the model."
         )
     return Policy.known[name].from_config(data["config"])
+
+
+def check_state(policy: Any, state: Any, where: str = "") -> None:
+    """Raise unless a policy's state can be saved with the model, and comes back as it was.
+
+    Args:
+        policy: The policy that returned it.
+        state: What it remembers.
+        where: What it remembers that of, for the message.
+
+    Raises:
+        TypeError: If there is anything in it but numbers, strings, booleans, `None`, lists, and dictionaries by strings.
+    """
+    for wrong in _not_saveable(state):
+        hint = " `.tolist()` makes lists and numbers of arrays." if hasattr(wrong, "tolist") else ""
+        raise TypeError(
+            f"The state that {type(policy).__name__} returned {where} holds {wrong!r} ({type(wrong).__name__}), which cannot be "
+            "saved with the model. Expected numbers, strings, booleans, None, lists, and dictionaries whose keys are strings."
+            f"{hint}"
+        )
+
+
+def _not_saveable(state: Any) -> Iterator[Any]:
+    """What in a state JSON cannot hold."""
+    if isinstance(state, dict):
+        yield from (key for key in state if not isinstance(key, str))
+        state = list(state.values())
+    if isinstance(state, list | tuple):
+        for item in state:
+            yield from _not_saveable(item)
+    elif state is not None and not isinstance(state, str | int | float):
+        yield state
 
 
 def _packed(value: Any) -> Any:

@@ -18,6 +18,8 @@ from keras_struct.surgery.trace import Network
 def commit(network: Network, plan: Plan) -> bool:
     """Carry out a plan. If anything fails, everything is put back as it was and the error is raised again.
 
+    Compiled functions of whoever holds the variables follow, or fail when they are next called.
+
     Args:
         network: The network that the plan was made for; it has the new graph afterwards.
         plan: What to write.
@@ -26,12 +28,12 @@ def commit(network: Network, plan: Plan) -> bool:
         Whether compiled steps must be traced anew.
     """
     backend = current()
-    written: list[tuple[Any, Any]] = []
+    written: list[tuple[Any, Any, Any]] = []
     sizes = [(layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in plan.sizes]
     graph, stale, touched = network.graph, plan.stale, {port.layer for port in plan.changes}
     try:
         for variable, old, value in plan.writes:
-            written.append((variable, old))
+            written.append((variable, internals.holder(variable), old))
             stale = backend.write(variable, value) or stale
         for layer, attribute, size in plan.sizes:
             setattr(layer, attribute, size)
@@ -39,13 +41,17 @@ def commit(network: Network, plan: Plan) -> bool:
         network.graph = plan.graph
         refresh(network, touched)
     except BaseException:
-        for variable, value in reversed(written):
+        for variable, holder, value in reversed(written):
+            internals.put_back(variable, holder)
             backend.write(variable, value)
         for layer, attribute, size in sizes:
             setattr(layer, attribute, size)
         network.graph = graph
         refresh(network, touched)
         raise
+    replaced = [(variable, held) for variable, held, _ in written if internals.holder(variable) is not held]
+    reshaped = [variable for variable, old, value in plan.writes if old.shape != value.shape]
+    backend.retire(replaced, reshaped, network.variables() if plan.stale else ())
     return stale
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,7 +35,6 @@ class Plan:
         writes: Each variable with its value before and afterwards.
         sizes: Layers and an attribute, such as the number of units, with its new value.
         changes: What happens along each axis of a variable.
-        added_parameters: By how much the number of the model's parameters grows.
         stale: Whether compiled steps must be traced anew even if all variables keep their objects.
     """
 
@@ -43,8 +42,11 @@ class Plan:
     writes: list[tuple[Any, np.ndarray, np.ndarray]]
     sizes: list[tuple[Any, str, Any]]
     changes: Mapping[Port, Rearrangement]
-    added_parameters: int
     stale: bool = False
+
+    def added_parameters(self, variables: Collection[int]) -> int:
+        """By how many parameters the variables with the given `id`s grow."""
+        return sum(value.size - old.size for variable, old, value in self.writes if id(variable) in variables)
 
 
 def plan(
@@ -54,6 +56,7 @@ def plan(
     preserve: bool = True,
     new_slots: NewSlots = "initial",
     limits: Mapping[str, int] | None = None,
+    checked: StructureGraph | None = None,
 ) -> Plan:
     """Work out edits of different axes and masks, which are carried out at once.
 
@@ -65,6 +68,7 @@ def plan(
         new_slots: What optimizer slots hold for units without ancestor: `"initial"`, as freshly built, or `"mean"`, the
             mean over the existing units. Copies of a unit inherit its slots.
         limits: Largest width of each axis.
+        checked: The graph that says what may be edited, if `network` holds more than what is edited.
 
     Returns:
         The plan; nothing has been changed.
@@ -76,7 +80,7 @@ def plan(
     rewirings = [edit for edit in edits if isinstance(edit, Rewire)]
     resizings = [edit for edit in edits if isinstance(edit, Resize)]
     for edit in resizings:
-        _check_edit(network.graph, edit, preserve, limits or {})
+        _check_edit(checked or network.graph, edit, preserve, limits or {})
     if len({edit.axis for edit in resizings}) < len(resizings):
         raise ValueError(f"Cannot edit an axis twice at once. Received edits of {[edit.axis for edit in resizings]}.")
     graph, changes = network.graph.edited(*resizings) if resizings else (network.graph, {})
@@ -92,14 +96,12 @@ def plan(
         _check_keys(edit.values, known)
         _check_keys(edit.shift, known)
     writes: list[tuple[Any, np.ndarray, np.ndarray]] = []
-    added = 0
     fresh: list[tuple[Port, Rearrangement, np.ndarray]] = []
     for (layer, name), axes in by_variable.items():
         variable = internals.own_variables(network.layers[layer])[name]
         old = current().read(variable)
         value = _weight(old, f"{layer}/{name}", axes, {a: shares[Port(layer, name, a)] for a in axes})
         writes.append((variable, old, value))
-        added += value.size - old.size
         fresh += [
             (Port(layer, name, a), change, value)
             for a, change in axes.items()
@@ -115,13 +117,9 @@ def plan(
     others = [edit for edit in edits if isinstance(edit, Reconfigure)]
     stale = relaid is not None or any(getattr(network.layers.get(edit.layer), "retraced", False) for edit in others)
     more, attributes = plan_reconfiguring(network, others, slots, resized | {edit.layer for edit in rewirings})
-    weights = (
-        {id(v) for layer in network.layers.values() for v in internals.own_variables(layer).values()} if more else set()
-    )
-    added += sum(after.size - before.size for variable, before, after in more if id(variable) in weights)
     following = following_masks(network, writes)
     attributes += _sizes(network, graph, changes) + following
-    return Plan(graph, writes + more, attributes, changes, added, stale or bool(following))
+    return Plan(graph, writes + more, attributes, changes, stale or bool(following))
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,10 @@ class Network:
     first_names: dict[str, tuple[str, ...]]
     nodes: dict[Call, Any]
 
+    def variables(self) -> list[Any]:
+        """Variables of all layers, one that several layers hold at each of them."""
+        return [variable for layer in self.layers.values() for variable in internals.own_variables(layer).values()]
+
 
 def trace(model: Any) -> Network:
     """Read a built Functional or Sequential model, nested models included.
@@ -52,7 +56,7 @@ def trace(model: Any) -> Network:
     functional = internals.functional_of(model)
     if functional is None:
         raise ValueError(_no_graph(model))
-    tracer = _Tracer()
+    tracer = Tracer()
     inputs = {tracer.number(tensor): _shape(tensor) for tensor in functional.inputs}
     names = {tracer.number(tensor): tensor.name for tensor in functional.inputs}
     tracer.walk(functional, "")
@@ -81,7 +85,7 @@ def _shape(tensor: Any) -> Shape:
 
 
 @dataclass
-class _Tracer:
+class Tracer:
     """Numbers tensors and collects calls."""
 
     calls: list[Call] = field(default_factory=list)
@@ -94,6 +98,18 @@ class _Tracer:
     _numbers: dict[int, int] = field(default_factory=dict)
     _paths: dict[int, str] = field(default_factory=dict)
     _count: int = 0
+
+    @classmethod
+    def continuing(cls, network: Network) -> Tracer:
+        """A tracer that goes on where another has read a network."""
+        numbers = {id(tensor): number for number, held in network.symbols.items() for tensor in held}
+        paths = {id(layer): path for path, layer in network.layers.items()}
+        symbols = {number: list(held) for number, held in network.symbols.items()}
+        return cls(symbols=symbols, _numbers=numbers, _paths=paths, _count=max(symbols, default=-1) + 1)
+
+    def knows(self, tensor: Any) -> bool:
+        """Whether a symbolic tensor has a number."""
+        return id(tensor) in self._numbers
 
     def number(self, tensor: Any) -> int:
         """Number of a symbolic tensor; a new one if it was not seen."""
@@ -110,13 +126,17 @@ class _Tracer:
     def walk(self, functional: Any, prefix: str) -> None:
         """Collect the calls of one model."""
         for node in internals.nodes_in_order(functional):
-            inputs, outputs = internals.node_tensors(node)
-            inner = internals.functional_of(node.operation) if isinstance(node.operation, keras.Model) else None
-            path = f"{prefix}{node.operation.name}"
-            if inner is None:
-                self.add(path, node, [self.number(x) for x in inputs], [self.number(y) for y in outputs])
-            else:
-                self.enter(inner, path, [self.number(x) for x in inputs], outputs)
+            self.visit(node, prefix)
+
+    def visit(self, node: Any, prefix: str) -> None:
+        """Collect one call; of a nested model, the calls in it."""
+        inputs, outputs = internals.node_tensors(node)
+        inner = internals.functional_of(node.operation) if isinstance(node.operation, keras.Model) else None
+        path = f"{prefix}{node.operation.name}"
+        if inner is None:
+            self.add(path, node, [self.number(x) for x in inputs], [self.number(y) for y in outputs])
+        else:
+            self.enter(inner, path, [self.number(x) for x in inputs], outputs)
 
     def enter(self, inner: Any, path: str, inputs: list[int], outputs: list[Any]) -> None:
         """Collect the calls of a nested model, whose tensors are numbered anew at every call of it."""

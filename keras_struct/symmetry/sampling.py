@@ -37,20 +37,42 @@ def sampling_problem(
 
     Args:
         group: What it promises.
-        extents: Height and width of its input; where one is unknown, nothing is said.
+        extents: Height and width of its input; where one is unknown, all that it could be.
         kernel: Height and width of the window, dilation counted in.
         strides: Steps along height and width.
         padding: `"valid"` or `"same"`.
     """
-    axes = [(n, k, s) for n, k, s in zip(extents, kernel, strides, strict=True) if n is not None]
+    axes = list(zip(extents, kernel, strides, strict=True))
     if group.order > 1 and group.rotations == 1:
-        axes = axes[-1:] if extents[1] is not None else []  # left-right mirrors only
-    if group.order == 1 or all(is_symmetric(*axis, padding) for axis in axes):
+        axes = axes[-1:]  # left-right mirrors only
+    uneven = [axis for axis in axes if not _always_symmetric(*axis, padding)]
+    if group.order == 1 or not uneven:
         return None
-    n, k, s = next(axis for axis in axes if not is_symmetric(*axis, padding))
+    n, k, s = uneven[0]
+    if n is None:
+        return _some_sizes(group, k, s, padding)
     return (
         f"windows of {k} with stride {s} and padding '{padding}' lie unevenly on an axis of {n}, which breaks {group}. "
         f"{_remedy(n, k, s, padding)}"
+    )
+
+
+def _always_symmetric(n: int | None, k: int, s: int, padding: str) -> bool:
+    """Whether every axis of an unknown length, or that of a known one, is sampled symmetrically."""
+    return all(is_symmetric(size, k, s, padding) for size in (range(k, k + 2 * s) if n is None else (n,)))
+
+
+def _some_sizes(group: Group, k: int, s: int, padding: str) -> str:
+    """What to say of an axis whose length is not known when the layer is built."""
+    even = [size for size in range(k, k + 6 * s) if is_symmetric(size, k, s, padding)]
+    windows = [size for size in range(1, 8) if _always_symmetric(None, size, s, padding)]
+    other = f"Use a window of {' or '.join(map(str, windows))}" if windows else "Use stride 1 and an odd window"
+    what = f"windows of {k} with stride {s} and padding '{padding}' lie evenly"
+    if not even:
+        return f"{what} on no axis, which breaks {group}. {other}."
+    return (
+        f"{what} only on axes of {', '.join(map(str, even[:4]))}, ..., and the size of its input is not known; others break "
+        f"{group}. {other}, give it such sizes only, or build the model for one size, which is then checked."
     )
 
 

@@ -59,13 +59,16 @@ def dtype_policy(dtype: str) -> Iterator[None]:
         keras.config.set_dtype_policy(former)
 
 
-def random_model(seed: int, dtype: str = "float32", kind: type = keras.Model) -> keras.Model:
+def random_model(
+    seed: int, dtype: str = "float32", kind: type = keras.Model, blocks: tuple[int, int] = (2, 5)
+) -> keras.Model:
     """Build a random network of the layers that structural edits understand.
 
     Args:
         seed: Same seed, same network and weights (up to rounding in another dtype).
         dtype: Dtype of layers and weights.
         kind: Class of the model.
+        blocks: Smallest and largest number of blocks before the head.
 
     Returns:
         A built model with one or two inputs and one or two outputs; statistics of its batch normalisations are not
@@ -75,7 +78,7 @@ def random_model(seed: int, dtype: str = "float32", kind: type = keras.Model) ->
     keras.utils.set_random_seed(seed)
     with dtype_policy(dtype):
         inputs, x = _stem(draw)
-        for _ in range(int(draw.rng.integers(2, 6))):
+        for _ in range(int(draw.rng.integers(blocks[0], blocks[1] + 1))):
             x = draw.pick(*_blocks(len(x.shape) - 2))(draw, x)
         x = _head(draw, x)
         if draw.flag(0.3):

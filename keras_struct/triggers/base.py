@@ -29,4 +29,30 @@ class Trigger(Policy):
 
     @abstractmethod
     def __call__(self, measured: Any, state: Any) -> tuple[int, Any]:
-        """Return how many units to add or remove (0 or more), and the new state."""
+        """Return how many units to add or remove (0 or more), and the new state.
+
+        The state is made of numbers, strings, lists and dictionaries, so that it can be saved with the model.
+        """
+
+    def renewed(self, measured: Any) -> Any:
+        """Return the state of an axis that was edited, where its baseline is to move; by default that of a start."""
+        return self.init(measured)
+
+    def starts_from(self, baseline: float = 1.0) -> int | None:
+        """Return the smallest width of an axis at which it can fire at all, or `None` if there is none.
+
+        Args:
+            baseline: What it compares a measurement with, where it does.
+        """
+        return 1
+
+    def cannot_fire(self, measured: Any, state: Any) -> str | None:
+        """Return why it cannot fire at the present width, whatever comes, and what to change; or `None` if it can.
+
+        Asked at the end of an epoch, for one warning.
+        """
+        return None
+
+    def caution(self, measured: Any, state: Any) -> str | None:
+        """Return what a user should know of the state to start from, or `None`."""
+        return None

@@ -10,6 +10,9 @@ import numpy as np
 from keras_struct.statistics.effective_dimension import rank_of_gram
 from keras_struct.triggers.base import Trigger
 
+FAR = 0.5
+"""Share of the threshold below which a singular value is far from it."""
+
 
 @dataclass(frozen=True)
 class AuxiliaryGradient(Trigger):
@@ -20,7 +23,8 @@ class AuxiliaryGradient(Trigger):
     on the last training batch, in inference mode and without biases. Random combinations of the columns of the auxiliary
     gradient bound its largest singular value first; the matrix itself is only computed when the bound passes the threshold,
     so that a step that does not fire costs one more forward and backward pass. The bound is wrong at most once in 65536
-    times, and then a unit comes a step later.
+    times, and then a unit comes a step later. The sum on the right grows with the number M of units, so that layers of 64 and
+    more units hardly ever pass it.
 
     Args:
         threshold_factor: The factor c: 1 in the paper.
@@ -60,3 +64,16 @@ class AuxiliaryGradient(Trigger):
         matrix = measured.gradients.auxiliary(samples=self.samples)
         gram = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
         return (rank_of_gram(gram, threshold) if threshold > 0 else 0), None
+
+    def cannot_fire(self, measured: Any, state: None) -> str | None:
+        """Return that the largest singular value is far below the sum of norms, by its bound on the last batch."""
+        incoming, outgoing = measured.gradients.norms(self.samples)
+        total, bound = float(incoming.sum() + outgoing.sum()), measured.gradients.bound(self.samples)
+        if not 0 < total < np.inf or bound > FAR * self.threshold_factor * total:
+            return None
+        return (
+            f"the largest singular value of the auxiliary gradient is at most {bound / total:.2g} of the gradient norms of all "
+            f"{measured.units} units together, and AuxiliaryGradient waits for more than {self.threshold_factor:g}: the wider a "
+            f"layer, the less often it fires, hardly ever from 64 units on; take a `threshold_factor` of about "
+            f"{bound / total:.1g}"
+        )

@@ -54,6 +54,10 @@ class Convergence(Trigger):
             return self.units, [losses[-1]]
         return 0, [first, *losses[-self.window :]] if len(losses) > self.window + 1 else losses
 
+    def cannot_fire(self, measured: Any, state: Any) -> str | None:
+        """Return that no loss was seen, if that is so."""
+        return _without_loss(measured)
+
 
 @dataclass(frozen=True)
 class Plateau(Trigger):
@@ -97,6 +101,16 @@ class Plateau(Trigger):
         if state["waited"] + 1 < self.patience:
             return 0, {"smoothed": smoothed, "best": best, "waited": state["waited"] + 1}
         return self.units, {"smoothed": smoothed, "best": smoothed, "waited": 0}
+
+    def cannot_fire(self, measured: Any, state: Any) -> str | None:
+        """Return that no loss was seen, if that is so."""
+        return _without_loss(measured)
+
+
+def _without_loss(measured: Any) -> str | None:
+    if measured.loss is not None:
+        return None
+    return 'the loss of the last step is not known: pass `logs` with a "loss" to `structural_step`, or train with `fit`'
 
 
 def _check_positive(**values: float) -> None:

@@ -20,6 +20,7 @@ class LostDimension(Trigger):
     Args:
         delta: Threshold δ.
         epsilon: Threshold ε of singular values of H/√n.
+        start: φ* of every axis at the start, in place of a measurement.
 
     Raises:
         ValueError: If a value is out of range; in training, if there are no more rows of activations than units.
@@ -30,6 +31,7 @@ class LostDimension(Trigger):
 
     delta: float = 0.03
     epsilon: float = 0.01
+    start: float | None = None
 
     needs_inputs: ClassVar[bool] = True
 
@@ -39,12 +41,25 @@ class LostDimension(Trigger):
                 "`delta` must lie between 0 and 1 and `epsilon` be positive. Received: "
                 f"delta={self.delta}, epsilon={self.epsilon}"
             )
+        if self.start is not None and not 0 < self.start <= 1:
+            raise ValueError(f"`start` must be None, or lie above 0 and be at most 1. Received: start={self.start}")
 
     def init(self, measured: Any) -> float:
-        """Return the effective dimension φ*."""
+        """Return `start`, or the effective dimension φ*."""
+        return self.renewed(measured) if self.start is None else self.start
+
+    def renewed(self, measured: Any) -> float:
+        """Return the effective dimension as it is now."""
         return EffectiveDimension(epsilon=self.epsilon).measure(measured)
+
+    def cannot_fire(self, measured: Any, state: float) -> str | None:
+        """Return why nothing can be removed whatever φ is, and what to change."""
+        most = measured.units * (1 - self.delta) * state
+        if floor(most + 1e-9) > 0:
+            return None
+        return f"LostDimension removes M ((1 - δ) φ* - φ) units, {most:.2f} at most, rounded down: take `start=1.0`"
 
     def __call__(self, measured: Any, state: float) -> tuple[int, float]:
         """Return how many units to remove, and the baseline."""
-        missing = measured.units * ((1 - self.delta) * state - self.init(measured))
+        missing = measured.units * ((1 - self.delta) * state - self.renewed(measured))
         return max(0, floor(missing + 1e-9)), state

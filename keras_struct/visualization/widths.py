@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from keras_struct.structure.events import StructureLog
 
+DASH = 4
+"""Length of a dash, in widths of a line."""
+
 
 def plot_widths(history: Any, initial: Mapping[str, int] | None = None, ax: Any = None) -> Any:
     """Plot how many units every axis had over the steps of training.
+
+    Where axes have the same width for a while, their lines are dashed in turns, so that none hides another.
 
     Args:
         history: What `fit` of a `StructuralModel` returned, the model itself, or a `StructureLog`.
@@ -28,9 +34,9 @@ def plot_widths(history: Any, initial: Mapping[str, int] | None = None, ax: Any 
     if ax is None:
         ax = new_axes()
     end = max([last, *(event.step for event in log), 1])
-    for axis, points in series.items():
+    for (axis, points), style in zip(series.items(), _styles(list(series.values()), end), strict=True):
         steps, widths = zip(*points, strict=True)
-        ax.step([*steps, end], [*widths, widths[-1]], where="post", label=axis)
+        ax.step([*steps, end], [*widths, widths[-1]], where="post", label=axis, linestyle=style)
     ax.set_xlabel("training step")
     ax.set_ylabel("units")
     ax.set_ylim(bottom=0)
@@ -38,6 +44,25 @@ def plot_widths(history: Any, initial: Mapping[str, int] | None = None, ax: Any 
     if series:
         ax.legend(frameon=False)
     return ax.figure
+
+
+def _styles(series: list[list[tuple[int, int]]], end: int) -> list[Any]:
+    """Dashes that take turns among lines which lie upon each other somewhere; the first of them is solid."""
+    pieces = [
+        {(width, step, after) for (step, width), (after, _) in pairwise([*points, (end, 0)]) if after > step}
+        for points in series
+    ]
+    turns: list[int] = []
+    for i, own in enumerate(pieces):
+        taken = {turns[j] for j in range(i) if _overlap(own, pieces[j])}
+        turns.append(next(turn for turn in range(i + 1) if turn not in taken))
+    period = max(turns, default=0) + 1
+    return ["solid" if turn == 0 else (-DASH * turn, (DASH, DASH * (period - 1))) for turn in turns]
+
+
+def _overlap(first: set[tuple[int, int, int]], second: set[tuple[int, int, int]]) -> bool:
+    """Whether there are steps at which both have the same width."""
+    return any(w == v and max(a, c) < min(b, d) for w, a, b in first for v, c, d in second)
 
 
 def new_axes() -> Any:

@@ -232,7 +232,9 @@ def test_broken_symmetry_is_warned_of_when_the_layer_is_built():
     with pytest.warns(UserWarning, match=r"not equivariant to D4: windows of 4 with stride 1 and padding 'same'"):
         GroupConv2D(2, 4, "D4", padding="same").build((None, 8, 8, 1))
     GroupConv2D(2, 4, "C1", padding="same").build((None, 8, 8, 1))  # promises nothing
-    GroupConv2D(2, 4, "D4", padding="same").build((None, None, None, 1))  # cannot tell
+    GroupConv2D(2, 3, "D4", padding="same").build((None, None, None, 1))  # whatever the size
+    with pytest.warns(UserWarning, match="on axes of 3, 5, 7, 9, ..., and the size of its input is not known"):
+        GroupConv2D(2, 3, "D4", strides=2, padding="same").build((None, None, None, 1))
 
 
 @pytest.mark.parametrize("frame", ["C4", "D4"])

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import Budget, StructuralModel, selectors, strategies
+from keras_struct import Budget, StructuralModel, initializers, selectors, strategies, triggers
 from keras_struct.models import budget as budgets
 from keras_struct.statistics import flops
 
@@ -89,14 +89,14 @@ def test_selectors_that_need_data_prune_to_a_budget_too(selector, tmp_path):
 
 def test_latency_is_measured_on_pruned_copies(monkeypatch):
     model, _, _ = with_data()
-    monkeypatch.setattr(budgets, "_latency", lambda measured: float(flops(measured)))
+    monkeypatch.setattr(budgets, "_latency", lambda measured, shape: float(flops(measured)))
     before = flops(model)
     model.prune(budget=Budget(latency=0.5))
     assert 0.4 * before <= flops(model) <= 0.5 * before
 
 
 def test_a_time_can_be_measured():
-    assert budgets._latency(built()) > 0
+    assert budgets._latency(built(), None) > 0
 
 
 def test_a_model_within_the_budget_stays_as_it_is():
@@ -259,3 +259,64 @@ def test_progress_shows_widths_of_small_networks_and_their_sum_of_large_ones():
         model.compile("sgd", "mse", strategy=strategies.Dyno(minimum=1), probe=np.zeros((64, 4)))
         history = model.fit(x, y, verbose=0)
         assert set(history.history) == {"loss", "parameters", *names}
+
+
+def of_any_size():
+    keras.utils.set_random_seed(0)
+    inputs = [keras.Input((None, None, 3), name="a"), keras.Input((None, 4), name="b")]
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, padding="same", activation="relu", name="c")(inputs[0]))
+    y = layers.GlobalAveragePooling1D()(layers.Conv1D(6, 3, padding="same", activation="relu", name="d")(inputs[1]))
+    return StructuralModel(inputs, layers.Dense(2)(layers.Concatenate()([x, y])))
+
+
+def test_operations_of_a_model_of_any_size_are_counted_for_the_size_that_is_given():
+    model = of_any_size()
+    with pytest.raises(ValueError, match="Pass `input_shape`"):
+        model.prune(budget=Budget(flops=0.5))
+    shapes = [(8, 8, 3), (20, 4)]
+    before = flops(model, shapes)
+    model.prune(budget=Budget(flops=0.5), input_shape=shapes)
+    assert 0.3 * before < flops(model, shapes) <= 0.5 * before
+    with pytest.raises(ValueError, match="`input_shape` is for a budget"):
+        model.prune("c", count=1, input_shape=shapes)
+
+
+@pytest.mark.parametrize("strategy", [strategies.NorthWeight, strategies.NorthRandom])
+def test_a_limit_of_operations_in_training_is_that_of_the_sizes_that_are_trained_on(strategy):
+    model, rng = of_any_size(), np.random.default_rng(0)
+    x = [rng.standard_normal((16, 8, 8, 3)).astype("float32"), rng.standard_normal((16, 20, 4)).astype("float32")]
+    limit = round(1.3 * flops(model, [(8, 8, 3), (20, 4)]))
+    trigger = triggers.FractionOfWidth(0.3)
+    model.compile("adam", "mse", strategy=strategy(trigger=trigger, max_units=30, max_flops=limit), run_eagerly=True)
+    assert model.fit(x, np.zeros((16, 2), "float32"), batch_size=4, verbose=0).structure
+    assert flops(model, [(8, 8, 3), (20, 4)]) <= limit
+
+
+def test_units_are_ranked_on_data_that_are_given_after_a_training_that_kept_none():
+    model, x, y = with_data()
+    model.compile("adam", "mse")
+    model.fit(x[:8], y[:8], verbose=0)
+    with pytest.raises(ValueError, match=r"kept only while a strategy trains.*`data=\(x, y\)` to `prune`"):
+        model.prune("hidden", count=2, selector=selectors.Taylor())
+    with pytest.raises(ValueError, match=r"`data=x` to `prune`"):
+        model.prune("hidden", count=2, selector=selectors.Activity())
+    reference = StructuralModel.from_model(model)
+    reference.compile("adam", "mse", probe=x, targets=y)
+    expected = selectors.Taylor()(reference.measure("hidden"), 5)
+    event = model.prune("hidden", count=5, selector=selectors.Taylor(), data=(x, y))
+    assert set(range(32)) - set(event.source) == set(expected)
+    assert model.prune(fraction=0.1, selector=selectors.Perturbation(), data=(x, y, np.ones(64, "float32")))
+    assert model.grow("hidden", 2, initializers.Select(candidates=5), data=x).change < 1e-5
+    with pytest.raises(ValueError, match="must hold inputs of the model"):
+        model.prune("hidden", count=1, selector=selectors.Taylor(), data=(y, y))
+    with pytest.raises(ValueError, match="no batch with targets"):
+        model.prune("hidden", count=1, selector=selectors.Taylor())
+
+
+def test_axes_that_a_selector_cannot_rank_are_left_out_unless_they_are_named():
+    model, _, _ = with_data()
+    with pytest.warns(UserWarning, match="BatchNormScale leaves out an axis.*'(hidden|inner)'"):
+        events = model.prune(fraction=0.5, selector=selectors.BatchNormScale())
+    assert {event.axis for event in events} == {"first"}
+    with pytest.raises(ValueError, match="'hidden'"):
+        model.prune(fraction=0.5, selector=selectors.BatchNormScale(), axes=["first", "hidden"])

@@ -155,3 +155,22 @@ def test_operations_are_those_of_the_exported_network():
     counts, expected = (flops_per_layer(m, unknown="zero") for m in (model, plain_one))
     assert {n: c for n, c in counts.items() if n != "orbits"} == {n: c for n, c in expected.items() if n != "orbits"}
     assert flops(model) == pytest.approx(flops(plain_one), rel=1e-3)
+
+
+def test_sizes_that_are_not_known_are_warned_of_where_not_all_of_them_are_exact():
+    def network(strides, pooling):
+        inputs = keras.Input((None, None, 3))
+        x = keras.layers.Conv2D(8, 3, strides=strides, padding="same", activation="relu")(inputs)
+        x = keras.layers.MaxPooling2D()(x) if pooling else x
+        return keras.Model(
+            inputs,
+            keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, padding="same")(x))),
+        )
+
+    for strides, pooling in ((2, False), (1, True)):
+        with pytest.warns(UserWarning, match="the size of its input is not known"):
+            model = to_equivariant(network(strides, pooling), "C4")
+        exact = 15 if strides == 2 else 16
+        x = np.random.default_rng(0).standard_normal((2, exact, exact, 3)).astype("float32")
+        assert max(equivariance_error(model, x, "C4").values()) < 1e-5
+    to_equivariant(network(1, False), "C4")  # every size is exact

@@ -83,7 +83,7 @@ def test_it_grows_while_it_trains_and_keeps_to_the_limit(name, build):
     assert all(width <= 7 for width in model.structure.axes.values())
     assert np.isfinite(history.history["loss"]).all()
     if name.startswith("North") or name == "GradMax":
-        assert max(event.change or 0 for event in history.structure) < 1e-4
+        assert not any(event.change >= 1e-4 for event in history.structure)
     assert unpack(json.loads(json.dumps(pack(strategy)))) == strategy
 
 
@@ -236,26 +236,23 @@ def test_a_unit_axis_that_nothing_reads_is_explained():
     model = StructuralModel(inputs, layers.Dense(1)(layers.LSTM(2)(layers.Reshape((1, 3))(hidden))))
     assert "h" in model.structure.locked or "h" in model.structure.axes
     if "h" in model.structure.axes:
-        model.compile("sgd", "mse", strategy=strategies.GradMax(axes="h"))
         with pytest.raises(ValueError, match=r"neither a Dense nor a Conv|Cannot follow"):
-            model.fit(np.zeros((4, 5)), np.zeros((4, 1)), verbose=0)
+            model.compile("sgd", "mse", strategy=strategies.GradMax(axes="h"))
 
 
 def test_plain_relu_under_gradmax_is_refused_before_training():
     stack = [keras.Input((5,)), layers.Dense(3, activation="relu", name="h"), layers.Dense(1)]
     model = StructuralModel(stack)
-    model.compile("sgd", "mse", strategy=strategies.GradMax())
+    with pytest.raises(ValueError, match="relu1"):
+        model.compile("sgd", "mse", strategy=strategies.GradMax())
     x, y = np.ones((8, 5), "float32"), np.ones((8, 1), "float32")
-    before = [w.copy() for w in model.get_weights()]
     with pytest.raises(ValueError, match="relu1"):
-        model.fit(x, y, verbose=0)
-    model.compile("sgd", "mse", strategy=strategies.GradMax(), probe=x, targets=y)
-    with pytest.raises(ValueError, match="relu1"):
-        model.fit(x, y, verbose=0)
-    assert len(before) == len(model.get_weights())
+        model.compile("sgd", "mse", strategy=strategies.GradMax(), probe=x, targets=y)
 
 
-@pytest.mark.filterwarnings("ignore:.*units that axis .* is to get")
+@pytest.mark.filterwarnings(
+    "ignore:.*units that axis .* is to get", "ignore:.*effective dimension.*starts", "ignore:.*once"
+)
 def test_constant_and_dead_inputs_add_nothing_and_do_not_fail():
     for fill in (0.0, 1.0):
         for name in EAGER:

@@ -33,7 +33,6 @@ def test_problems_name_what_to_change():
     assert "a window of 2 or 4 or 6" in problem
     assert "an axis of 25 or 27 or 29 or 31" in problem
     assert sampling_problem(Group("C4"), (28, 28), (2, 2), (2, 2), "valid") is None
-    assert sampling_problem(Group("C4"), (None, None), (3, 3), (2, 2), "same") is None
     assert sampling_problem(Group("C1"), (28, 28), (4, 4), (3, 3), "same") is None
 
 
@@ -55,3 +54,16 @@ def test_the_error_of_functions_that_do_and_do_not_commute():
         equivariance_error(lambda x: x, x[0], "D4")
     with pytest.raises(ValueError, match="instead of"):
         equivariance_error(lambda x: x[:, :2], x, "C4")
+
+
+def test_an_axis_of_unknown_length_is_every_length_that_it_could_have():
+    quarter = Group("C4")
+    assert sampling_problem(quarter, (None, None), (3, 3), (1, 1), "same") is None
+    assert sampling_problem(quarter, (None, 15), (5, 5), (1, 1), "valid") is None
+    for kernel, stride, padding in ((3, 2, "same"), (2, 2, "valid"), (3, 3, "valid")):
+        problem = sampling_problem(quarter, (None, None), (kernel, kernel), (stride, stride), padding)
+        sizes = [int(word.strip(",")) for word in problem.split("only on axes of ")[1].split(" ...")[0].split()]
+        assert sizes
+        assert all(sampling_problem(quarter, (n, n), (kernel,) * 2, (stride,) * 2, padding) is None for n in sizes)
+    assert sampling_problem(Group("D1"), (None, 15), (3, 3), (2, 2), "same") is None
+    assert "on no axis" in sampling_problem(quarter, (None, None), (2, 2), (1, 1), "same")

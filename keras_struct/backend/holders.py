@@ -1,0 +1,98 @@
+"""Who holds variables: every Keras optimizer and model, known from the moment it is built or makes its functions.
+
+An edit must reach whoever trains or runs the same weights: the optimizer of a distiller or of a new head, an extractor that
+shares layers, another model. Keras keeps no list of them, so the methods by which they take hold of variables note them in
+weak sets. Those that did so before this module was imported are found once, among the objects of the process.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import keras
+
+from keras_struct.backend import current
+from keras_struct.backend import keras_internals as internals
+
+_optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
+_models: weakref.WeakSet[Any] = weakref.WeakSet()
+_unnoted = 0
+
+
+def optimizers_of(variables: Collection[int]) -> list[Any]:
+    """Built optimizers that train some of the variables with these `id`s."""
+    return [held for held in list(_optimizers) if held.built and _shares(variables, internals.trained_by(held))]
+
+
+def models_of(variables: Collection[int]) -> list[Any]:
+    """Models that were trained or run and hold some of the variables with these `id`s."""
+    return [held for held in list(_models) if _shares(variables, held.variables)]
+
+
+def running_models() -> list[Any]:
+    """Models that were trained or run."""
+    return list(_models)
+
+
+@contextmanager
+def unnoted() -> Iterator[None]:
+    """Build optimizers for a moment, without their being taken for holders."""
+    global _unnoted
+    _unnoted += 1
+    try:
+        yield
+    finally:
+        _unnoted -= 1
+
+
+def _shares(ids: Collection[int], variables: Iterable[Any]) -> bool:
+    return any(id(variable) in ids for variable in variables)
+
+
+def _note(held: weakref.WeakSet[Any], name: str, cls: type) -> None:
+    original: Callable[..., Any] = getattr(cls, name)
+
+    @wraps(original)
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _unnoted:
+            held.add(self)
+        return original(self, *args, **kwargs)
+
+    setattr(cls, name, noted)
+
+
+def _scope_slots(cls: Any) -> None:
+    """Have optimizers build slots outside of a traced function, where weights have their full shape."""
+    original = cls.add_variable_from_reference
+
+    @wraps(original)
+    def add_variable_from_reference(self: Any, reference_variable: Any, *args: Any, **kwargs: Any) -> Any:
+        with current().slot_scope():
+            slot = original(self, reference_variable, *args, **kwargs)
+            if not internals.needs_static_shapes(self):
+                current().follow_reference(slot, reference_variable)
+        return slot
+
+    cls.add_variable_from_reference = add_variable_from_reference
+
+
+def _begin() -> None:
+    """Find who holds variables already, and note who will."""
+    for item in gc.get_objects():
+        kind = type(item)
+        if issubclass(kind, keras.optimizers.Optimizer):
+            _optimizers.add(item)
+        elif issubclass(kind, keras.Model):
+            _models.add(item)
+    _note(_optimizers, "build", keras.optimizers.Optimizer)
+    _scope_slots(keras.optimizers.Optimizer)
+    for name in ("make_train_function", "make_test_function", "make_predict_function"):
+        _note(_models, name, keras.Model)
+
+
+_begin()

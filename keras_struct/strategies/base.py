@@ -1,0 +1,127 @@
+"""What every strategy is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from keras_struct.structure.policy import Policy, check_state
+
+
+class Strategy(Policy):
+    """Base of strategies: when, where, how many and how to edit. Subclasses are frozen dataclasses.
+
+    Attributes:
+        works_on: What is edited: `"units"`, `"connections"`, `"active connections"`, `"edges"` or `"symmetries"`.
+        grows: Whether it adds units. Axes whose new ones would change the function, or never learn, are left out.
+        prunes: Whether it takes something away. Layers that are not trainable stay as they are unless `axes` names them.
+        needs_inputs: Whether inputs must be kept for measuring.
+        needs_gradients: Whether the last batch must be kept, with its targets, for gradients of the loss.
+        looks_at_full_axes: Whether it looks at axes that are at their limit.
+        residual: Whether residual connections stay on while activations are measured.
+        axes: Names of what it works on, or `None` for all.
+    """
+
+    works_on: ClassVar[str] = "units"
+    grows: ClassVar[bool] = True
+    prunes: ClassVar[bool] = True
+    needs_inputs: Any = False
+    needs_gradients: Any = False
+    looks_at_full_axes: ClassVar[bool] = True
+    residual: Any = True
+    axes: Any = None
+
+    def requirements(self) -> frozenset[str]:
+        """What is asked of a measurement of units; axes that do not have it are left out.
+
+        Returns:
+            Some of `"activations"`; `"candidates"`, activations of units that do not exist; `"gradients"`, of the loss by weights
+            of units that do not exist; `"gates"`, the derivative of the loss by what is read of each unit.
+        """
+        return frozenset({"activations"} if self.needs_inputs else ())
+
+    def check(self, sites: Mapping[str, int], locked: Mapping[str, str]) -> None:
+        """Raise unless there is something to edit.
+
+        Args:
+            sites: Names of what can be edited, with a number that says how large each is.
+            locked: Why others cannot.
+        """
+        return
+
+    def check_axis(self, measured: Any) -> None:
+        """Raise a ValueError with the reason if it can never work on an axis, which is then left out."""
+        return
+
+    def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
+        """Largest width of each axis; none by default."""
+        return {}
+
+    @abstractmethod
+    def due(self, step: int, since: int | None = None) -> bool:
+        """Whether to look after `step` gradient steps, or at one after `since`.
+
+        Args:
+            step: Gradient steps so far.
+            since: Step after which it was asked before; `step - 1` by default, less when an execution makes many steps.
+        """
+
+    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+        """State to start from, of numbers, strings, lists and dictionaries; most remember nothing."""
+        return {}
+
+    @abstractmethod
+    def propose(
+        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the edits to make now, and the new state.
+
+        Args:
+            step: Gradient steps so far.
+            measurements: A measurement of each, all taken before any of the edits.
+            state: What `init` or the last `propose` returned.
+            since: Step after which it was asked before.
+        """
+
+    def settle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+        """Return the state after edits, given measurements of what changed; by default it stays."""
+        return state
+
+    def cautions(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+        """What is to be said of the state to start from, by the name of the axis."""
+        return {}
+
+    def idle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+        """Why it cannot act, and what to change, by the name of each axis of which that is known."""
+        return {}
+
+
+def failed(strategy: Any, error: Exception, axis: str | None = None) -> str:
+    """What to say of a measurement that failed."""
+    what = "the structure" if axis is None else f"axis '{axis}'"
+    return (
+        f"{type(strategy).__name__} could not measure {what}, which stays as it is for now: {error} Training goes on, and it "
+        "looks again when it is due; this is said once."
+    )
+
+
+def checked_proposal(strategy: Any, answer: Any, first: bool) -> tuple[list[Any], dict[str, Any]]:
+    """Return what `propose` returned, if that is edits and a state.
+
+    Args:
+        strategy: The strategy.
+        answer: What it returned.
+        first: Whether to look into the state.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], list | tuple):
+        raise TypeError(
+            f"`propose` of strategy {type(strategy).__name__} must return a list of edits and its new state: `return [], state`. "
+            f"Received: {answer!r}"
+        )
+    if first:
+        check_state(strategy, answer[1])
+    return list(answer[0]), answer[1]
