@@ -6,7 +6,7 @@
 MLPs with 1 or 2 hidden layers of 4 units at first and 512 at most; Adam 3e-4, batch 128, buffer of 1024 inputs (Table 8),
 trained until the training loss has not improved for `--patience` epochs. With 4 units the printed thresholds leave no room
 for a whole unit (`floor(4 * 0.03) = 0`), so NORTH* rounds up here, as the authors' code does everywhere.
-The table and a plot go to `benchmarks/results/neurogenesis_generated.*`, with several `--noise-of` the table to
+The table and a plot go to `benchmarks/results/neurogenesis_generated.*`, with another `--noise-of` the table to
 `neurogenesis_generated_noise.md`. `Static` is a network of 64 units a layer that does not grow. "Possible" is the share of the
 test samples that the sum of their features, without noise, tells: no network can know more.
 """
@@ -125,9 +125,9 @@ def main():
             case = (name, layers, features, seed, options.epochs, options.patience, noise_of)
             trials.run({**key, "noise_of": noise_of}, partial(trial, *case))
     text = report(trials, options)
-    several = len(options.noise_of) > 1
-    (RESULTS / f"neurogenesis_generated{'_noise' * several}.md").write_text(text + "\n")
-    if not several:
+    others = options.noise_of != ["sum"]
+    (RESULTS / f"neurogenesis_generated{'_noise' * others}.md").write_text(text + "\n")
+    if not others:
         plot(trials, RESULTS / "neurogenesis_generated.png")
     print(text)
 
