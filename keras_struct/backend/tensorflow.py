@@ -38,7 +38,7 @@ class ElasticVariable(keras.Variable):
         """The present shape; to layers that are being traced the static one."""
         if tf.executing_eagerly():
             return super().shape
-        if internals.in_layer_call():
+        if internals.in_layer_call() or functions.takes_any_width():
             return self._value.shape
         functions.note_shape(self)
         return super().shape
@@ -242,10 +242,11 @@ def compiled(function: Callable) -> Callable:
     def call(inputs: Any, *others: Any) -> Any:
         tensors = tf.nest.map_structure(_tensor, (inputs, *others))
         key = tuple((type(t), t.dtype.as_datatype_enum, t.shape.rank) for t in tf.nest.flatten(tensors))
-        if key not in traced:
+        if key not in traced or functions.is_stale(traced[key]):
             first = tf.nest.map_structure(lambda t: _spec(t, [None, *t.shape[1:]]), tensors[0])
             rest = tf.nest.map_structure(lambda t: _spec(t, [None] * t.shape.rank), tensors[1:])
-            traced[key] = run.get_concrete_function(first, *rest)
+            with functions.any_width():
+                traced[key] = run.get_concrete_function(first, *rest)
         return traced[key](*tensors)
 
     return call

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,25 @@ _STALE = (
     "of the network any more. Call the tf.function itself, which is traced again by itself, or its get_concrete_function "
     "once more."
 )
+
+
+_any_width = False
+
+
+@contextmanager
+def any_width() -> Iterator[None]:
+    """Trace a function of our own, which does not mind that it does not know the widths."""
+    global _any_width
+    before, _any_width = _any_width, True
+    try:
+        yield
+    finally:
+        _any_width = before
+
+
+def takes_any_width() -> bool:
+    """Whether what is being traced does not mind that it does not know the widths."""
+    return _any_width
 
 
 def note_value(variable: Any) -> None:
@@ -78,6 +98,11 @@ def _forget_traces(function: Any) -> None:
             options.function_cache.clear()
     _read.pop(function, None)
     _shaped.pop(function, None)
+
+
+def is_stale(concrete: Any) -> bool:
+    """Whether a concrete function holds what is not valid any more."""
+    return vars(concrete).get("_call_flat") is _refuse
 
 
 def _refuse(*args: Any, **kwargs: Any) -> None:
