@@ -55,6 +55,7 @@ class Evolution:
         self.step = 0
         self.retraces = 0
         self.unchanged_looks = 0
+        self.follows_outer = False
         self._asked = 0
         self.epoch = 0
         self.skip = 0
