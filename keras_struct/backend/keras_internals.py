@@ -90,6 +90,39 @@ def set_build_shapes(layer: Any, shapes: dict[str, Any]) -> None:
     layer._build_shapes_dict = shapes
 
 
+def is_adapted(layer: Any) -> bool:
+    """Whether a layer computes with more, or with coarser, weights than those that it was made with: LoRA, quantisation."""
+    return bool(getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None))
+
+
+def is_stock(layer: Any) -> bool:
+    """Whether a layer and all layers inside it are of Keras's own classes."""
+    kinds = (SCALED_SUM, LAYER_SCALE, STOCHASTIC_DEPTH)
+    own = [layer, *inner_layers(layer)] if isinstance(layer, keras.layers.Layer) else []
+    stock = (getattr(keras.layers, type(part).__name__, None) is type(part) or type(part) in kinds for part in own)
+    return all(stock)
+
+
+def is_library_class(kind: type) -> bool:
+    """Whether a class is Keras's, a backend's, or this library's."""
+    return kind.__module__.partition(".")[0] in (
+        "keras",
+        "keras_struct",
+        "builtins",
+        "tensorflow",
+        "torch",
+        "jax",
+        "flax",
+    )
+
+
+def constructor_takes_ends(kind: type) -> bool:
+    """Whether a class of models is made of inputs and outputs, as `keras.Model` is."""
+    parameters = inspect.signature(kind).parameters
+    free = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters.values())
+    return free or {"inputs", "outputs"} <= set(parameters)
+
+
 def own_variables(layer: Any) -> dict[str, Any]:
     """Variables of a layer by name; those of layers inside it behind their names. None for a bare operation."""
     if not isinstance(layer, keras.layers.Layer):

@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_struct import layers
 from keras_struct.activations import relu1
 from keras_struct.backend import keras_internals
+from keras_struct.backend.layer_copies import copied
 from keras_struct.export.cells import SEARCHED, plain_searched
 from keras_struct.export.free import plain_free
+from keras_struct.export.inference import NEUTRAL, Passing
 from keras_struct.export.symmetric import copy_symmetric, plain_symmetric
 from keras_struct.layers import CompactFreeNet, FreeNet
 from keras_struct.layers.framed import Framed
 from keras_struct.layers.masked import Masked
+from keras_struct.surgery.copying import INFERENCE_HOOKS, check_hooks, copied_network, new_input
 
 _PLAIN = {
-    "GrowableDense": (keras.layers.Dense, {"max_units"}),
-    "GrowableConv1D": (keras.layers.Conv1D, {"max_filters"}),
-    "GrowableConv2D": (keras.layers.Conv2D, {"max_filters"}),
-    "GrowableConv3D": (keras.layers.Conv3D, {"max_filters"}),
-    "MaskedDense": (keras.layers.Dense, {"max_units", "dormant"}),
-    "MaskedConv2D": (keras.layers.Conv2D, {"max_filters", "dormant"}),
+    layers.GrowableDense: (keras.layers.Dense, ("max_units",)),
+    layers.GrowableConv1D: (keras.layers.Conv1D, ("max_filters",)),
+    layers.GrowableConv2D: (keras.layers.Conv2D, ("max_filters",)),
+    layers.GrowableConv3D: (keras.layers.Conv3D, ("max_filters",)),
+    layers.MaskedDense: (keras.layers.Dense, ("max_units", "dormant")),
+    layers.MaskedConv2D: (keras.layers.Conv2D, ("max_filters", "dormant")),
 }
+OURS: tuple[Any, ...] = tuple(
+    kind for kind in vars(layers).values() if isinstance(kind, type) and issubclass(kind, keras.layers.Layer)
+)
+"""Layers of this library."""
 
 
-def to_plain(model: Any) -> keras.Model:
+def to_plain(model: Any, inference: bool = False) -> keras.Model:
     """Return the same network in stock Keras layers with static shapes.
 
     Args:
         model: A `StructuralModel`, or any model with growable layers in it.
+        inference: Leave out layers that do something in training only: dropout, noise, random augmentation and penalties on
+            activities. Some formats cannot hold them.
 
     Returns:
         A `keras.Model` with copies of the weights, not compiled. It loads without this library and can be exported
-        (SavedModel, TFLite, ONNX; for ONNX Keras asks that the model be called once before).
+        (SavedModel, TFLite, ONNX). Layers of your own stay; a warning names them.
 
     Raises:
-        ValueError: If a searched layer has not been chosen, or is a `DartsRNN`, for which there is no stock layer.
+        ValueError: If a layer of this library has no stock form (a searched layer that has not been chosen, a `DartsRNN`, your
+            own subclass of one), or the model has a `call` of its own.
     """
-    return _converted(model, _plain)
+    dropped = NEUTRAL if inference else ()
+    return _converted(model, lambda layer: Passing(layer) if isinstance(layer, dropped) else _plain(layer))
 
 
 def to_compact(model: Any) -> keras.Model:
@@ -81,43 +94,78 @@ def _converted(model: Any, convert: Callable[[Any], Any]) -> keras.Model:
             f"Cannot export '{model.name}': expected a Functional model, or a Sequential one that is built. Received a "
             f"{type(model).__name__}. Build it first: call it on data, or give it a keras.Input."
         )
-    recursive = any(isinstance(layer, keras.Model) for layer in model.layers)
-    copy = keras.models.clone_model(_functional(model), clone_function=convert, recursive=recursive)
-    _copy_weights(model, copy)
+    check_hooks(model, keras.Model, INFERENCE_HOOKS)
+    copy = copied_network(model, convert, _copy_weights)
+    _report_own_layers(copy)
+    copy(
+        keras.tree.map_structure(new_input, keras_internals.structured_ends(copy)[0])
+    )  # some exporters ask that a model has been called
     return copy
 
 
-def _copy_weights(model: Any, copy: Any) -> None:
-    for layer in (layer for layer in model.layers if layer.weights):
-        other = copy.get_layer(layer.name)
-        if isinstance(layer, (*SEARCHED, FreeNet)):
-            continue  # has its weights
-        if isinstance(layer, keras.Model):
-            _copy_weights(layer, other)
-        elif isinstance(layer, Framed):
-            copy_symmetric(layer, other)
-        elif isinstance(layer, Masked):
-            other.kernel.assign(np.array(keras.ops.convert_to_numpy(layer.connected_kernel)))
-            if layer.use_bias:
-                other.bias.assign(np.array(keras.ops.convert_to_numpy(layer.bias)))
-        else:
-            other.set_weights([np.array(weight) for weight in layer.get_weights()])
-
-
-def _functional(model: Any) -> keras.Model:
-    """The model as one that clones into a plain `keras.Model`."""
-    return keras.Model(*keras_internals.structured_ends(model), name=model.name)
+def _copy_weights(layer: Any, other: Any) -> bool:
+    """Give a plain layer its weights, if they are not those of its original by name."""
+    if isinstance(layer, (*SEARCHED, FreeNet)):
+        return True  # has its weights
+    if isinstance(layer, Framed):
+        copy_symmetric(layer, other)
+    elif isinstance(layer, Masked):
+        other.kernel.assign(np.array(keras.ops.convert_to_numpy(layer.connected_kernel)))
+        if layer.use_bias:
+            other.bias.assign(np.array(keras.ops.convert_to_numpy(layer.bias)))
+    else:
+        return False
+    other.trainable = layer.trainable
+    return True
 
 
 def _plain(layer: Any) -> Any:
+    _check_has_plain_form(layer)
     if isinstance(layer, Framed):
         return plain_symmetric(layer)
     if isinstance(layer, SEARCHED):
         return plain_searched(layer)
-    config = layer.get_config()
-    if getattr(getattr(layer, "activation", None), "__name__", "") == relu1.__name__:
-        config["activation"] = "relu"  # the same values; only the derivative at 0 differs
+    changes = {}
+    if getattr(layer, "activation", None) is relu1:
+        changes["activation"] = "relu"  # the same values; only the derivative at 0 differs
     if isinstance(layer, FreeNet):
-        return plain_free(layer, config["activation"])
-    kind, own = _PLAIN.get(type(layer).__name__, (type(layer), set()))
-    return kind.from_config({key: value for key, value in config.items() if key not in own})
+        return plain_free(layer, changes.get("activation", layer.get_config()["activation"]))
+    kind, own = _PLAIN.get(type(layer), (None, ()))
+    if kind is None and isinstance(layer, OURS):
+        raise ValueError(
+            f"There is no stock layer for '{layer.name}', a {type(layer).__name__}. Save the model as it is, with "
+            "model.save(...); it loads where this library is installed."
+        )
+    return copied(layer, kind, drop=own, **changes)
+
+
+def _check_has_plain_form(layer: Any) -> None:
+    if isinstance(layer, OURS) and type(layer) not in OURS:
+        raise ValueError(
+            f"Layer '{layer.name}' is a {type(layer).__name__}, your own subclass of a layer of this library, and has no stock "
+            "form. Build the model with the library's layer in its place, or save it as it is, with model.save(...)."
+        )
+    if isinstance(layer, keras.layers.Wrapper) and any(isinstance(part, OURS) for part in _parts(layer)):
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) wraps a layer of this library, and has no stock form. Wrap a stock "
+            "layer, or save the model as it is, with model.save(...)."
+        )
+    if isinstance(layer, Masked) and keras_internals.is_adapted(layer):
+        raise ValueError(
+            f"Layer '{layer.name}' is masked and has LoRA or quantised weights: no stock layer computes that."
+        )
+
+
+def _parts(layer: Any) -> list[Any]:
+    return keras_internals.inner_layers(layer)
+
+
+def _report_own_layers(model: Any) -> None:
+    """Say which layers of the user's own the files of a model will need."""
+    own = [layer for layer in _leaves(model) if not keras_internals.is_stock(layer) and not isinstance(layer, OURS)]
+    if own:
+        listed = ", ".join(f"'{layer.name}' ({type(layer).__name__})" for layer in own)
+        warnings.warn(
+            f"The plain model has layers of your own: {listed}. A file of it loads where their classes are defined.",
+            stacklevel=4,
+        )

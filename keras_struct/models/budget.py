@@ -12,6 +12,7 @@ from typing import Any, Literal, final
 import keras
 import numpy as np
 
+from keras_struct.backend.keras_internals import is_library_class, structured_ends
 from keras_struct.models.costs import Costs
 from keras_struct.selectors.base import finite
 from keras_struct.statistics.flops import flops
@@ -218,7 +219,7 @@ def _criterion(
     limits = {
         name: (given * base if given <= 1 else given) for name, (given, base) in largest.items() if given is not None
     }
-    base = _latency(model, input_shape) if budget.latency is not None else 0.0
+    base = _latency(_trial(model), input_shape) if budget.latency is not None else 0.0
 
     def cost(share: float) -> dict[str, float]:
         changes = {axis: width - now[axis] for axis, width in ranking.widths(share).items()}
@@ -229,7 +230,7 @@ def _criterion(
             return False
         if budget.latency is None:
             return True
-        copy = type(model).from_model(model)
+        copy = _trial(model)
         copy.apply(ranking.edits(share), preserve=False)
         return _latency(copy, input_shape) <= budget.latency * base
 
@@ -238,6 +239,12 @@ def _criterion(
         return " and ".join(found) if found else f"more than {budget.latency} of the present time"
 
     return fits, least
+
+
+def _trial(model: Any) -> Any:
+    """A copy of the network, to be edited and timed; methods of a subclass play no part in that."""
+    kind: Any = next(base for base in type(model).__mro__ if is_library_class(base))
+    return kind.from_model(keras.Model(*structured_ends(model), name=model.name))
 
 
 def _latency(model: Any, input_shape: Any) -> float:

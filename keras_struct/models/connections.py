@@ -9,10 +9,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_struct.backend.keras_internals import structured_ends
+from keras_struct.backend.keras_internals import is_adapted, structured_ends
+from keras_struct.backend.layer_copies import copied
 from keras_struct.layers import GrowableConv2D, GrowableDense, MaskedConv2D, MaskedDense
 from keras_struct.layers.masked import Dormant
-from keras_struct.models.convert import convert_layers, copy_compile_state
+from keras_struct.models.convert import convert_layers, copy_compile_state, structural_kind
 from keras_struct.models.structural_model import StructuralModel
 from keras_struct.structure.rewiring import Rewire
 
@@ -75,8 +76,9 @@ def sparsify(
         raise ValueError(
             f"Cannot convert layers {sorted(strange)}: expected names of Dense layers, or of Conv2D layers without groups."
         )
+    kind = structural_kind(model, StructuralModel)
     copy = convert_layers(model, lambda layer: _masked(layer, wanted, dormant))
-    new = StructuralModel(*structured_ends(copy), name=model.name)
+    new = kind(*structured_ends(copy), name=model.name)
     copy_compile_state(model, new)
     if not new.connections:
         raise ValueError("The model has no Dense or Conv2D layer whose connections could be edited.")
@@ -91,14 +93,13 @@ def _leaves(model: Any) -> list[Any]:
 
 
 def _can(layer: Any) -> bool:
-    return type(layer) in _MASKED and getattr(layer, "groups", 1) == 1 and not getattr(layer, "lora_enabled", False)
+    return type(layer) in _MASKED and getattr(layer, "groups", 1) == 1 and not is_adapted(layer)
 
 
 def _masked(layer: Any, wanted: set[str] | None, dormant: Dormant) -> Any:
     if not _can(layer) or (wanted is not None and layer.name not in wanted):
         return None
-    config = {key: value for key, value in layer.get_config().items() if key != "groups"}
-    return _MASKED[type(layer)].from_config({**config, "dormant": dormant})
+    return copied(layer, _MASKED[type(layer)], drop=("groups",), dormant=dormant)
 
 
 def _random(model: StructuralModel, sparsity: float, distribution: Distribution, seed: int) -> list[Rewire]:

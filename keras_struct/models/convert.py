@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.backend.optimizer_slots import copy_state
+from keras_struct.backend.layer_copies import copied
+from keras_struct.backend.optimizer_slots import copy_state as copy_slots
 from keras_struct.layers import GrowableConv1D, GrowableConv2D, GrowableConv3D
+from keras_struct.surgery.copying import check_hooks, copied_network
 from keras_struct.surgery.trace import trace
 
 _GROWABLE = {
@@ -18,6 +19,18 @@ _GROWABLE = {
     keras.layers.Conv2D: GrowableConv2D,
     keras.layers.Conv3D: GrowableConv3D,
 }
+
+
+def structural_kind(model: Any, kind: type) -> type:
+    """The class of a converted model: that of the model, if it is a `kind` made of inputs and outputs, otherwise `kind`.
+
+    Raises:
+        ValueError: If methods of the model's own class would be lost.
+    """
+    own = type(model)
+    found = own if issubclass(own, kind) and internals.constructor_takes_ends(own) else kind
+    check_hooks(model, found)
+    return found
 
 
 def convert_layers(model: Any, replace: Callable[[Any], Any] = lambda layer: None) -> Any:
@@ -32,15 +45,11 @@ def convert_layers(model: Any, replace: Callable[[Any], Any] = lambda layer: Non
     """
     trace(model)
 
-    def clone(layer: Any) -> Any:
+    def convert(layer: Any) -> Any:
         other = replace(layer)
         return _growable(layer) if other is None else other
 
-    network = keras.Model(*internals.structured_ends(model), name=model.name)  # not compiled: a clone would be, too
-    copy = keras.models.clone_model(network, clone_function=clone, recursive=_nested(model))
-    for old, new in weight_pairs(model, copy):
-        new.assign(np.array(keras.ops.convert_to_numpy(old.value)))
-    return copy
+    return copied_network(model, convert)
 
 
 def weight_pairs(model: Any, copy: Any) -> list[tuple[Any, Any]]:
@@ -60,17 +69,13 @@ def weight_pairs(model: Any, copy: Any) -> list[tuple[Any, Any]]:
     return pairs
 
 
-def _nested(model: Any) -> bool:
-    return any(isinstance(layer, keras.Model) for layer in model.layers)
-
-
 def _growable(layer: Any) -> Any:
     if type(layer) is keras.layers.BatchNormalization and layer.axis == layer.input_spec.ndim - 1:
-        return type(layer).from_config({**layer.get_config(), "axis": -1})  # the same; see its unit rules
+        return copied(layer, axis=-1)  # the same; see its unit rules
     kind = _GROWABLE.get(type(layer))
-    if kind is None or layer.groups != 1 or getattr(layer, "lora_enabled", False):
-        return type(layer).from_config(layer.get_config())
-    return kind.from_config({k: v for k, v in layer.get_config().items() if k != "groups"})
+    if kind is None or layer.groups != 1 or internals.is_adapted(layer):
+        return copied(layer)
+    return copied(layer, kind, drop=("groups",))
 
 
 def copy_compile_state(model: Any, new: Any) -> None:
@@ -92,7 +97,7 @@ def copy_compile_state(model: Any, new: Any) -> None:
         auto_scale_loss=False,  # the optimizer is wrapped already if it is to be
     )
     if model.optimizer is not None and model.optimizer.built:
-        copy_state(model.optimizer, new.optimizer, weight_pairs(model, new))
+        copy_slots(model.optimizer, new.optimizer, weight_pairs(model, new))
         internals.copy_exclusions(model.optimizer, new.optimizer)
 
 

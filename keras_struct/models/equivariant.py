@@ -9,7 +9,9 @@ from typing import Any
 import keras
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.backend.layer_copies import copied, copy_state
 from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D
+from keras_struct.models.convert import structural_kind
 from keras_struct.models.structural_model import StructuralModel
 from keras_struct.surgery.trace import trace
 from keras_struct.symmetry import groups as symmetries
@@ -89,6 +91,7 @@ def to_equivariant(
         True
     """
     trace(model)
+    kind = structural_kind(model, StructuralModel)
     chosen = symmetries.get(group)
     outer = chosen if frame is None else symmetries.get(frame)
     symmetries.check_within(chosen, outer)
@@ -103,9 +106,10 @@ def to_equivariant(
         ins, outs = internals.node_tensors(node)
         result = converter.convert(node.operation, [values[id(tensor)] for tensor in ins])
         values.update({id(tensor): result for tensor in outs})
+    converter.keep_settings()
     outputs = [values[id(tensor)] for tensor in functional.outputs]
     converter.tell_fields(verbose)
-    return StructuralModel(_single(inputs), _single(outputs), name=model.name)
+    return kind(_single(inputs), _single(outputs), name=model.name)
 
 
 def _single(tensors: list[Any]) -> Any:
@@ -126,6 +130,7 @@ class _Converter:
         self.channels: dict[str, int] = {}
         self.images: set[int] = set()
         self.flat: set[int] = set()
+        self.copies: dict[int, tuple[Any, Any]] = {}
 
     def convert(self, layer: Any, inputs: list[Any]) -> Any:
         """Return what the equivariant form of a layer makes of its inputs."""
@@ -139,11 +144,11 @@ class _Converter:
 
     def _convert(self, layer: Any, inputs: list[Any], image: bool) -> Any:
         if image and isinstance(layer, _AUGMENTATION):
-            result = type(layer).from_config(layer.get_config())(inputs[0])
+            result = self._copied(layer)(inputs[0])
             self.images.add(id(result))
             return result
         if any(id(tensor) in self.flat for tensor in inputs):
-            return type(layer).from_config(layer.get_config())(*inputs if len(inputs) == 1 else (inputs,))
+            return self._copied(layer)(*inputs if len(inputs) == 1 else (inputs,))
         if isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.Conv2DTranspose):
             return self._convolution(layer, image)(inputs[0])
         if isinstance(layer, keras.layers.BatchNormalization) and not image:
@@ -151,13 +156,13 @@ class _Converter:
             options = {name: getattr(layer, name) for name in names}
             return GroupBatchNormalization(self.group, self.frame, name=layer.name, **options)(inputs[0])
         if isinstance(layer, _GLOBAL) and not image:
-            return self._invariant(type(layer).from_config(layer.get_config())(inputs[0]), f"{layer.name}_orbits")
+            return self._invariant(self._copied(layer)(inputs[0]), f"{layer.name}_orbits")
         if isinstance(layer, keras.layers.Flatten) and not image:
             pooled = keras.layers.GlobalAveragePooling2D(name=layer.name)(inputs[0])
             return self._invariant(pooled, f"{layer.name}_orbits")
         if isinstance(layer, _KEPT):
             self._check_sampling(layer, inputs[0])
-            return type(layer).from_config(layer.get_config())(inputs[0] if len(inputs) == 1 else inputs)
+            return self._copied(layer)(inputs[0] if len(inputs) == 1 else inputs)
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) has no equivariant form here. Convolutions, normalisations, "
             "poolings, pointwise activations, sums and concatenations have, and behind global pooling or Flatten everything."
@@ -179,6 +184,19 @@ class _Converter:
                 "layer (more channels, and a slower step), or a smaller `group`.",
                 stacklevel=3,
             )
+
+    def _copied(self, layer: Any) -> Any:
+        """A layer that stays; one that is called several times is copied once."""
+        if id(layer) not in self.copies:
+            self.copies[id(layer)] = (layer, copied(layer))
+        return self.copies[id(layer)][1]
+
+    def keep_settings(self) -> None:
+        """Give layers that stay what was adapted, such as means and vocabularies; trained weights start afresh."""
+        for layer, copy in self.copies.values():
+            kept = isinstance(layer, keras.layers.Layer) and not copy.trainable_variables
+            if kept and [v.shape for v in layer.variables] == [v.shape for v in copy.variables]:
+                copy_state(layer, copy)
 
     def _check_sampling(self, layer: Any, x: Any) -> None:
         """Warn of poolings whose windows lie unevenly."""

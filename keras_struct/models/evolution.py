@@ -54,6 +54,7 @@ class Evolution(StrategyRun):
         super().__init__()
         self.observation = Observation(model, self._network)
         self.retraces = 0
+        self.follows_outer = False
         self.epoch = 0
         self.skip = 0
         self.skipped = False

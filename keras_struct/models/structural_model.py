@@ -27,6 +27,7 @@ from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.policy import Policy, pack, unpack
 from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.rewiring import Rewire
+from keras_struct.surgery.copying import check_hooks
 from keras_struct.surgery.plan import NewSlots
 
 _STATE = "structure"
@@ -75,8 +76,15 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
             A structural model that computes the same, in which convolutions are growable.
 
         Raises:
-            ValueError: If the model is not built, or is a subclassed model without a graph of layers.
+            ValueError: If the model is not built, is a subclassed model without a graph of layers, or has a `train_step`,
+                `compute_loss`, `call` or the like of its own that this class does not have.
         """
+        if not keras_internals.constructor_takes_ends(cls):
+            raise ValueError(
+                f"{cls.__name__} has a constructor of its own that does not take inputs and outputs, so that from_model cannot "
+                f"make one. Call StructuralModel.from_model(model), or let {cls.__name__}.__init__ take (inputs, outputs, name)."
+            )
+        check_hooks(model, cls)
         converted = convert_layers(model)
         new = cls(*keras_internals.structured_ends(converted), name=converted.name)
         copy_compile_state(model, new)
@@ -156,11 +164,15 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
             self._structural.observation.loss = float(logs["loss"])
         return self._structural.structural_step(logs)
 
-    def to_plain(self) -> keras.Model:
-        """Return the same network in stock Keras layers with static shapes, for export and for people without us."""
+    def to_plain(self, inference: bool = False) -> keras.Model:
+        """Return the same network in stock Keras layers with static shapes, for export and for people without us.
+
+        Args:
+            inference: Leave out dropout, noise and random augmentation.
+        """
         from keras_struct.export import to_plain
 
-        return to_plain(self)
+        return to_plain(self, inference)
 
     # Training
 
@@ -276,7 +288,13 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         """Read the state of the structure."""
         super().load_own_variables({key: store[key] for key in store.keys() if key != _STATE})  # noqa: SIM118
         if _STATE in store.keys():  # noqa: SIM118
-            self._structural.restore(state_from_array(store[_STATE]))
+            state = state_from_array(store[_STATE])
+            if not self._structural.follows_outer:
+                self._structural.match(state)
+            for layer in self._flatten_layers(include_self=False):
+                if isinstance(layer, StructuralModel):
+                    layer._structural.follows_outer = True  # this model has brought its widths in line
+            self._structural.restore(state)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Load weights, as `keras.Model.load_weights`; a file of other widths restores its structure first."""

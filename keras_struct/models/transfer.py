@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.models.convert import convert_layers
+from keras_struct.models.convert import convert_layers, structural_kind
 from keras_struct.models.structural_model import StructuralModel
 
 _PASSING = ("Activation", "Softmax", "Dropout", "Reshape", "Flatten", "Identity")
@@ -69,6 +69,7 @@ def transfer(
     outputs = _single_output(model)
     old = _classifier(outputs) if features is None else None
     kept = None if classes is None else _kept(old, classes)
+    kind = structural_kind(model, StructuralModel)
     copy = convert_layers(model)
     inputs, copied = internals.structured_ends(copy)
     x = _features(copy, _only(copied), old, features)
@@ -78,7 +79,7 @@ def transfer(
         x = keras.layers.Dropout(dropout)(x)
     units = num_classes if kept is None else len(kept[1])
     head = keras.layers.Dense(units, activation=activation, name=_name(copy, old))
-    new = StructuralModel(inputs, head(x), name=model.name if name is None else name)
+    new = kind(inputs, head(x), name=model.name if name is None else name)
     if kept is not None:
         head.kernel.assign(kept[0])
         head.bias.assign(kept[1])

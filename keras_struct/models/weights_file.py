@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,33 @@ def state_from_array(array: Any) -> dict[str, Any]:
 
 
 def structure_in(filepath: Any) -> dict[str, Any] | None:
-    """Return the state that a `.weights.h5` or `.keras` file holds, or `None`."""
+    """Return the state that a `.weights.h5` or `.keras` file holds, or `None`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged.
+    """
+    path = Path(str(filepath))
+    if path.suffix not in (".h5", ".keras"):
+        return None
+    if not path.exists():
+        raise FileNotFoundError(f"Cannot load weights: there is no file '{path}'.")
+    if path.is_dir():
+        return None
+    try:
+        return _state_in(path)
+    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError) as error:
+        raise ValueError(
+            f"'{path}' is damaged, or is no file of Keras ({path.stat().st_size} bytes; {error}). The model is as it was. Use "
+            "another copy of the file, or an earlier checkpoint."
+        ) from error
+
+
+def _state_in(path: Path) -> dict[str, Any] | None:
     import h5py
 
-    path = Path(str(filepath))
-    if path.suffix not in (".h5", ".keras") or not path.is_file():
-        return None
     source: Any = path
-    if zipfile.is_zipfile(path):
+    if path.suffix == ".keras" or zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             source = BytesIO(archive.read("model.weights.h5"))
     with h5py.File(source, "r") as file:
