@@ -70,6 +70,11 @@ class Evolution:
         """The structure as it is."""
         return self.network.graph
 
+    def follow_layers(self) -> None:
+        """Read layers anew that the user changed since they were read: LoRA weights, quantisation, another activation."""
+        if self.network.follow_layers():
+            self.observation.forget_compiled()
+
     @property
     def connections(self) -> dict[str, int]:
         """How many connections each masked layer has."""
@@ -133,6 +138,7 @@ class Evolution:
             raise TypeError(f"Expected an edit such as keras_struct.grow(axis, width, count). Received: {wrong[0]!r}")
         if not edits:
             return []
+        self.follow_layers()
         backend = current()
         backend.before_edit(self.model)
         sample = self.observation.sample(CHANGE_SAMPLES)

@@ -93,7 +93,8 @@ def _refresh_layer(network: Network, path: str, numbers: tuple[int, ...]) -> Non
     _refresh_build_shapes(layer, network.first_names.get(path, ()), shapes)
     _refresh_facts(network, path)
     spec = getattr(layer, "input_spec", None)
-    if isinstance(spec, keras.layers.InputSpec) and spec.axes and len(shapes) == 1:
+    alone = len(shapes) - network.first_names.get(path, ()).count("mask") == 1
+    if isinstance(spec, keras.layers.InputSpec) and spec.axes and alone:
         rank = len(shapes[0])
         axes = {axis: shapes[0][axis % rank] for axis in spec.axes}
         axes = {axis: extent for axis, extent in axes.items() if not _labelled(network, numbers[0], axis, rank)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.optimizer_slots import Slot
+from keras_struct.structure.behaviours import Weighted
 from keras_struct.structure.edits import Resize, Values
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.rearrangement import Rearrangement
@@ -92,14 +93,14 @@ def plan(
         _check_keys(edit.values, known)
         _check_keys(edit.shift, known)
     writes: list[tuple[Any, np.ndarray, np.ndarray]] = []
-    added = 0
+    counted, added = _weights(network, {layer for layer, _ in by_variable}), 0
     fresh: list[tuple[Port, Rearrangement, np.ndarray]] = []
     for (layer, name), axes in by_variable.items():
         variable = internals.own_variables(network.layers[layer])[name]
         old = current().read(variable)
         value = _weight(old, f"{layer}/{name}", axes, {a: shares[Port(layer, name, a)] for a in axes})
         writes.append((variable, old, value))
-        added += value.size - old.size
+        added += value.size - old.size if id(variable) in counted else 0
         fresh += [
             (Port(layer, name, a), change, value)
             for a, change in axes.items()
@@ -115,13 +116,16 @@ def plan(
     others = [edit for edit in edits if isinstance(edit, Reconfigure)]
     stale = relaid is not None or any(getattr(network.layers.get(edit.layer), "retraced", False) for edit in others)
     more, attributes = plan_reconfiguring(network, others, slots, resized | {edit.layer for edit in rewirings})
-    weights = (
-        {id(v) for layer in network.layers.values() for v in internals.own_variables(layer).values()} if more else set()
-    )
+    weights = _weights(network, network.layers) if more else set()
     added += sum(after.size - before.size for variable, before, after in more if id(variable) in weights)
     following = following_masks(network, writes)
     attributes += _sizes(network, graph, changes) + following
     return Plan(graph, writes + more, attributes, changes, added, stale or bool(following))
+
+
+def _weights(network: Network, layers: Collection[str]) -> set[int]:
+    """What Keras counts among the parameters of these layers: states of recurrent layers it does not."""
+    return {id(variable) for layer in layers for variable in getattr(network.layers[layer], "weights", ())}
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,9 @@ def check_axis(graph: StructureGraph, name: str) -> None:
         raise ValueError(f"Cannot edit axis '{name}': {reason}. Editable axes: {_listed(graph.axes)}.")
     tied = next((a.name for a in graph.units.values() if any(layer == name for layer, _ in a.producers)), None)
     hint = f" The units of layer '{name}' belong to axis '{tied}'." if tied else ""
+    for path in (path for path in (*graph.axes, *graph.locked) if path.endswith(f"/{name}")):
+        why = f", where {graph.locked[path]}" if path in graph.locked else ""
+        hint += f" Layers inside others are named with these: '{path}'{why}."
     raise ValueError(f"Cannot edit axis {name!r}: there is no such axis.{hint} Editable axes: {_listed(graph.axes)}.")
 
 
@@ -192,7 +199,9 @@ def _check_source(graph: StructureGraph, edit: Resize, limits: Mapping[str, int]
         )
     if not edit.source:
         raise ValueError(
-            f"Cannot prune all {width} units of axis '{edit.axis}': keep at least one, or remove the layer itself."
+            f"Cannot prune all {width} units of axis '{edit.axis}': keep at least one. To leave the layer out, call the "
+            "layers behind it on what enters it, and put the result into a new StructuralModel(inputs, outputs); they keep "
+            "their weights where shapes fit."
         )
     limit = limits.get(edit.axis)
     if limit is not None and len(edit.source) > limit and len(edit.source) > width:
@@ -333,7 +342,12 @@ def _sizes(
 ) -> list[tuple[Any, str, Any]]:
     found: list[tuple[Any, str, Any]] = []
     for port, change in changes.items():
-        for name in change.rule.size.split(",") if change.rule.size else ():
+        for layer, name in network.graph.sizes(port):
             *inside, attribute = name.split("/")
-            found.append((internals.inner_layer(network.layers[port.layer], inside), attribute, len(change.source)))
+            found.append((internals.inner_layer(network.layers[layer], inside), attribute, len(change.source)))
+    for call in graph.calls if changes else ():
+        if isinstance(call.behaviour, Weighted) and call.behaviour.size is not None:
+            *inside, attribute = call.behaviour.size.split("/")
+            extent = graph.tensors[call.inputs[0]].shape[call.behaviour.axis]
+            found.append((internals.inner_layer(network.layers[call.layer], inside), attribute, extent))
     return found
