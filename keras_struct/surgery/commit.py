@@ -11,6 +11,7 @@ from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.layer_facts import refresh_facts
 from keras_struct.structure.labels import UnitLabels
+from keras_struct.surgery.checking import check_calls
 from keras_struct.surgery.plan import Plan
 from keras_struct.surgery.trace import Network
 
@@ -38,6 +39,7 @@ def commit(network: Network, plan: Plan) -> bool:
         _follow_calls(network, plan)
         network.graph = plan.graph
         refresh(network, touched)
+        check_calls(network, graph)
     except BaseException:
         for variable, value in reversed(written):
             backend.write(variable, value)
