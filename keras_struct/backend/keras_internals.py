@@ -11,9 +11,12 @@ import keras
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras.src.backend.common import global_state
+from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell as _DropoutRNNCell
 from keras.src.trainers.compile_utils import CompileLoss
 
+CONV_LSTM_CELL = ConvLSTMCell
+"""The cell of `keras.layers.ConvLSTM1D` and its kind."""
 SCALED_SUM, LAYER_SCALE, STOCHASTIC_DEPTH = CustomScaleLayer, LayerScale, StochasticDepth
 """Layers that only `keras.applications` has."""
 DropoutRNNCell: Any = _DropoutRNNCell
@@ -21,10 +24,25 @@ DropoutRNNCell: Any = _DropoutRNNCell
 
 
 def functional_of(model: Any) -> Any:
-    """Return the Functional network behind a Functional or Sequential model; `None` if it has none (yet)."""
+    """Return the Functional network behind a Functional or Sequential model; `None` if it has none (yet).
+
+    Raises:
+        TypeError: If the model belongs to Keras 2.
+    """
+    _refuse_keras_2(model)
     if isinstance(model, keras.Sequential):
         return getattr(model, "_functional", None)
     return model if hasattr(model, "_nodes_by_depth") else None
+
+
+def _refuse_keras_2(model: Any) -> None:
+    packages = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    if "tf_keras" in packages:
+        raise TypeError(
+            f"Received the model '{model.name}' of tf_keras, which is Keras 2: expected one of Keras {keras.__version__}. "
+            "Build the same network with `keras` in place of `tf_keras`, and give it the weights: "
+            "new.set_weights(old.get_weights())."
+        )
 
 
 def structured_ends(model: Any) -> tuple[Any, Any]:
@@ -59,8 +77,16 @@ def made_by(tensor: Any) -> tuple[Any, Any]:
 
 
 def extra_arguments(node: Any) -> bool:
-    """Whether a call passes a tensor beside the layer's inputs, by keyword."""
-    return any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(dict(node.arguments.kwargs)))
+    """Whether a call passes a tensor beside the layer's inputs and its mask, by keyword."""
+    named = {name: value for name, value in node.arguments.kwargs.items() if name != "mask"}
+    return any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(named))
+
+
+def passed_variables(node: Any) -> list[Any]:
+    """Variables that a call passes to an operation of `keras.ops`."""
+    if isinstance(node.operation, keras.layers.Layer):
+        return []
+    return [value for value in call_arguments(node) if isinstance(value, keras.Variable)]
 
 
 def call_arguments(node: Any) -> list[Any]:
@@ -123,16 +149,29 @@ def constructor_takes_ends(kind: type) -> bool:
     return free or {"inputs", "outputs"} <= set(parameters)
 
 
-def own_variables(layer: Any) -> dict[str, Any]:
-    """Variables of a layer by name; those of layers inside it behind their names. None for a bare operation."""
+def own_variables(layer: Any, states: bool = True) -> dict[str, Any]:
+    """Variables of a layer by name; those of layers inside it behind their names. None for a bare operation.
+
+    With `states`, those that a recurrent layer carries from batch to batch, which Keras does not count, are among them.
+    """
     if not isinstance(layer, keras.layers.Layer):
         return {}
     inside = {
-        f"{inner.name}/{name}": variable for inner in layer._layers for name, variable in own_variables(inner).items()
+        f"{inner.name}/{name}": variable
+        for inner in layer._layers
+        for name, variable in own_variables(inner, states).items()
     }
     borrowed = set(map(id, inside.values()))
     held = (*layer._trainable_variables, *layer._non_trainable_variables)
-    return {**{variable.name: variable for variable in held if id(variable) not in borrowed}, **inside}
+    carried = {f"states/{place}": variable for place, variable in enumerate(states_of(layer) if states else ())}
+    return {**{variable.name: variable for variable in held if id(variable) not in borrowed}, **inside, **carried}
+
+
+def states_of(layer: Any) -> list[Any]:
+    """Variables in which a stateful recurrent layer carries its states from batch to batch."""
+    if not isinstance(layer, keras.layers.RNN) or not layer.stateful or layer.states is None:
+        return []
+    return keras.tree.flatten(layer.states)
 
 
 def inner_layers(layer: Any) -> list[Any]:

@@ -10,6 +10,25 @@ import keras
 from keras_struct.backend import keras_internals as internals
 
 Shape = tuple[int | None, ...]
+_CELLS = (keras.layers.SimpleRNNCell, keras.layers.GRUCell, keras.layers.LSTMCell)
+
+
+def with_inner_layers(layer: Any) -> tuple[Any, ...]:
+    """A layer and those inside it, all of which decide what it does to units; none for a bare operation."""
+    return (layer, *internals.inner_layers(layer)) if isinstance(layer, keras.layers.Layer) else ()
+
+
+def changeable_facts(layers: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What users change of layers that are built, and what they do to units depends on."""
+    return tuple(
+        (
+            getattr(layer, "lora_enabled", False),
+            layer.quantization_mode,
+            getattr(layer, "activation", None),
+            getattr(layer, "recurrent_activation", None),
+        )
+        for layer in layers
+    )
 
 
 def refresh_facts(layer: Any, shape: Shape, unit_axis: int | None) -> None:
@@ -37,6 +56,8 @@ def refresh_facts(layer: Any, shape: Shape, unit_axis: int | None) -> None:
             _recurrent(inner)
     elif isinstance(layer, keras.layers.RNN):
         _recurrent(layer)
+    elif isinstance(layer, _CELLS):
+        _cell(layer)
     elif not isinstance(layer, keras.layers.Layer) and hasattr(layer, "newshape"):
         _reshape_operation(layer, shape, unit_axis)
 
@@ -60,12 +81,31 @@ def _einsum_dense(layer: Any, shape: Shape) -> None:
 
 def _recurrent(layer: Any) -> None:
     cell: Any = getattr(layer, "cell", None)
-    if not hasattr(cell, "units"):
-        return
-    several = isinstance(cell.state_size, list | tuple)
-    cell.state_size = [cell.units] * len(cell.state_size) if several else cell.units
-    cell.output_size = cell.units
-    layer.state_size = cell.state_size
+    cells = getattr(cell, "cells", [cell])
+    for each in cells:
+        _cell(each)
+    if hasattr(cells[0], "kernel") and not isinstance(cell, internals.CONV_LSTM_CELL):
+        _rebuilt_with(cell, int(cells[0].kernel.shape[0]))
+    if not isinstance(cell, internals.CONV_LSTM_CELL):
+        layer.state_size = cell.state_size if isinstance(cell.state_size, list | tuple) else [cell.state_size]
+
+
+def _rebuilt_with(cell: Any, entering: int) -> None:
+    """Correct the shape that a cell will be built with when it is loaded."""
+    if recorded := internals.build_shapes(cell):
+        internals.set_build_shapes(cell, {key: (*shape[:-1], entering) for key, shape in recorded.items()})
+
+
+def _cell(cell: Any) -> None:
+    if isinstance(cell, internals.CONV_LSTM_CELL):
+        cell.kernel_shape = tuple(int(extent) for extent in cell.kernel.shape)
+        cell.input_dim = cell.kernel_shape[-2]
+        cell.input_spec = keras.layers.InputSpec(ndim=cell.rank + 2)
+    elif hasattr(cell, "units"):
+        several = isinstance(cell.state_size, list | tuple)
+        cell.state_size = [cell.units] * len(cell.state_size) if several else cell.units
+        cell.output_size = cell.units
+        _rebuilt_with(cell, int(cell.kernel.shape[0]))
 
 
 def _attention(layer: Any, shape: Shape) -> None:

@@ -30,7 +30,7 @@ class Costs:
         self._shapes = {
             (path, name): tuple(int(extent) for extent in variable.shape)
             for path, layer in network.layers.items()
-            for name, variable in own_variables(layer).items()
+            for name, variable in own_variables(layer, states=False).items()
         }
         self._flops: dict[str, int] | None = None
 

@@ -67,7 +67,7 @@ class Evolution(StrategyRun):
     def _read(self, network: Network) -> None:
         self._network, self._outdated, self._reconfigured = network, False, False
         self.holders, self._whole, self._connections = OtherHolders(self.model, network), network, -1
-        self._variables = frozenset(map(id, network.variables()))
+        self._weights_counted = frozenset(map(id, self.model.weights))
         current().watch(network.variables())
 
     @property
@@ -85,6 +85,12 @@ class Evolution(StrategyRun):
     def graph(self) -> StructureGraph:
         """The structure as it is."""
         return self.network.graph
+
+    def follow_layers(self) -> None:
+        """Read layers anew that the user changed since they were read: LoRA weights, quantisation, another activation."""
+        if self.network.follow_layers():
+            self.observation.forget_compiled()
+            self._connections = -1
 
     @property
     def connections(self) -> dict[str, int]:
@@ -151,6 +157,7 @@ class Evolution(StrategyRun):
             raise TypeError(f"Expected an edit such as keras_struct.grow(axis, width, count). Received: {wrong[0]!r}")
         if not edits:
             return []
+        self.follow_layers()
         backend = current()
         self._compare()
         self.sync()
@@ -174,7 +181,7 @@ class Evolution(StrategyRun):
             self.retraces += 1
         seconds = time.perf_counter() - start
         change = nan if outputs is None else _relative_change(outputs, self._outputs(sample))
-        self.parameters += planned.added_parameters(self._variables)
+        self.parameters += planned.added_parameters(self._weights_counted)
         facts = {
             "reason": reason,
             "parameters": self.parameters,

@@ -95,6 +95,7 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
     @property
     def structure(self) -> StructureGraph:
         """The units: `.axes` maps the name of each editable axis to its width, `.locked` the others to reasons."""
+        self._structural.follow_layers()
         return self._structural.graph
 
     @property

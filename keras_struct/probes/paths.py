@@ -39,6 +39,8 @@ def path(network: Network, axis: str, reader: Any) -> list[Any]:
 
 def _passes(network: Network, call: Any) -> bool:
     behaviour = call.behaviour
+    if call.masks:
+        return is_unitwise(behaviour)
     if isinstance(behaviour, Merge):
         return type(network.nodes[call].operation).__name__ in _SUMS
     return isinstance(behaviour, Positions | Flatten | Concatenate) or is_unitwise(behaviour)

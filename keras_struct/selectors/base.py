@@ -47,7 +47,8 @@ def check_count(measured: Any, count: int) -> None:
     if not 1 <= count < measured.units:
         raise ValueError(
             f"Cannot select {count} of the {measured.units} units of axis '{measured.axis}': select 1 to "
-            f"{measured.units - 1}, so that one is left."
+            f"{measured.units - 1}, so that one is left. To leave the layer out, call the layers behind it on what enters it, "
+            "and put the result into a new StructuralModel(inputs, outputs); they keep their weights where shapes fit."
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_struct.structure.behaviours import Behaviour, Weighted
 from keras_struct.structure.labels import Shape, UnitLabels
-from keras_struct.structure.propagation import Propagation
+from keras_struct.structure.propagation import Propagation, unnamed
 from keras_struct.structure.rules import AxisRule
 
 
@@ -40,6 +40,7 @@ class Make:
         part: Name of the set; empty for the layer's main one.
         states: Inputs that hold values of these units (initial states), which thereby become the same units.
         mixes: Why no edit of these units keeps the function, if none does.
+        axis: Axis of those inputs, without batch, along which the units lie.
     """
 
     units: int
@@ -47,6 +48,7 @@ class Make:
     part: str = ""
     states: tuple[int, ...] = ()
     mixes: str | None = None
+    axis: int = -1
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Assembly(Behaviour):
         known = {read.source for read in self.reads} | {state for make in self.makes for state in make.states}
         for number, x in enumerate(inputs):
             if number not in known:
-                walk.lock(x.ids, f"layer '{layer}' takes them for something else than units")
+                walk.lock(x.ids, unnamed(layer, number))
         return [_given(give, made) for give in self.gives]
 
     def _read(self, walk: Propagation, layer: str, read: Read, x: UnitLabels, others: list[int]) -> None:
@@ -114,7 +116,7 @@ class Assembly(Behaviour):
         for rule in make.rules:
             walk.record(layer, rule, ids)
         for state in make.states:
-            found = walk.read(layer, inputs[state], -1)
+            found = walk.read(layer, inputs[state], make.axis)
             walk.tie(ids, found, f"layer '{layer}' takes them for its state")
         if self.rigid:
             walk.stiffen(ids)
@@ -163,7 +165,7 @@ def prefixed(behaviour: Behaviour, prefix: str) -> Behaviour:
         )
 
     if isinstance(behaviour, Weighted):
-        return replace(behaviour, rules=longer(behaviour.rules))
+        return replace(behaviour, rules=longer(behaviour.rules), size=_within(prefix, behaviour.size))
     if isinstance(behaviour, Assembly):
         reads = tuple(replace(read, rules=longer(read.rules)) for read in behaviour.reads)
         return replace(behaviour, reads=reads, makes=tuple(replace(m, rules=longer(m.rules)) for m in behaviour.makes))

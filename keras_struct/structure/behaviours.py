@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -36,6 +36,7 @@ class Weighted(Behaviour):
         multiple: The number of units that it reads must be a multiple of this.
         per_unit: Whether each output entry depends on the same entry of the input alone (normalisation with statistics
             of its own for each unit, PReLU).
+        size: Attribute of the layer that holds how many units it passes, if one does.
     """
 
     rules: tuple[AxisRule, ...]
@@ -47,6 +48,7 @@ class Weighted(Behaviour):
     rigid: tuple[str, ...] = ()
     multiple: int = 1
     per_unit: bool = False
+    size: str | None = None
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Read units along `axis`, record where they lie in the variables, and make or pass units."""
@@ -86,6 +88,15 @@ class Elementwise(Behaviour):
 
 
 @dataclass(frozen=True)
+class Alike(Behaviour):
+    """A tensor of the same shape with the same number everywhere: `zeros_like`, `ones_like`."""
+
+    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+        """Pass the labels, which only tell how many units there are."""
+        return [replace(inputs[0], alike=True)]
+
+
+@dataclass(frozen=True)
 class Pinned(Behaviour):
     """Every entry has a constant of its own (a mean of data): fine for inputs, but units in its place cannot change.
 
@@ -99,9 +110,10 @@ class Pinned(Behaviour):
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Lock units that enter."""
-        if inputs[0].labelled:
-            walk.fixed_layers.setdefault(layer, self.reason)
-            walk.lock(inputs[0].ids, self.reason)
+        for x in inputs:
+            if x.labelled:
+                walk.fixed_layers.setdefault(layer, self.reason)
+                walk.lock(x.ids, self.reason)
         return [UnitLabels.fixed(self.output_shape)]
 
 
@@ -113,17 +125,21 @@ class Positions(Behaviour):
         axis: Axis of the input, without batch, that holds channels.
         output_shape: Shape of the output without batch.
         output_axis: Axis of the output that holds channels.
+        rigid: Whether the number of channels must be known when the layer is traced.
     """
 
     axis: int
     output_shape: Shape
     output_axis: int
+    rigid: bool = False
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Keep the labels along the channel axis."""
         ids = walk.read(layer, inputs[0], self.axis)
         if not inputs[0].labelled or not inputs[0].varies_only_along(self.axis):
             return [UnitLabels.fixed(self.output_shape)]
+        if self.rigid:
+            walk.stiffen(ids)
         return [UnitLabels.along(self.output_shape, self.output_axis, ids)]
 
 
@@ -177,7 +193,8 @@ class Concatenate(Behaviour):
         shape = tuple(total if i == axis else e for i, e in enumerate(inputs[0].shape))
         if all(x.varies_only_along(axis) for x in inputs):
             ids = np.concatenate([x.vector(axis) for x in inputs])
-            return [UnitLabels.along(shape, axis, ids) if (ids != FIXED).any() else UnitLabels.fixed(shape)]
+            found = UnitLabels.along(shape, axis, ids) if (ids != FIXED).any() else UnitLabels.fixed(shape)
+            return [replace(found, alike=all(x.alike for x in inputs))]
         for x in inputs:
             walk.lock(x.ids, f"layer '{layer}' concatenates along another axis than the one its units lie on")
         return [UnitLabels.fixed(shape)]
@@ -210,19 +227,19 @@ class Merge(Behaviour):
             known, other = (a, b) if a.labelled else (b, a)
             fills = all(other.shape[i] == 1 and known.shape[i] != 1 for i, v in enumerate(known.varies) if v)
             if fills:
-                return UnitLabels(shape, known.ids, known.varies)
+                return UnitLabels(shape, known.ids, known.varies, known.alike)
         if not a.labelled and not b.labelled:
             return UnitLabels.fixed(shape)
         left, right = np.broadcast_arrays(a.ids, b.ids)
-        return UnitLabels(shape, walk.tie(left, right, f"layer '{layer}' merges tensors"), varies)
+        joint = walk.tie(left, right, f"layer '{layer}' merges tensors")
+        return UnitLabels(shape, joint, varies, a.alike and b.alike)
 
 
 def _expand(x: UnitLabels, rank: int) -> UnitLabels:
     """Add leading axes, as broadcasting does."""
     missing = rank - len(x.shape)
-    return UnitLabels(
-        (1,) * missing + x.shape, x.ids.reshape((1,) * missing + x.ids.shape), (False,) * missing + x.varies
-    )
+    shape, ids = (1,) * missing + x.shape, x.ids.reshape((1,) * missing + x.ids.shape)
+    return UnitLabels(shape, ids, (False,) * missing + x.varies, x.alike)
 
 
 def _extent(m: int | None, n: int | None) -> int | None:
@@ -242,19 +259,22 @@ def _without_broadcast(walk: Propagation, x: UnitLabels, shape: Shape, reason: s
 
 @dataclass(frozen=True)
 class Opaque(Behaviour):
-    """An operation that nobody taught: what goes in and what comes out stays as it is.
+    """An operation of which nothing is known: what goes in and what comes out stays as it is.
 
     Attributes:
         reason: Why its units are fixed, and what to do about it.
         output_shapes: Shapes of the outputs without batch.
+        inside: Names of layers inside the operation that cannot be edited for the same reason.
     """
 
     reason: str
     output_shapes: tuple[Shape, ...]
+    inside: tuple[str, ...] = ()
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Lock every unit that enters."""
-        walk.fixed_layers.setdefault(layer, self.reason)
+        for path in (layer, *(f"{layer}/{name}" for name in self.inside)):
+            walk.fixed_layers.setdefault(path, self.reason)
         for x in inputs:
             walk.lock(x.ids, self.reason)
         return [UnitLabels.fixed(shape) for shape in self.output_shapes]

@@ -18,16 +18,35 @@ from keras_struct.structure.propagation import Propagation
 from keras_struct.structure.rearrangement import Rearrangement, follow
 from keras_struct.structure.remap import NEW
 from keras_struct.structure.rules import AxisRule, Port
+from keras_struct.structure.sharing import SharedVariable
+
+_INPUT = (
+    "it is an input of the model; for other inputs build the layers anew with another keras.Input, and copy the weights "
+    "of those that keep their shapes"
+)
+_OUTPUT = (
+    "its units are an output of the model; for another number of them put a new head on: keras_struct.transfer(model, "
+    "num_classes=...), or a new last layer on the output of the layer before"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of one layer: tensors are numbered, `inputs` and `outputs` hold their numbers."""
+    """One call of one layer: tensors are numbered, `inputs` and `outputs` hold their numbers.
+
+    Attributes:
+        layer: Path of the layer.
+        behaviour: What it does to units.
+        inputs: Tensors that enter.
+        outputs: Tensors that leave.
+        masks: Places among the inputs of those that only say which positions count.
+    """
 
     layer: str
     behaviour: Behaviour
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    masks: tuple[int, ...] = ()
 
 
 class StructureGraph:
@@ -41,6 +60,7 @@ class StructureGraph:
         outputs: Numbers of the output tensors; their units are fixed.
         input_names: Name of each input tensor.
         widths: Number of units of producers that differ from the traced ones.
+        shared: Variables that belong to several layers.
     """
 
     def __init__(
@@ -50,20 +70,25 @@ class StructureGraph:
         outputs: Sequence[int],
         input_names: Mapping[int, str] | None = None,
         widths: Mapping[str, int] | None = None,
+        shared: Sequence[SharedVariable] = (),
     ) -> None:
         self._inputs = dict(inputs)
         self._calls = tuple(calls)
         self._outputs = tuple(outputs)
         self._input_names = dict(input_names or {})
-        self._run(Propagation(widths))
+        self._run(Propagation(widths, shared))
 
     def _run(self, walk: Propagation) -> None:
         tensors = {number: UnitLabels.fixed(shape) for number, shape in self._inputs.items()}
         for call in self._calls:
-            results = call.behaviour.run(walk, call.layer, [tensors[i] for i in call.inputs])
+            for place in call.masks:
+                walk.lock(tensors[call.inputs[place]].ids, f"layer '{call.layer}' takes them for a mask")
+            entering = [tensors[n] for place, n in enumerate(call.inputs) if place not in call.masks]
+            results = call.behaviour.run(walk, call.layer, entering)
             tensors.update(zip(call.outputs, results, strict=True))
         for number in self._outputs:
-            walk.lock(tensors[number].ids, "its units are an output of the model")
+            walk.lock(tensors[number].ids, _OUTPUT)
+        walk.settle()
         self._walk = walk
         self.tensors: Mapping[int, UnitLabels] = MappingProxyType(tensors)
 
@@ -87,8 +112,8 @@ class StructureGraph:
 
     @property
     def locked(self) -> Mapping[str, str]:
-        """Why each of the other axes is fixed: inputs, outputs, and what an operation nobody taught touches."""
-        inputs = dict.fromkeys(self._input_names.values(), "it is an input of the model")
+        """Why each of the other axes is fixed: inputs, outputs, and what an operation without unit rules touches."""
+        inputs = dict.fromkeys(self._input_names.values(), _INPUT)
         axes = {name: axis.locked for name, axis in self.units.items() if axis.locked is not None}
         return MappingProxyType({**inputs, **self._walk.fixed_layers, **axes})
 
@@ -211,6 +236,11 @@ class StructureGraph:
         """The operations, in an order in which they can be run."""
         return self._calls
 
+    def sizes(self, port: Port) -> list[tuple[str, str]]:
+        """Layers with the attribute that holds the extent of an axis of a variable."""
+        held = self._walk.holders[port]
+        return [(layer, name) for (layer, _), rule in held.items() if rule.size for name in rule.size.split(",")]
+
     @property
     def all_ports(self) -> Mapping[Port, AxisRule]:
         """Every axis of a variable that lies along units, editable or not."""
@@ -237,7 +267,7 @@ class StructureGraph:
         producers = dict.fromkeys(layer for axis in sources for layer, _ in self.units[axis].producers)
         gathers = {layer: self._gather(layer, sources) for layer in producers}
         widths = {**self._walk.widths, **{layer: len(source) for layer, source in gathers.items()}}
-        after = StructureGraph(self._inputs, self._calls, self._outputs, self._input_names, widths)
+        after = StructureGraph(self._inputs, self._calls, self._outputs, self._input_names, widths, self._walk.shared)
         after._inherit(self, {axis: len(source) for axis, source in sources.items()})
         ancestors = self._ancestors(after, gathers)
         copies = self._copies(after, edits)
@@ -248,15 +278,21 @@ class StructureGraph:
                 changes[port] = Rearrangement(self._walk.rules[port], source, np.where(new == FIXED, 1, copies[new]))
         return after, changes
 
-    def extended(self, inputs: Mapping[int, tuple[int | None, ...]], calls: Sequence[Call]) -> StructureGraph:
-        """Return the graph with more inputs, and calls behind its own."""
+    def extended(
+        self,
+        inputs: Mapping[int, tuple[int | None, ...]],
+        calls: Sequence[Call],
+        shared: Sequence[SharedVariable],
+    ) -> StructureGraph:
+        """Return the graph with more inputs, calls behind its own, and the variables that several layers share then."""
         inputs, calls = {**self._inputs, **inputs}, (*self._calls, *calls)
-        return StructureGraph(inputs, calls, self._outputs, self._input_names, self._walk.widths)
+        return StructureGraph(inputs, calls, self._outputs, self._input_names, self._walk.widths, shared)
 
     def with_calls(self, replaced: Mapping[Call, Call]) -> StructureGraph:
         """Return the graph with some calls replaced by others of the same tensors."""
         calls = [replaced.get(call, call) for call in self._calls]
-        return StructureGraph(self._inputs, calls, self._outputs, self._input_names, self._walk.widths)
+        walk = self._walk
+        return StructureGraph(self._inputs, calls, self._outputs, self._input_names, walk.widths, walk.shared)
 
     def _inherit(self, before: StructureGraph, changed: Mapping[str, int]) -> None:
         """Take over which units form an axis: a width edit changes how many they are, and nothing else."""

@@ -21,11 +21,13 @@ class UnitLabels:
         ids: Labels, one array axis for each axis of `shape`: its full extent where the labels vary along that axis, and
             1 where they do not. An image of 64 channels has `ids.shape == (1, 1, 64)`.
         varies: For each axis, whether labels vary along it (an axis of extent 1 can still hold a unit).
+        alike: Whether the entries of all units are equal, as in `zeros_like(x)`.
     """
 
     shape: Shape
     ids: np.ndarray
     varies: tuple[bool, ...]
+    alike: bool = False
 
     @classmethod
     def fixed(cls, shape: Shape) -> UnitLabels:

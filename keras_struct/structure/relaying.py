@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def relay(graph: StructureGraph, layer: str, source: np.ndarray) -> tuple[Struct
         The structure afterwards, and what carriers and consumers of the channels have to do so that the function is kept.
 
     Raises:
-        ValueError: If the channels are an output of the model, meet those of another layer, or enter something nobody taught.
+        ValueError: If the channels are an output of the model, meet those of another layer, or enter what has no unit rules.
     """
     calls = [call for call in graph.calls if call.layer == layer]
     shapes = {call: graph.tensors[call.outputs[0]].shape for call in calls}
@@ -66,4 +66,4 @@ def relay(graph: StructureGraph, layer: str, source: np.ndarray) -> tuple[Struct
 
 
 def _replaced(call: Call, behaviour: Behaviour) -> Call:
-    return Call(call.layer, behaviour, call.inputs, call.outputs)
+    return replace(call, behaviour=behaviour)

@@ -128,16 +128,18 @@ class Reduce(Behaviour):
     Attributes:
         axes: The axes, without batch.
         keepdims: Whether they stay, with an extent of 1.
+        repeats: Whether the result is the same however often an entry is repeated (a maximum, `any`).
     """
 
     axes: tuple[int, ...]
     keepdims: bool = False
+    repeats: bool = False
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Leave the axes out; units that lie there are mixed."""
         x = inputs[0]
         mixed = any(x.varies[axis] for axis in self.axes)
-        if mixed:
+        if mixed and not (self.repeats and x.alike):
             walk.mix(x.ids, f"layer '{layer}' reduces over its units")
         kept = [i for i in range(len(x.shape)) if i not in self.axes]
         shape: Shape = tuple(x.shape[i] for i in kept)
@@ -146,17 +148,18 @@ class Reduce(Behaviour):
         if mixed or not x.labelled:
             return [UnitLabels.fixed(shape)]
         if self.keepdims:
-            return [UnitLabels(shape, x.ids, x.varies)]
+            return [UnitLabels(shape, x.ids, x.varies, x.alike)]
         ids = x.ids.reshape([x.ids.shape[i] for i in kept])
-        return [UnitLabels(shape, ids, tuple(x.varies[i] for i in kept))]
+        return [UnitLabels(shape, ids, tuple(x.varies[i] for i in kept), x.alike)]
 
 
 @dataclass(frozen=True)
 class Slice(Behaviour):
-    """Some positions of some axes, `x[:, 0]`; axes along which units lie must be taken whole.
+    """Some positions of some axes, `x[:, 0]`, and new axes, `x[:, None]`; axes along which units lie must be taken whole.
 
     Attributes:
-        taken: For each axis what is taken of it: `"all"`, `"some"` of it, or `"one"` place, which drops the axis.
+        taken: For each axis what is taken of it: `"all"`, `"some"` of it, or `"one"` place, which drops the axis; and
+            `"new"` where an axis of extent 1 is put in.
         output_shape: Shape of the output without batch.
     """
 
@@ -166,15 +169,20 @@ class Slice(Behaviour):
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Keep the labels along the axes that are taken whole."""
         x = inputs[0]
-        if any(v and taken != "all" for v, taken in zip(x.varies, self.taken, strict=True)):
+        own = [taken for taken in self.taken if taken != "new"]
+        if any(v and taken != "all" for v, taken in zip(x.varies, own, strict=True)):
             walk.lock(
                 x.ids, f"layer '{layer}' takes some of its units by their number; use keras.ops.split for equal parts"
             )
             return [UnitLabels.fixed(self.output_shape)]
-        kept = [i for i, taken in enumerate(self.taken) if taken != "one"]
-        shape = tuple(x.shape[i] if self.taken[i] == "all" else e for i, e in zip(kept, self.output_shape, strict=True))
-        ids = x.ids.reshape([x.ids.shape[i] for i in kept])
-        return [UnitLabels(shape, ids, tuple(x.varies[i] for i in kept))]
+        places = iter(range(len(own)))
+        order = [None if taken == "new" else next(places) for taken in self.taken]
+        kept = [i for i, taken in zip(order, self.taken, strict=True) if taken != "one"]
+        shape = tuple(
+            x.shape[i] if i is not None and own[i] == "all" else e for i, e in zip(kept, self.output_shape, strict=True)
+        )
+        ids = x.ids.reshape([1 if i is None else x.ids.shape[i] for i in kept])
+        return [UnitLabels(shape, ids, tuple(i is not None and x.varies[i] for i in kept), x.alike)]
 
 
 @dataclass(frozen=True)
@@ -196,7 +204,7 @@ class NewAxes(Behaviour):
             walk.lock(x.ids, f"layer '{layer}' drops the axis that its unit lies along")
             return [UnitLabels.fixed(shape)]
         ids = x.ids.reshape([1 if i is None else x.ids.shape[i] for i in self.order])
-        return [UnitLabels(shape, ids, tuple(i is not None and x.varies[i] for i in self.order))]
+        return [UnitLabels(shape, ids, tuple(i is not None and x.varies[i] for i in self.order), x.alike)]
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class AxisRule:
         size: Attribute of the layer that holds the extent of this axis, for example `"units"`; one of a layer inside it
             behind its name (`"lstm_cell/units"`), several of them separated by commas.
         made: For a carrier in a layer that makes units: whether it lies along those, instead of along those that enter.
+        input: Which of the layer's inputs the units enter by that the axis lies along, for a layer with several.
         inherits: Whether copies of a unit take over its entries, as they do almost everywhere; else they get `new`, beside the
             first of them (what a neuron sends to later ones, which its copy comes behind).
         power: By which power of the ratio of extents, new over old, the variable is multiplied (an attention's queries,
@@ -71,3 +72,4 @@ class AxisRule:
     power: float = 0.0
     made: bool = False
     inherits: bool = True
+    input: int = 0

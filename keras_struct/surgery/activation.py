@@ -9,12 +9,14 @@ import numpy as np
 
 _MIXING = {"softmax", "log_softmax", "sparsemax"}
 _HALVING = {"glu"}
+_ACTIVATIONS = ("activation", "recurrent_activation")
 
 
 def mixing_reason(layer: Any) -> str | None:
     """Why no edit can keep the function behind the activation of `layer`: each entry depends on others; else `None`."""
-    name = _name(getattr(layer, "activation", None))
-    return f"the activation {name} of layer '{layer.name}' mixes its units" if name in _MIXING else None
+    names = (_name(getattr(layer, attribute, None)) for attribute in _ACTIVATIONS)
+    mixing = next((name for name in names if name in _MIXING), None)
+    return None if mixing is None else f"the activation {mixing} of layer '{layer.name}' mixes its units"
 
 
 def locking_reason(layer: Any) -> str | None:
@@ -22,7 +24,11 @@ def locking_reason(layer: Any) -> str | None:
 
     A function that is not one of Keras's is tried on a few numbers, since it may do anything.
     """
-    function = getattr(layer, "activation", None)
+    reasons = (_locking_reason(layer, getattr(layer, attribute, None)) for attribute in _ACTIVATIONS)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _locking_reason(layer: Any, function: Any) -> str | None:
     name = _name(function)
     if name in _HALVING:
         return f"the activation of layer '{layer.name}' halves its units"

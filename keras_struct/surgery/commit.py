@@ -11,6 +11,7 @@ from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.layer_facts import refresh_facts
 from keras_struct.structure.labels import UnitLabels
+from keras_struct.surgery.checking import check_calls
 from keras_struct.surgery.plan import Plan
 from keras_struct.surgery.trace import Network
 
@@ -40,6 +41,7 @@ def commit(network: Network, plan: Plan) -> bool:
         _follow_calls(network, plan)
         network.graph = plan.graph
         refresh(network, touched)
+        check_calls(network, graph)
     except BaseException:
         for variable, holder, value in reversed(written):
             internals.put_back(variable, holder)
@@ -99,7 +101,8 @@ def _refresh_layer(network: Network, path: str, numbers: tuple[int, ...]) -> Non
     _refresh_build_shapes(layer, network.first_names.get(path, ()), shapes)
     _refresh_facts(network, path)
     spec = getattr(layer, "input_spec", None)
-    if isinstance(spec, keras.layers.InputSpec) and spec.axes and len(shapes) == 1:
+    alone = len(shapes) - network.first_names.get(path, ()).count("mask") == 1
+    if isinstance(spec, keras.layers.InputSpec) and spec.axes and alone:
         rank = len(shapes[0])
         axes = {axis: shapes[0][axis % rank] for axis in spec.axes}
         axes = {axis: extent for axis, extent in axes.items() if not _labelled(network, numbers[0], axis, rank)}

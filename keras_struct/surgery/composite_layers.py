@@ -1,4 +1,4 @@
-"""What Keras layers of several parts do to units: einsums, recurrence, attention, and layers around other layers."""
+"""What Keras layers of several parts do to units: einsums, attention, and layers around other layers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+import keras
+
 from keras_struct.structure.assemblies import Assembly, EachStep, Give, Make, Read, prefixed
 from keras_struct.structure.behaviours import Behaviour, Opaque, Weighted
+from keras_struct.structure.contracting import Attend
 from keras_struct.structure.labels import Shape
 from keras_struct.structure.rules import AxisRule, Layout
 from keras_struct.surgery.activation import mixing_reason
@@ -15,8 +18,6 @@ from keras_struct.surgery.reading import RIGID, channel_axis
 
 NamedHandler = Callable[[Any, list[Shape], list[Shape], Sequence[str]], Behaviour]
 """Takes also, for each tensor that enters, the name of the parameter of `call` that it is passed for."""
-
-_GATES = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
 
 
 def grouped_convolution(layer: Any, inputs: list[Shape], outputs: list[Shape]) -> Behaviour:
@@ -76,53 +77,6 @@ def _letters(equation: str, rank: int) -> tuple[list[str], list[str], list[str]]
         return [*before, *(elided if dots else ()), *after]
 
     return spread(entering), list(kernel), spread(leaving)
-
-
-def recurrent(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
-    """A recurrent layer: its units are those of its state; each has an entry in every gate, and reads all the others."""
-    states = tuple(i for i, name in enumerate(names) if name == "initial_state")
-    read, make = _cell(layer, layer.cell, "", states)
-    return Assembly((read,), (make,), tuple(Give(shape) for shape in outputs))
-
-
-def _cell(layer: Any, cell: Any, part: str, states: tuple[int, ...] = ()) -> tuple[Read, Make]:
-    name, gates = cell.name, Layout(tile=_GATES[type(layer).__name__])
-    rules: tuple[AxisRule, ...] = (
-        AxisRule(f"{name}/kernel", 1, "produce", gates),
-        AxisRule(f"{name}/recurrent_kernel", 1, "produce", gates),
-        AxisRule(f"{name}/recurrent_kernel", 0, "consume", size=f"{name}/units"),
-    )
-    if cell.use_bias:
-        rules += (AxisRule(f"{name}/bias", len(cell.bias.shape) - 1, "carry", gates),)
-    return Read(0, -1, (AxisRule(f"{name}/kernel", 0, "consume"),)), Make(cell.units, rules, part, states)
-
-
-def bidirectional(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
-    """Two recurrent layers side by side, or added, when their units at the same place become one."""
-    if type(layer.forward_layer).__name__ not in _GATES or type(layer.backward_layer).__name__ not in _GATES:
-        return Opaque(f"layer '{layer.name}' runs layers other than SimpleRNN, GRU and LSTM", tuple(outputs))
-    states = [i for i, name in enumerate(names) if name == "initial_state"]
-    half = len(states) // 2
-    parts = [(layer.forward_layer, "", tuple(states[:half])), (layer.backward_layer, "backward", tuple(states[half:]))]
-    found = [
-        cast("Assembly", prefixed(Assembly((read,), (make,), ()), inner.name))
-        for inner, part, own in parts
-        for read, make in [_cell(inner, inner.cell, part, own)]
-    ]
-    reads = (Read(0, -1, tuple(rule for each in found for rule in each.reads[0].rules)),)
-    makes = tuple(each.makes[0] for each in found)
-    merged: list[tuple[int, ...]]
-    if layer.merge_mode == "concat":
-        merged = [(0, 1)]
-    elif layer.merge_mode is None:
-        merged = [(0,), (1,)]
-    else:
-        joint = replace(makes[0], rules=makes[0].rules + makes[1].rules, states=makes[0].states + makes[1].states)
-        makes, merged = (joint,), [(0,)]
-    given = [Give(shape, made=made) for shape, made in zip(outputs, merged, strict=False)]
-    rest = outputs[len(given) :]
-    given += [Give(shape, made=(min(2 * i // len(rest), len(makes) - 1),)) for i, shape in enumerate(rest)]
-    return Assembly(reads, makes, tuple(given))
 
 
 def attention(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
@@ -208,10 +162,34 @@ def _attention_gives(outputs: list[Shape]) -> tuple[Give, ...]:
     return (Give(outputs[0]), *(Give(shape, made=()) for shape in outputs[1:]))
 
 
+def comparing_attention(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
+    """`Attention` and `AdditiveAttention`: only the scale of the latter lies along units, as what goes out of them."""
+    scaled = type(layer).__name__ == "AdditiveAttention" and layer.use_scale
+    reason = f"layer '{layer.name}' ({type(layer).__name__}) sums over its units to compare queries with keys"
+    rules = (AxisRule("scale", 0, "consume"),) if scaled else ()
+    return Attend(tuple(outputs), rules, None if scaled else reason)
+
+
+def reversible_embedding(layer: Any, inputs: list[Shape], outputs: list[Shape]) -> Behaviour:
+    """An embedding that is also called in reverse, where it reads its units with the same table or another."""
+    if len(outputs[0]) > len(inputs[0]):
+        return embedding(layer, inputs, outputs)
+    rule = AxisRule("embeddings", 1, "consume") if layer.tie_weights else AxisRule("reverse_embeddings", 0, "consume")
+    return Assembly((Read(0, -1, (rule,)),), (), (Give(outputs[0], made=()),), rigid=False)
+
+
 def each_step(inner: Callable[[Any, list[Shape], list[Shape]], Behaviour]) -> NamedHandler:
     """Handler of `TimeDistributed`, given what tells the behaviour of the layer inside."""
 
     def handler(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
+        if isinstance(layer.layer, keras.Model):
+            held = [found for found in layer.layer.layers if found.weights]
+            return Opaque(
+                f"layer '{layer.name}' (TimeDistributed) runs the whole model '{layer.layer.name}' at each step; put "
+                "TimeDistributed around each of its layers instead, which gives the same network with units to edit",
+                tuple(outputs),
+                tuple(f"{layer.layer.name}/{found.name}" for found in held),
+            )
         found = inner(layer.layer, [shape[1:] for shape in inputs], [shape[1:] for shape in outputs])
         if isinstance(found, Opaque):
             return Opaque(found.reason, tuple(outputs))

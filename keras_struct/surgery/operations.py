@@ -8,16 +8,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct.structure.behaviours import Behaviour, Concatenate, Elementwise, Merge, Opaque, Permute
+from keras_struct.structure.behaviours import Alike, Behaviour, Concatenate, Elementwise, Merge, Opaque, Permute
 from keras_struct.structure.labels import Shape
 from keras_struct.structure.reshaping import NewAxes, Reduce, Reshape, Slice, Split, Stack
+from keras_struct.surgery.products import dot, einsum, matmul, tensordot
 
-_MERGING = {"Add", "Subtract", "Multiply", "Maximum", "Minimum"}
+_COMPARING = {"Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual"}
+_MERGING = {"Add", "Subtract", "Multiply", "Maximum", "Minimum", "LogicalAnd", "LogicalOr", "LogicalXor", *_COMPARING}
 _WITH_NUMBER = {*_MERGING, "TrueDivide", "Divide", "Power"}
+_ALIKE = {"ZerosLike", "OnesLike", "FullLike"}
 _UNARY = set(
     "Absolute Abs Negative Square Exp Expm1 Sin Cos Tanh Arctan Sigmoid LogSigmoid Relu ReLU Relu6 LeakyRelu Elu Selu "
     "Celu Gelu Silu Softplus Softsign Squareplus HardSigmoid HardSilu HardTanh HardShrink SoftShrink TanhShrink "
-    "Threshold SparsePlus SparseSigmoid Clip Cast StopGradient Identity".split()
+    "Threshold SparsePlus SparseSigmoid Clip Cast StopGradient Identity Cosh Sinh Arcsinh Erf Floor Ceil Round Sign "
+    "LogicalNot Isnan Isfinite".split()
 )
 
 
@@ -33,6 +37,9 @@ def operation_behaviour(
         arguments: Everything that is passed, symbolic tensors and others.
     """
     name = type(operation).__name__
+    if (product := _PRODUCTS.get(name)) is not None:
+        found = product(operation, inputs, outputs, arguments)
+        return _opaque(operation, outputs) if found is None else found
     if (shaped := _SHAPED.get(name)) is not None and len(inputs[0]) + 1 == len(arguments[0].shape):
         found = shaped(operation, inputs, outputs, arguments)
         return _opaque(operation, outputs) if found is None else found
@@ -41,6 +48,8 @@ def operation_behaviour(
     if all(_is_single(value) for value in (*others, *settings)):
         if name in _UNARY and len(inputs) == 1:
             return Elementwise()
+        if name in _ALIKE and len(inputs) == 1:
+            return Alike()
         if name in _MERGING and len(inputs) == 2 and len(inputs[0]) == len(inputs[1]):
             return Merge()
         if name in _WITH_NUMBER and len(inputs) == 1 and isinstance(arguments[0], keras.KerasTensor):
@@ -52,8 +61,8 @@ def operation_behaviour(
 
 def _opaque(operation: Any, outputs: list[Shape]) -> Behaviour:
     return Opaque(
-        f"nobody taught how the operation '{operation.name}' ({type(operation).__name__}) uses units; use a layer of "
-        "keras.layers in its place if there is one, or put it into a layer of your own and teach that with "
+        f"no unit rule is registered for the operation '{operation.name}' ({type(operation).__name__}); use a layer of "
+        "keras.layers in its place if there is one, or put it into a layer of your own and register that with "
         "keras_struct.register_unit_rules",
         tuple(outputs),
     )
@@ -102,7 +111,8 @@ def _swapped(operation: Any, inputs: list[Shape], outputs: list[Shape], argument
 def _reduce(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
     axes = range(len(inputs[0]) + 1) if operation.axis is None else operation.axis
     places = [_axis(axis, inputs[0]) for axis in ([axes] if isinstance(axes, int) else axes)]
-    return None if -1 in places else Reduce(tuple(places), bool(operation.keepdims))
+    repeats = type(operation).__name__ in _REPEATING
+    return None if -1 in places else Reduce(tuple(places), bool(operation.keepdims), repeats)
 
 
 def _stack(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
@@ -138,14 +148,20 @@ def _squeezed(operation: Any, inputs: list[Shape], outputs: list[Shape], argumen
 
 def _item(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
     keys = list(arguments[1:])
-    if Ellipsis in keys:
-        place = keys.index(Ellipsis)
-        keys[place : place + 1] = [slice(None)] * (len(inputs[0]) + 2 - len(keys))
-    keys += [slice(None)] * (len(inputs[0]) + 1 - len(keys))
-    if keys[0] != slice(None) or not all(isinstance(key, int | slice) for key in keys):
-        return None
-    taken = ["one" if isinstance(key, int) else "all" if key == slice(None) else "some" for key in keys[1:]]
-    return Slice(tuple(taken), outputs[0])
+    if (place := next((i for i, key in enumerate(keys) if key is Ellipsis), None)) is not None:
+        keys[place : place + 1] = [slice(None)] * (len(inputs[0]) + 2 - len(keys) + keys.count(None))
+    keys += [slice(None)] * (len(inputs[0]) + 1 - len(keys) + keys.count(None))
+    taken = [_taken(key) for key in keys]
+    return None if taken[0] != "all" or None in taken else Slice(tuple(word for word in taken[1:] if word), outputs[0])
+
+
+def _taken(key: Any) -> str | None:
+    """What one part of an index takes of its axis; `None` for an array of numbers."""
+    if key is None:
+        return "new"
+    if isinstance(key, slice):
+        return "all" if (key.start in (None, 0), key.stop, key.step in (None, 1)) == (True, None, True) else "some"
+    return "one" if isinstance(key, int | np.integer) else None
 
 
 def _softmax(operation: Any, inputs: list[Shape], outputs: list[Shape], arguments: Sequence[Any]) -> Behaviour | None:
@@ -154,6 +170,8 @@ def _softmax(operation: Any, inputs: list[Shape], outputs: list[Shape], argument
     return Elementwise((reason, tuple(_axis(axis, inputs[0]) for axis in axes)))
 
 
+_REPEATING = ("Max", "Min", "Amax", "Amin", "Any", "All")
+_PRODUCTS = {"Matmul": matmul, "Dot": dot, "Einsum": einsum, "Tensordot": tensordot}
 _SHAPED: dict[str, Callable[[Any, list[Shape], list[Shape], Sequence[Any]], Behaviour | None]] = {
     "Reshape": _reshape,
     "Split": _split,
@@ -162,7 +180,7 @@ _SHAPED: dict[str, Callable[[Any, list[Shape], list[Shape], Sequence[Any]], Beha
     ),
     "Moveaxis": _moved,
     "Swapaxes": _swapped,
-    **dict.fromkeys(("Mean", "Sum", "Max", "Min", "Amax", "Amin"), _reduce),
+    **dict.fromkeys(("Mean", "Sum", *_REPEATING), _reduce),
     "Stack": _stack,
     "Concatenate": _concatenate,
     "ExpandDims": _new_axes,

@@ -12,6 +12,7 @@ import numpy as np
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.optimizer_slots import Slot
+from keras_struct.structure.behaviours import Weighted
 from keras_struct.structure.edits import Resize, Values
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.rearrangement import Rearrangement
@@ -173,6 +174,9 @@ def check_axis(graph: StructureGraph, name: str) -> None:
         raise ValueError(f"Cannot edit axis '{name}': {reason}. Editable axes: {_listed(graph.axes)}.")
     tied = next((a.name for a in graph.units.values() if any(layer == name for layer, _ in a.producers)), None)
     hint = f" The units of layer '{name}' belong to axis '{tied}'." if tied else ""
+    for path in (path for path in (*graph.axes, *graph.locked) if path.endswith(f"/{name}")):
+        why = f", where {graph.locked[path]}" if path in graph.locked else ""
+        hint += f" Layers inside others are named with these: '{path}'{why}."
     raise ValueError(f"Cannot edit axis {name!r}: there is no such axis.{hint} Editable axes: {_listed(graph.axes)}.")
 
 
@@ -190,7 +194,9 @@ def _check_source(graph: StructureGraph, edit: Resize, limits: Mapping[str, int]
         )
     if not edit.source:
         raise ValueError(
-            f"Cannot prune all {width} units of axis '{edit.axis}': keep at least one, or remove the layer itself."
+            f"Cannot prune all {width} units of axis '{edit.axis}': keep at least one. To leave the layer out, call the "
+            "layers behind it on what enters it, and put the result into a new StructuralModel(inputs, outputs); they keep "
+            "their weights where shapes fit."
         )
     limit = limits.get(edit.axis)
     if limit is not None and len(edit.source) > limit and len(edit.source) > width:
@@ -331,7 +337,12 @@ def _sizes(
 ) -> list[tuple[Any, str, Any]]:
     found: list[tuple[Any, str, Any]] = []
     for port, change in changes.items():
-        for name in change.rule.size.split(",") if change.rule.size else ():
+        for layer, name in network.graph.sizes(port):
             *inside, attribute = name.split("/")
-            found.append((internals.inner_layer(network.layers[port.layer], inside), attribute, len(change.source)))
+            found.append((internals.inner_layer(network.layers[layer], inside), attribute, len(change.source)))
+    for call in graph.calls if changes else ():
+        if isinstance(call.behaviour, Weighted) and call.behaviour.size is not None:
+            *inside, attribute = call.behaviour.size.split("/")
+            extent = graph.tensors[call.inputs[0]].shape[call.behaviour.axis]
+            found.append((internals.inner_layer(network.layers[call.layer], inside), attribute, extent))
     return found

@@ -7,16 +7,18 @@ from typing import Any
 
 import keras
 
+from keras_struct.backend.layer_facts import with_inner_layers
 from keras_struct.structure.behaviours import Behaviour, Opaque
 from keras_struct.structure.labels import Shape
 from keras_struct.structure.rules import AxisRule
 from keras_struct.surgery.activation import locking_reason
 from keras_struct.surgery.composite_layers import NamedHandler
 from keras_struct.surgery.operations import operation_behaviour
-from keras_struct.surgery.reading import ELASTIC, RIGID, from_rules
+from keras_struct.surgery.reading import ELASTIC, RIGID, from_own_rules
 from keras_struct.surgery.stock_layers import Handler, composite_handlers, stock_handlers
 
 _HANDLERS: dict[type, Handler] = stock_handlers()
+_OWN: set[type] = set()
 _COMPOSITES: dict[type, NamedHandler] = composite_handlers(lambda layer, i, o: behaviour_of(layer, i, o))
 
 
@@ -28,8 +30,10 @@ def register_unit_rules(
     Args:
         layer_class: The class itself; subclasses must be registered too, since they can compute anything.
         unit_rules: Takes a layer and returns its `AxisRule`s. A layer with a rule of role `"produce"` makes units; one
-            without any rule passes units on entry by entry. Units lie on the last axis, or on the first one behind the
-            batch for a layer with `data_format="channels_first"`.
+            without any such rule passes units on entry by entry. Of several inputs, those that no rule of role `"consume"`
+            names (`AxisRule(..., input=1)`) meet entry by entry in a layer that passes units on, and must hold none in
+            one that makes units. Units lie on the last axis, or on the first one behind the batch for a layer with
+            `data_format="channels_first"`.
         elastic: Whether the layer's `call` works when the number of units is unknown at tracing time, so that edits
             need no re-trace on TensorFlow.
 
@@ -39,12 +43,15 @@ def register_unit_rules(
     if not (isinstance(layer_class, type) and issubclass(layer_class, keras.layers.Layer)):
         raise TypeError(f"Cannot register unit rules for {layer_class!r}: expected a subclass of keras.layers.Layer.")
     rigid = ELASTIC if elastic else RIGID
-    _HANDLERS[layer_class] = lambda layer, ins, outs: from_rules(layer, tuple(unit_rules(layer)), outs[0], rigid)
+    _HANDLERS[layer_class] = lambda layer, ins, outs: from_own_rules(layer, tuple(unit_rules(layer)), ins, outs, rigid)
+    _OWN.add(layer_class)
 
 
 def knows_arguments(operation: Any) -> bool:
-    """Whether the behaviour of a layer depends on which of its parameters a tensor is passed for."""
-    return type(operation) in _COMPOSITES
+    """Whether the behaviour of a layer says what becomes of every tensor that is passed, also by keyword."""
+    kind = type(operation)
+    own = kind in _OWN or (kind not in _HANDLERS and hasattr(operation, "unit_rules"))
+    return kind in _COMPOSITES or (own and not hasattr(operation, "unit_behaviour"))
 
 
 def behaviour_of(
@@ -54,7 +61,7 @@ def behaviour_of(
     arguments: Sequence[Any] = (),
     names: Sequence[str] | None = None,
 ) -> Behaviour:
-    """Return what one call does to units; `Opaque` when nobody taught it.
+    """Return what one call does to units; `Opaque` when no rule says it.
 
     Args:
         operation: A layer, or an operation of `keras.ops`.
@@ -74,17 +81,22 @@ def behaviour_of(
     if hasattr(operation, "unit_behaviour"):
         return operation.unit_behaviour(inputs, outputs)
     if hasattr(operation, "unit_rules"):
-        return from_rules(operation, tuple(operation.unit_rules()), outputs[0], getattr(operation, "rigid", ELASTIC))
+        rigid = getattr(operation, "rigid", ELASTIC)
+        return from_own_rules(operation, tuple(operation.unit_rules()), inputs, outputs, rigid)
     return Opaque(
-        f"nobody taught how '{type(operation).__name__}' (layer '{operation.name}') uses units; "
-        "teach it with keras_struct.register_unit_rules",
+        f"no unit rule is registered for '{type(operation).__name__}' (layer '{operation.name}'); say how it uses units "
+        "with keras_struct.register_unit_rules or a method unit_rules()",
         tuple(outputs),
     )
 
 
 def _adapted(layer: Any) -> str | None:
-    if getattr(layer, "lora_enabled", False):
-        return f"layer '{layer.name}' has LoRA weights; merge them before structural training"
-    if getattr(layer, "quantization_mode", None) is not None:
-        return f"layer '{layer.name}' is quantised ({layer.quantization_mode}); quantise after structural training"
+    for each in with_inner_layers(layer):
+        if getattr(each, "lora_enabled", False):
+            return (
+                f"layer '{each.name}' has LoRA weights; merge them before structural training: save_weights() writes the "
+                "merged kernel, and load_weights() gives it to a model that was built without LoRA"
+            )
+        if each.quantization_mode is not None:
+            return f"layer '{each.name}' is quantised ({each.quantization_mode}); quantise after structural training"
     return None

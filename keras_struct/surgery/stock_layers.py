@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import keras
 
@@ -27,16 +28,19 @@ from keras_struct.surgery.activation import mixing_reason
 from keras_struct.surgery.composite_layers import (
     NamedHandler,
     attention,
-    bidirectional,
+    comparing_attention,
     each_step,
     einsum_dense,
     embedding,
     grouped_convolution,
     grouped_query_attention,
-    recurrent,
+    reversible_embedding,
     spectrally_normalized,
 )
+from keras_struct.surgery.preprocessing import SPATIAL, refusals
+from keras_struct.surgery.products import dot_layer
 from keras_struct.surgery.reading import ELASTIC, RIGID, RIGID_OUT, channel_axis, from_rules
+from keras_struct.surgery.recurrent_layers import CELLS, RECURRENT, bidirectional, cell, recurrent
 
 Handler = Callable[[Any, list[Shape], list[Shape]], Behaviour]
 """Takes a layer and the shapes, without batch, of what goes in and comes out in one call."""
@@ -69,14 +73,16 @@ def composite_handlers(inner: Handler) -> dict[type, NamedHandler]:
         inner: What tells the behaviour of a layer inside another.
     """
     named: dict[str, NamedHandler] = {
-        **dict.fromkeys(("SimpleRNN", "GRU", "LSTM"), recurrent),
+        **dict.fromkeys(RECURRENT, recurrent),
+        **dict.fromkeys(CELLS, cell),
         "Bidirectional": bidirectional,
         "MultiHeadAttention": attention,
         "GroupQueryAttention": grouped_query_attention,
+        **dict.fromkeys(("Attention", "AdditiveAttention"), comparing_attention),
         "TimeDistributed": each_step(inner),
         "SpectralNormalization": spectrally_normalized(inner),
     }
-    return {getattr(keras.layers, name): handler for name, handler in named.items()}
+    return {getattr(keras.layers, name): handler for name, handler in named.items() if hasattr(keras.layers, name)}
 
 
 def _weighted() -> dict[str, Handler]:
@@ -89,6 +95,7 @@ def _weighted() -> dict[str, Handler]:
         "PReLU": _prelu,
         "EinsumDense": einsum_dense,
         "Embedding": embedding,
+        "ReversibleEmbedding": reversible_embedding,
     }
 
 
@@ -112,10 +119,13 @@ def _shapes() -> dict[str, Handler]:
     ]
     return {
         **dict.fromkeys((*ranks, "RepeatVector"), _positions),
+        **dict.fromkeys(SPATIAL, lambda layer, i, o: replace(_positions(layer, i, o), rigid=True)),
         "Flatten": lambda layer, i, o: Flatten(layer.data_format == "channels_first"),
         "Reshape": _reshape,
         "Permute": lambda layer, i, o: Permute(tuple(d - 1 for d in layer.dims)),
         "Concatenate": _concatenate,
+        "Dot": dot_layer,
+        **refusals(),
     }
 
 
@@ -127,6 +137,7 @@ def _entrywise() -> dict[str, Handler]:
         **dict.fromkeys("Add Subtract Multiply Average Maximum Minimum".split(), lambda layer, i, o: Merge()),
         "Activation": _activation,
         "Rescaling": _rescaling,
+        "Masking": lambda layer, i, o: _mixing(layer, -1, o[0], "compares all of its units with mask_value"),
     }
 
 
@@ -210,9 +221,10 @@ def _batch_normalization(layer, inputs, outputs):
 
 
 def _group_normalization(layer, inputs, outputs):
-    if layer.groups == outputs[0][_without_batch(layer.axis, outputs[0])] != 1:
-        return Opaque(f"layer '{layer.name}' has a fixed number of groups, one for each unit", tuple(outputs))
     scale = {"gamma": 1.0, "beta": 0.0}
+    if layer.groups == outputs[0][_without_batch(layer.axis, outputs[0])] != 1:
+        each = _normalization(scale, mixes=False, rigid=RIGID)(layer, inputs, outputs)
+        return replace(cast("Weighted", each), size="groups", per_unit=False)
     return _normalization(scale, mixes=True, rigid=RIGID, multiple=layer.groups)(layer, inputs, outputs)
 
 

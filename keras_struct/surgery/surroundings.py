@@ -93,6 +93,7 @@ class _Surroundings:
         def joined(name: str) -> dict[Any, Any]:
             return {**getattr(more, name), **getattr(own, name)}
 
-        graph = own.graph.extended(self.inputs, more.calls)
+        more.layers, more.nodes = joined("layers"), joined("nodes")
+        graph = own.graph.extended(self.inputs, more.calls, more.shared())
         first = (joined("first_inputs"), joined("first_outputs"), joined("first_names"))
-        return Network(graph, joined("layers"), more.symbols, *first, joined("nodes"))
+        return Network(graph, more.layers, more.symbols, *first, more.nodes)

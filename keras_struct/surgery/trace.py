@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.structure.behaviours import Opaque
+from keras_struct.backend.layer_facts import changeable_facts, with_inner_layers
+from keras_struct.structure.behaviours import Behaviour, Opaque
 from keras_struct.structure.graph import Call, StructureGraph
 from keras_struct.structure.labels import Shape
+from keras_struct.structure.sharing import SharedVariable
 from keras_struct.surgery.registry import behaviour_of, knows_arguments
 
 
@@ -26,6 +29,7 @@ class Network:
         first_outputs: Numbers of those that leave it.
         first_names: Parameters of `call` that the former are passed for.
         nodes: Keras's record of each call.
+        facts: Each layer with those inside it, and what was true of them when their calls were read.
     """
 
     graph: StructureGraph
@@ -35,10 +39,32 @@ class Network:
     first_outputs: dict[str, tuple[int, ...]]
     first_names: dict[str, tuple[str, ...]]
     nodes: dict[Call, Any]
+    facts: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.facts = {path: _facts(with_inner_layers(layer)) for path, layer in self.layers.items()}
 
     def variables(self) -> list[Any]:
         """Variables of all layers, one that several layers hold at each of them."""
         return [variable for layer in self.layers.values() for variable in internals.own_variables(layer).values()]
+
+    def follow_layers(self) -> bool:
+        """Read layers anew whose activation, LoRA weights or quantisation were changed since. Returns whether any were."""
+        changed = {path for path, (layers, facts) in self.facts.items() if changeable_facts(layers) != facts}
+        if not changed:
+            return False
+        replaced = {}
+        for call in (call for call in self.graph.calls if call.layer in changed):
+            behaviour, masks = _behaviour(call.layer, self.nodes[call])
+            replaced[call] = replace(call, behaviour=behaviour, masks=masks)
+        self.nodes.update({new: self.nodes[old] for old, new in replaced.items()})
+        self.graph = self.graph.with_calls(replaced)
+        self.facts.update({path: _facts(with_inner_layers(self.layers[path])) for path in changed})
+        return True
+
+
+def _facts(layers: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    return layers, changeable_facts(layers)
 
 
 def trace(model: Any) -> Network:
@@ -61,7 +87,7 @@ def trace(model: Any) -> Network:
     names = {tracer.number(tensor): tensor.name for tensor in functional.inputs}
     tracer.walk(functional, "")
     outputs = [tracer.number(tensor) for tensor in functional.outputs]
-    graph = StructureGraph(inputs, tracer.calls, outputs, names)
+    graph = StructureGraph(inputs, tracer.calls, outputs, names, shared=tracer.shared())
     first = (tracer.first_inputs, tracer.first_outputs, tracer.first_names)
     return Network(graph, tracer.layers, tracer.symbols, *first, tracer.nodes)
 
@@ -151,18 +177,54 @@ class Tracer:
     def add(self, path: str, node: Any, inputs: list[int], outputs: list[int]) -> None:
         """Collect one call of one layer; one that is called in several models goes by its first path."""
         path = self._paths.setdefault(id(node.operation), path)
-        ins, outs = ([_shape(t) for t in tensors] for tensors in internals.node_tensors(node))
-        names = internals.argument_names(node) if isinstance(node.operation, keras.layers.Layer) else None
-        behaviour = behaviour_of(node.operation, ins, outs, internals.call_arguments(node), names)
-        extra = internals.extra_arguments(node) and not knows_arguments(node.operation)
-        if extra and not isinstance(behaviour, Opaque):
-            behaviour = Opaque(f"layer '{path}' is called with a tensor beside its inputs", tuple(outs))
+        behaviour, masks = _behaviour(path, node)
         self.layers.setdefault(path, node.operation)
         self.first_inputs.setdefault(path, tuple(inputs))
-        self.first_names.setdefault(path, tuple(names or ()))
+        self.first_names.setdefault(path, tuple(_names(node) or ()))
         self.first_outputs.setdefault(path, tuple(outputs))
-        self.calls.append(Call(path, behaviour, tuple(inputs), tuple(outputs)))
+        self.calls.append(Call(path, behaviour, tuple(inputs), tuple(outputs), masks))
         self.nodes[self.calls[-1]] = node
+
+    def shared(self) -> list[SharedVariable]:
+        """Variables that several layers hold; one around a nested model holds nothing of its own."""
+        held: dict[int, list[tuple[str, str]]] = {}
+        for path, layer in self.layers.items():
+            for name, variable in internals.own_variables(layer).items():
+                held.setdefault(id(variable), []).append((path, name))
+        for call, node in self.nodes.items():
+            for variable in internals.passed_variables(node):
+                held.setdefault(id(variable), []).append((call.layer, variable.name))
+        found = (tuple(dict.fromkeys(h for h in holders if not _encloses(h, holders))) for holders in held.values())
+        return [SharedVariable(holders) for holders in found if len({path for path, _ in holders}) > 1]
+
+
+def _names(node: Any) -> list[str] | None:
+    return internals.argument_names(node) if isinstance(node.operation, keras.layers.Layer) else None
+
+
+def _behaviour(path: str, node: Any) -> tuple[Behaviour, tuple[int, ...]]:
+    """What one call does to units, and which of the tensors that enter are masks."""
+    operation, names = node.operation, _names(node)
+    ins, outs = ([_shape(t) for t in tensors] for tensors in internals.node_tensors(node))
+    masks = tuple(place for place, name in enumerate(names or ()) if name == "mask")
+    ins = [shape for place, shape in enumerate(ins) if place not in masks]
+    names = names and [name for name in names if name != "mask"]
+    behaviour = behaviour_of(operation, ins, outs, internals.call_arguments(node), names)
+    extra = internals.extra_arguments(node) and not knows_arguments(operation)
+    if extra and not isinstance(behaviour, Opaque):
+        behaviour = Opaque(_beside(path, names or ()), tuple(outs))
+    return behaviour, masks
+
+
+def _encloses(holder: tuple[str, str], others: list[tuple[str, str]]) -> bool:
+    return any(path.startswith(f"{holder[0]}/") for path, _ in others)
+
+
+def _beside(path: str, names: Sequence[str]) -> str:
+    return (
+        f"layer '{path}' is called with a tensor beside its inputs (arguments {', '.join(dict.fromkeys(names))}); put what "
+        "it does into a layer of your own and register that with keras_struct.register_unit_rules"
+    )
 
 
 def _tensors_of(functional: Any) -> list[Any]:

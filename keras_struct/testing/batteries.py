@@ -85,7 +85,12 @@ def check_layer(layer: keras.layers.Layer, input_shape: tuple[int, ...]) -> None
 
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((8, *input_shape)).astype("float32"), rng.standard_normal((8, 1)).astype("float32")
-    axis = next(iter(StructuralModel.from_model(build()).structure.axes))
+    found = StructuralModel.from_model(build()).structure
+    axis = next(iter(found.axes), None)
+    assert axis is not None, (
+        f"layer '{layer.name}' ({type(layer).__name__}) makes no units that can be edited: give it a unit rule of role "
+        f"'produce'. Fixed are {dict(found.locked)}"
+    )
     check_edit(build, lambda model: model.grow(axis, 2), x, y)
     check_edit(build, lambda model: model.split(axis, [0]), x, y)
     check_edit(build, lambda model: model.prune(axis, [0]), x, y, preserves=False)

@@ -124,13 +124,13 @@ def test_models_without_a_graph_of_layers_are_refused():
         StructuralModel([GrowableDense(3)])
 
 
-def test_what_nobody_taught_is_fixed_and_the_reason_names_the_remedy():
+def test_what_has_no_unit_rules_is_fixed_and_the_reason_names_the_remedy():
     inputs = keras.Input((4, 3))
     x = keras.layers.Lambda(lambda h: h[:, -1], name="last")(keras.layers.Dense(6, name="before")(inputs))
     model = StructuralModel(inputs, keras.layers.Dense(2)(keras.layers.Dense(4, name="after")(x)))
     assert dict(model.structure.axes) == {"after": 4}
     assert "register_unit_rules" in model.structure.locked["last"]
-    with pytest.raises(ValueError, match=r"nobody taught how 'Lambda' \(layer 'last'\) uses units"):
+    with pytest.raises(ValueError, match=r"layer 'last' \(Lambda\) runs Python code"):
         model.grow("before")
 
 

@@ -1,0 +1,59 @@
+"""Try out layers of the user's own after an edit: do they do with their new units what their rules say?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_struct.backend import keras_internals as internals
+from keras_struct.structure.graph import StructureGraph
+from keras_struct.surgery.trace import Network
+
+_KNOWN = ("keras", "keras_struct")
+
+
+def check_calls(network: Network, before: StructureGraph) -> None:
+    """Call layers that are neither Keras's nor ours, and around which shapes changed, on zeros. Nothing is written.
+
+    Args:
+        network: The network after the edit.
+        before: Its graph before.
+
+    Raises:
+        ValueError: If such a layer fails, or puts out another shape than its unit rules let expect.
+    """
+    for call in network.graph.calls:
+        layer = network.layers[call.layer]
+        if not isinstance(layer, keras.layers.Layer) or type(layer).__module__.partition(".")[0] in _KNOWN:
+            continue
+        around = (*call.inputs, *call.outputs)
+        if all(before.tensors[n].shape == network.graph.tensors[n].shape for n in around):
+            continue
+        if all(None not in network.graph.tensors[n].shape for n in call.inputs):
+            _check(network, call, layer)
+
+
+def _check(network: Network, call: Any, layer: Any) -> None:
+    node = network.nodes[call]
+    symbols = internals.node_tensors(node)[0]
+    zeros = {
+        id(s): keras.ops.zeros((s.shape[0] or 2, *network.graph.tensors[n].shape), s.dtype)
+        for s, n in zip(symbols, call.inputs, strict=True)
+    }
+    args, kwargs = internals.filled_arguments(node, zeros)
+    if internals.takes_training(layer):
+        kwargs["training"] = False
+    wanted = [tuple(network.graph.tensors[n].shape) for n in call.outputs]
+    why = f"layer '{call.layer}' ({type(layer).__name__}) does not do with it what its unit rules say"
+    remedy = (
+        "Correct its unit rules: variables whose axes must keep the same extent need a rule for each of these axes."
+    )
+    try:
+        with keras.StatelessScope():
+            found = [tuple(y.shape)[1:] for y in keras.tree.flatten(layer(*args, **kwargs))]
+    except Exception as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ValueError(f"Cannot carry out the edit: {why}; its call fails: {first} {remedy}") from error
+    if found != wanted:
+        raise ValueError(f"Cannot carry out the edit: {why}: it puts out {found} where {wanted} is expected. {remedy}")
