@@ -21,9 +21,9 @@ def test_a_model_under_tf_distribute_is_refused_as_a_structural_one_is():
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = keras.Sequential(stack())
         model.compile("sgd", "mse")
-        with pytest.raises(ValueError, match="cannot be trained under a tf.distribute strategy") as expected:
+        with pytest.raises(ValueError, match=r"cannot be trained under a tf\.distribute strategy") as expected:
             StructuralModel(stack()).compile("sgd", "mse")
-    with pytest.raises(ValueError, match="cannot be trained under a tf.distribute strategy") as found:
+    with pytest.raises(ValueError, match=r"cannot be trained under a tf\.distribute strategy") as found:
         model.fit(X, X[:, :1], verbose=0, callbacks=[StructuralTraining(NorthRandom(max_units=9), probe=X)])
     assert str(found.value) == str(expected.value)
 
@@ -34,5 +34,5 @@ def test_a_model_under_keras_distribution_is_refused(monkeypatch):
     callback = StructuralTraining(NorthRandom(max_units=9), probe=X)
     callback.set_model(model)
     monkeypatch.setattr(keras.distribution, "distribution", lambda: object())
-    with pytest.raises(ValueError, match="keras.distribution"):
+    with pytest.raises(ValueError, match=r"keras\.distribution"):
         callback.on_train_begin()
