@@ -25,13 +25,11 @@ class Initializer(Policy):
     Attributes:
         needs_inputs: Whether it looks at activations.
         needs_gradients: Whether it looks at gradients of the loss.
-        needs: What else it asks of a measurement: `"candidates"`, activations of units that do not exist.
         limited_by: What limits `capacity`, and what to do about it, for a warning.
     """
 
     needs_inputs: ClassVar[bool] = False
     needs_gradients: ClassVar[bool] = False
-    needs: ClassVar[tuple[str, ...]] = ()
     limited_by: ClassVar[str] = ""
 
     @abstractmethod

@@ -43,7 +43,6 @@ class Select(Initializer):
     per_unit: bool = False
 
     needs_inputs: ClassVar[bool] = True
-    needs: ClassVar[tuple[str, ...]] = ("candidates",)
 
     def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
         """Choose for the first layer that makes the units, and draw plain random weights for the others."""

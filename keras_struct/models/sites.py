@@ -67,6 +67,11 @@ class UnitSites:
                 "hand (model.grow, model.prune, model.apply(edit, preserve=False))."
             )
         self._say()
+        self._check_axes()
+
+    def _check_axes(self) -> None:
+        evolution = self.evolution
+        evolution.strategy.check_axes(evolution.observation.measure(self.acting(), {}, evolution.initial_widths))
 
     def look(self) -> None:
         """Leave out what has become unsuitable since, and warn of it."""
@@ -104,14 +109,8 @@ class UnitSites:
 
     def _why_unsuitable(self, name: str) -> str | None:
         """What does not change while the model trains."""
-        evolution, strategy = self.evolution, self.evolution.strategy
-        if (why := why_unmeasurable(evolution.observation.probe, name, strategy.requirements())) is not None:
-            return why
-        try:
-            strategy.check_axis(evolution.observation.measure([name], {}, evolution.initial_widths)[name])
-        except ValueError as error:
-            return str(error)
-        return None
+        evolution = self.evolution
+        return why_unmeasurable(evolution.observation.probe, name, evolution.strategy.requirements())
 
     def check_probe(self) -> None:
         """Raise unless there are enough samples for every axis that the strategy may grow.
@@ -147,6 +146,9 @@ class ConnectionSites(UnitSites):
     """Connections of masked layers."""
 
     counts_connections = True
+
+    def _check_axes(self) -> None:
+        """There are none."""
 
     def why_left_out(self, name: str) -> str | None:
         """Return why the strategy does not work on a layer, or `None` if it does."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.probes.responses import is_linear
 from keras_struct.probes.virtual import readers_of
 from keras_struct.structure.edits import Resize
 from keras_struct.surgery.trace import Network
@@ -72,17 +71,9 @@ def why_unmeasurable(probe: Any, axis: str, wanted: frozenset[str]) -> str | Non
     try:
         if wanted:
             probe.post_activation(axis)
-        if wanted & {"candidates", "gradients"}:
-            layer = probe.network.layers[probe.first_call(axis).layer]
-            if not is_linear(layer):
-                return (
-                    f"layer '{layer.name}' ({type(layer).__name__}), which makes its units, is neither a Dense nor a Conv layer, "
-                    "of which it is known what new units would emit"
-                )
         if "gradients" in wanted:
+            probe.maker(axis)
             readers_of(probe, axis)
-        if "gates" in wanted:
-            probe.readings(axis)
     except ValueError as error:
         return str(error)
     return None

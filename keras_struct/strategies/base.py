@@ -36,8 +36,7 @@ class Strategy(Policy):
         """What is asked of a measurement of units; axes that do not have it are left out.
 
         Returns:
-            Some of `"activations"`; `"candidates"`, activations of units that do not exist; `"gradients"`, of the loss by weights
-            of units that do not exist; `"gates"`, the derivative of the loss by what is read of each unit.
+            Some of `"activations"`, and `"gradients"`, those of the loss by weights of units that do not exist.
         """
         return frozenset({"activations"} if self.needs_inputs else ())
 
@@ -50,8 +49,8 @@ class Strategy(Policy):
         """
         return
 
-    def check_axis(self, measured: Any) -> None:
-        """Raise a ValueError with the reason if it can never work on an axis, which is then left out."""
+    def check_axes(self, measurements: Mapping[str, Any]) -> None:
+        """Raise a ValueError with the reason if it can work on none of the axes; asked before training, without inputs."""
         return
 
     def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:

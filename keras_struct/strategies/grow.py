@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.schedules import EveryNSteps, Schedule
-from keras_struct.strategies.scheduled import Scheduled
+from keras_struct.strategies.scheduled import Scheduled, asked_by
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.refusal import AxisRefused
 from keras_struct.triggers import Trigger
@@ -77,9 +77,8 @@ class Grow(Scheduled):
         return self.initializer.needs_gradients or (self.trigger is not None and self.trigger.needs_gradients)
 
     def requirements(self) -> frozenset[str]:
-        """What is asked of a measurement."""
-        found = {"activations"} if self.needs_inputs else set[str]()
-        return frozenset(found | ({"gradients"} if self.needs_gradients else set()) | set(self.initializer.needs))
+        """What the trigger asks of a measurement."""
+        return asked_by(self.trigger)
 
     def check(self, axes: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there is something to grow.
@@ -92,10 +91,6 @@ class Grow(Scheduled):
         if unknown := [name for name in limited if name not in axes]:
             raise ValueError(f"`max_units` names {unknown}, which are no axes that can grow: these are {sorted(axes)}.")
 
-    def check_axis(self, measured: Any) -> None:
-        """Raise a ValueError with the reason if the initializer cannot make units of an axis."""
-        self.initializer.check(measured)
-
     def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
         """Largest width of each axis."""
         own = self.max_units if isinstance(self.max_units, Mapping) else {}
@@ -107,12 +102,12 @@ class Grow(Scheduled):
 
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
         """State to start from: what the trigger remembers of each axis, and whose turn it is."""
-        self._check_initializer(measurements.values())
+        self.check_axes(measurements)
         return {"axes": self._init_trigger(measurements), "turn": 0}
 
-    def _check_initializer(self, measurements: Iterable[Any]) -> None:
+    def check_axes(self, measurements: Mapping[str, Any]) -> None:
         """Raise if the initializer can work on no axis; those that it cannot work on get random units."""
-        refusals, found = list[AxisRefused](), list(measurements)
+        refusals, found = list[AxisRefused](), list(measurements.values())
         for measured in found:
             try:
                 self.initializer.check(measured)

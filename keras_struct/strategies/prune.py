@@ -10,7 +10,7 @@ from keras_struct.schedules import EveryNSteps, Schedule
 from keras_struct.selectors import Selector, SmallestNorm
 from keras_struct.strategies.base import Strategy
 from keras_struct.strategies.grow import Grow
-from keras_struct.strategies.scheduled import Scheduled
+from keras_struct.strategies.scheduled import Scheduled, asked_by
 from keras_struct.structure.edits import Resize
 from keras_struct.triggers import Trigger
 
@@ -60,12 +60,8 @@ class Prune(Scheduled):
         return self.selector.needs_gradients or (self.trigger is not None and self.trigger.needs_gradients)
 
     def requirements(self) -> frozenset[str]:
-        """What is asked of a measurement."""
-        found = {"activations"} if self.needs_inputs else set[str]()
-        found |= {"gates"} if self.selector.needs_gradients else set()
-        return frozenset(
-            found | ({"gradients"} if self.trigger is not None and self.trigger.needs_gradients else set())
-        )
+        """What the trigger, and a selector that looks at activations, ask of a measurement."""
+        return asked_by(self.trigger) | ({"activations"} if self.selector.needs_inputs else set())
 
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
         """State to start from: what the trigger remembers of each axis."""
@@ -156,11 +152,9 @@ class GrowAndPrune(Strategy):
         """What is asked of a measurement by either."""
         return self.grow.requirements() | self.prune.requirements()
 
-    def check_axis(self, measured: Any) -> None:
-        """Raise a ValueError with the reason if either can never work on an axis that is its own."""
-        for part in (self.grow, self.prune):
-            if part.axes is None or measured.axis in part.axes:
-                part.check_axis(measured)
+    def check_axes(self, measurements: Mapping[str, Any]) -> None:
+        """Raise a ValueError with the reason if growth can work on none of its axes."""
+        self.grow.check_axes(_those(measurements, self.grow.axes))
 
     def limits(self, initial_widths: Mapping[str, int]) -> dict[str, int]:
         """Largest width of each axis."""

@@ -141,3 +141,9 @@ class Scheduled(Strategy):
         ask, known = getattr(self.trigger, question), state["axes"]
         found = {axis: self._attempt(m, None, ask, m, known[axis]) for axis, m in measurements.items() if axis in known}
         return {axis: text for axis, text in found.items() if text is not None}
+
+
+def asked_by(trigger: Any) -> frozenset[str]:
+    """What a trigger asks of a measurement; see `Strategy.requirements`."""
+    found = {"activations"} if trigger is not None and trigger.needs_inputs else set[str]()
+    return frozenset(found | ({"gradients"} if trigger is not None and trigger.needs_gradients else set()))

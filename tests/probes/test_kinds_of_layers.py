@@ -111,13 +111,17 @@ def test_losses_with_units_that_do_not_exist_are_those_with_them_added(kind):
 
 
 @pytest.mark.parametrize("kind", LEFT_OUT)
-@pytest.mark.filterwarnings("ignore:GradMax leaves out axis")
 def test_an_axis_around_which_gradients_are_not_known_is_left_out_and_named(kind):
     model, x, y = made(LEFT_OUT[kind])
-    model.compile("sgd", "mse", strategy=strategies.GradMax(max_units=9), run_eagerly=True)
-    with pytest.warns(UserWarning, match="GradMax leaves out axis 'k'"):
-        history = model.fit(x, y, batch_size=4, verbose=0)
-    assert not [event for event in history.structure if event.axis == "k"]
+    strategy = strategies.Grow(triggers.AuxiliaryGradient(), max_units=9)
+    with pytest.raises(ValueError, match=r"nothing to act on.*'k"):
+        model.compile(
+            "sgd",
+            "mse",
+            strategy=strategies.GradMax(max_units=9, axes=[next(a for a in model.structure.axes if "k" in a)]),
+        )
+    assert strategy.requirements() == {"gradients"}
+    model.compile("sgd", "mse", probe=x, targets=y)
     with pytest.raises(AxisRefused, match=r"'k'.*[Uu]se"):
         model.grow("k", 1, initializers.Bridge(keep=0.5))
 

@@ -85,10 +85,11 @@ def test_pruning_does_not_need_the_function_kept():
     assert model.structure.axes["stream"] == 5
 
 
-def test_gradients_of_units_are_asked_only_where_they_can_be_had():
+def test_a_selector_that_ranks_heads_prunes_them():
     strategy = Prune(FractionOfWidth(0.2), Taylor(), schedule=EveryNSteps(4), axes=("head", "att/heads"))
-    messages = said(lambda: compiled(transformer(), strategy).fit(X, Y, epochs=1, batch_size=16, verbose=0))
-    assert any("'att/heads'" in message for message in messages)
+    model = transformer()
+    compiled(model, strategy).fit(X, Y, epochs=1, batch_size=16, verbose=0)
+    assert model.structure.axes["att/heads"] == 1
 
 
 @pytest.mark.parametrize(
