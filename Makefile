@@ -3,17 +3,24 @@
 #   make demo PYTHON=python3.12     another interpreter (3.11 or newer)
 #   make test PYTEST_ARGS="-n 4"    arguments of pytest; two processes by default
 #   make test-slow TORCH=...        any requirement that pip understands, such as the path of a CPU-only wheel
+#
+# PyTorch has an environment of its own, .venv-torch, so that nothing else comes to depend on it.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?= -n 2 --dist worksteal
+
+# The ten slowest tests are printed at the end; conftest.py fails those that take more than 15 seconds and are not `slow`.
+PYTEST := -m pytest --durations=10
 
 # The examples in docstrings too, but PyTorch is not installed for them.
 DOCTESTS := --doctest-modules tests keras_struct --ignore=keras_struct/backend/torch.py
 
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH_VENV := .venv-torch
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+INSTALL := $(BIN)/python $(PIP_INSTALL)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -29,24 +36,23 @@ help:
 	@echo "make test-backends  the tests of the JAX and PyTorch backends"
 	@echo "make lint           ruff, import-linter, mypy"
 	@echo "make format         let ruff format and repair what it can"
-	@echo "make docs           build the documentation, tutorials executed, into site/"
+	@echo "make docs           build the documentation into site/; tutorials are executed when they or the library changed"
 	@echo "make docs-serve     the same, served on localhost"
 	@echo "make pre-commit     install the git hooks"
-	@echo "make clean          remove what was built; make distclean: and $(VENV)"
+	@echo "make clean          remove what was built; make distclean: and $(VENV), $(TORCH_VENV)"
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-struct grow
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow" $(DOCTESTS) $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) -m "not slow" $(DOCTESTS) $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.installed-dev $(VENV)/.installed-torch
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
-	$(MAKE) --no-print-directory test-backends
+test-slow: $(VENV)/.installed-dev test-backends
+	$(BIN)/python $(PYTEST) -m slow $(PYTEST_ARGS)
 
-test-backends: $(VENV)/.installed-dev $(VENV)/.installed-torch
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/backends $(PYTEST_ARGS)
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/backends $(PYTEST_ARGS)
+test-backends: $(VENV)/.installed-dev $(TORCH_VENV)/.installed
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) tests/backends $(PYTEST_ARGS)
+	KERAS_BACKEND=torch $(TORCH_VENV)/bin/python $(PYTEST) tests/backends $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -72,14 +78,14 @@ clean:
 	find keras_struct tests tutorials -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(TORCH_VENV)
 
-# One environment; a stamp for each set of extras, older than pyproject.toml when that has changed.
+# Two environments; a stamp for each set of extras, older than pyproject.toml when that has changed.
 
-$(BIN)/python:
+$(BIN)/python $(TORCH_VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11, or missing: try 'make PYTHON=python3.11 ...'" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	$(PYTHON) -m venv $(@:/bin/python=) || { rm -rf $(@:/bin/python=); exit 1; }
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable .
@@ -93,7 +99,7 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(INSTALL) --editable ".[docs]"
 	@touch $@
 
-$(VENV)/.installed-torch: $(VENV)/.installed
-	$(INSTALL) "$(TORCH)"
-	$(INSTALL) --editable ".[torch]"
+$(TORCH_VENV)/.installed: pyproject.toml | $(TORCH_VENV)/bin/python
+	$(TORCH_VENV)/bin/python $(PIP_INSTALL) "$(TORCH)"
+	$(TORCH_VENV)/bin/python $(PIP_INSTALL) --editable ".[dev,torch]"
 	@touch $@

@@ -15,26 +15,35 @@ RNG = np.random.default_rng(0)
 
 
 @contextmanager
-def eagerly():
+def running(eagerly):
     import tensorflow as tf
 
     before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(before)
+    tf.config.run_functions_eagerly(eagerly)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 @pytest.fixture
 def eager():
     """Steps are not compiled: for tests of what a few steps do, where tracing would take most of the time."""
-    with eagerly():
+    with running(eagerly=True):
         yield
 
 
 @pytest.fixture(scope="module")
 def eager_module():
     """The same for a whole module, its fixtures too."""
-    with eagerly():
+    with running(eagerly=True):
+        yield
+
+
+@pytest.fixture
+def compiled():
+    """Steps are compiled, also in a module where they are not."""
+    with running(eagerly=False):
         yield
 
 

@@ -9,6 +9,8 @@ from keras_struct.search import DARTS_V1, DARTS_V2, NASNET, PRIMITIVES
 from keras_struct.structure.genotypes import OPERATIONS
 from keras_struct.testing.unfused_cell import UnfusedCell
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 RNG = np.random.default_rng(0)
 
 

@@ -7,6 +7,8 @@ import pytest
 from keras_struct import applications, layers, search
 from keras_struct.models import StructuralModel
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 ops = keras.ops
 
 

@@ -11,6 +11,8 @@ from keras_struct.symmetry import Group, compress, equivariance_error, expand
 from keras_struct.symmetry.groups import NAMES
 from keras_struct.testing import check_edit
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 RNG = np.random.default_rng(0)
 
 

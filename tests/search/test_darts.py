@@ -345,6 +345,7 @@ def test_a_search_learns_records_and_ends_in_a_genotype():
     json.loads(record.to_json())
 
 
+@pytest.mark.usefixtures("eager")
 def test_only_the_architecture_learns_from_its_samples_and_the_optimizer_of_weights_never_sees_it():
     model = supernet()
     found = Darts(model, LOSS, seed=1)
@@ -356,6 +357,7 @@ def test_only_the_architecture_learns_from_its_samples_and_the_optimizer_of_weig
     assert (numbers(model.get_layer("alpha_normal").alpha) != before).any()
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_learning_rate_falls_epoch_by_epoch():
     found, seen = Darts(supernet(), LOSS), []
     watch = keras.callbacks.LambdaCallback(
@@ -366,6 +368,7 @@ def test_the_learning_rate_falls_epoch_by_epoch():
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eager")
 def test_clipped_weights_lose_operations_for_ever_and_cells_get_smaller():
     model = supernet(activation="crb")
     schedule = ConstantSchedule(1)
@@ -383,6 +386,7 @@ def test_clipped_weights_lose_operations_for_ever_and_cells_get_smaller():
     assert np.abs(model.predict(X, verbose=0) - before).max() > 1e-6
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("activation", ["softmax", pytest.param("crb", marks=pytest.mark.slow)])
 def test_a_killed_search_goes_on_as_it_would_have(activation, tmp_path):
     def made():
@@ -409,6 +413,7 @@ def test_a_killed_search_goes_on_as_it_would_have(activation, tmp_path):
         np.testing.assert_allclose(numbers(a), numbers(b), rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.filterwarnings("ignore:Skipping")
 def test_a_backup_of_another_search_is_refused(tmp_path):
     class Kill(keras.callbacks.Callback):
@@ -426,6 +431,7 @@ def test_a_backup_of_another_search_is_refused(tmp_path):
 # Choices
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_choice_keeps_the_weights_of_what_is_chosen_and_trains_on(tmp_path):
     model = supernet()
     found = Darts(model, LOSS)

@@ -24,6 +24,8 @@ from keras_struct.triggers import (
     WeightEffectiveDimension,
 )
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 layers = keras.layers
 RNG = np.random.default_rng(0)
 EAGER = {

@@ -14,6 +14,8 @@ from keras_struct.symmetry import Group, equivariance_error
 from keras_struct.symmetry.groups import NAMES
 from keras_struct.testing import check_edit
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((16, 8, 8, 2)).astype("float32")
 Y = X.mean((1, 2))
@@ -298,6 +300,7 @@ def test_constraining_projects_and_undoes_relaxing():
     assert float(free.get_layer("c0").equivariance_distance("D4")) > 0.1
 
 
+@pytest.mark.usefixtures("compiled")
 def test_training_goes_on_without_a_new_trace_and_every_weight_moves():
     model = trained()
     step = model.train_function

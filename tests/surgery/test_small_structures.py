@@ -9,6 +9,8 @@ from keras import ops
 from keras_struct import StructuralModel, prune
 from keras_struct.testing.preservation import outputs, relative_change, silence
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 IMAGE, SEQUENCE = (6, 6, 3), (5, 3)
 
 

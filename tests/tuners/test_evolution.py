@@ -9,6 +9,8 @@ from keras_struct import datasets, tuners
 from keras_struct.search.mutations import is_sound
 from keras_struct.tuners.evolution import GENERATION, PARENT
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 TINY = {"width": 1 / 8, "kernel_size": 3, "pooled": (2, 4), "hidden": 8}
 
 

@@ -20,6 +20,8 @@ from keras_struct.search import Genotype, RecurrentGenotype
 from keras_struct.strategies import NorthSelect
 from keras_struct.triggers import EffectiveDimension
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 SMALL = {"init_channels": 2, "layers": 3, "nodes": 1, "train_epochs": 1}
 TINY = {"width": 1 / 8, "kernel_size": 3, "pooled": (2, 4), "hidden": 8}
 
@@ -113,7 +115,7 @@ def test_mixtures_of_symmetries_end_as_stock_networks(digits, tmp_path):
     hypermodel = tuners.EquiDHyperModel((8, 8, 1), 10, groups=["C1", "D4"], **TINY)
     tuner = tuners.EquiNASDTuner(hypermodel, max_trials=1, directory=tmp_path)
     x, y = digits
-    tuner.search(x[:200], y[:200], epochs=2, batch_size=32, validation_data=(x[200:], y[200:]), verbose=0)
+    tuner.search(x[:96], y[:96], epochs=2, batch_size=32, validation_data=(x[200:], y[200:]), verbose=0)
     (model,) = tuner.get_best_models()
     assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
     score = model.evaluate(x[200:], y[200:], verbose=0, return_dict=True)["accuracy"]
