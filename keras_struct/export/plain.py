@@ -130,6 +130,9 @@ def _plain(layer: Any) -> Any:
         changes["activation"] = "relu"  # the same values; only the derivative at 0 differs
     if isinstance(layer, FreeNet):
         return plain_free(layer, changes.get("activation", layer.get_config()["activation"]))
+    if isinstance(layer, keras.layers.Wrapper) and type(layer.layer) in _PLAIN:
+        rest = {name: value for name, value in layer.get_config().items() if name != "layer"}
+        return type(layer)(_plain(layer.layer), **rest)
     kind, own = _PLAIN.get(type(layer), (None, ()))
     if kind is None and isinstance(layer, OURS):
         raise ValueError(
@@ -145,6 +148,9 @@ def _check_has_plain_form(layer: Any) -> None:
             f"Layer '{layer.name}' is a {type(layer).__name__}, your own subclass of a layer of this library, and has no stock "
             "form. Build the model with the library's layer in its place, or save it as it is, with model.save(...)."
         )
+    inner = getattr(layer, "layer", None)
+    if type(inner) in _PLAIN and not isinstance(inner, Masked):
+        return
     if isinstance(layer, keras.layers.Wrapper) and any(isinstance(part, OURS) for part in _parts(layer)):
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) wraps a layer of this library, and has no stock form. Wrap a stock "
