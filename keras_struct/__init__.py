@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+from keras_struct import registration
+
 __version__ = "0.1.0"
 
 _PUBLIC = {
@@ -64,3 +66,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+registration.register()

@@ -15,6 +15,7 @@ from keras_struct.models.convert import convert_layers, copy_compile_state
 from keras_struct.models.distribution import refuse_distribution
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
 from keras_struct.models.evolution import Evolution
+from keras_struct.models.loading import cannot_rebuild
 from keras_struct.models.sites import NothingToEditError
 from keras_struct.models.stepping import StructuralStepping
 from keras_struct.models.suitability import warn_of_frozen
@@ -279,6 +280,15 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         return self.train_function
 
     # Saving
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Return a model from what `get_config` returned, as `keras.Model.from_config`; errors are short."""
+        layers = config.get("layers")
+        try:
+            return super().from_config(config, custom_objects)
+        except TypeError as error:
+            raise ValueError(cannot_rebuild(layers, error, custom_objects)) from None
 
     def save_own_variables(self, store):
         """Write the state of the structure beside the weights."""

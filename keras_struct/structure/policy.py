@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Self
+
+from keras_struct import registration
 
 
 @dataclass(frozen=True)
@@ -12,18 +16,40 @@ class Policy:
     """Base of triggers, initializers, selectors, schedules and strategies: frozen hyperparameters, nothing else.
 
     What a policy must remember between steps is passed in and out as explicit state, made of numbers, strings, lists
-    and dictionaries, so that it can be saved with the model. Subclasses are frozen dataclasses and are known by their
-    class name as soon as they are defined, so that a saved model finds them.
+    and dictionaries, so that it can be saved with the model. Subclasses are frozen dataclasses.
+
+    A class is registered when it is defined, as `package>Name`, so that a saved model finds it; those of this library as
+    `keras_struct>Name`. The package is the first part of the name of the module that defines the class (of a script the
+    name of its file, in a notebook `__main__`), unless the class says another one, which then stays the same wherever it
+    is moved to:
+
+        @dataclass(frozen=True)
+        class Patience(Trigger, package="my_methods"):
+            ...
+
+    Defining a class again, in the same place of the same module, replaces it, as in a notebook.
+
+    Raises:
+        ValueError: When a class is defined whose registered name belongs to another class.
     """
 
+    registered_name: ClassVar[str] = ""
     known: ClassVar[dict[str, type[Policy]]] = {}
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, package: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Policy.known[cls.__name__] = cls
+        name = f"{_package(cls) if package is None else package}>{cls.__name__}"
+        other = Policy.known.get(name)
+        if other is not None and _place(other) != _place(cls):
+            raise ValueError(
+                f"A saved model would not know which class '{name}' is: it is the registered name of {_where(other)} already. "
+                f"Rename {_where(cls)}, or give it a package of its own: class {cls.__name__}(..., package='my_package')."
+            )
+        cls.registered_name = name
+        Policy.known[name] = cls
 
     def get_config(self) -> dict[str, Any]:
-        """Return the hyperparameters, with policies among them as `{"class_name": ..., "config": ...}`."""
+        """Return the hyperparameters, with policies among them as `{"registered_name": ..., "module": ..., "config": ...}`."""
         return {f.name: _packed(getattr(self, f.name)) for f in fields(self) if f.init}
 
     @classmethod
@@ -34,7 +60,8 @@ class Policy:
 
 def pack(policy: Policy) -> dict[str, Any]:
     """Return a policy as a dictionary that JSON can hold."""
-    return {"class_name": type(policy).__name__, "config": policy.get_config()}
+    kind = type(policy)
+    return {"registered_name": kind.registered_name, "module": _module(kind), "config": policy.get_config()}
 
 
 def unpack(data: dict[str, Any]) -> Policy:
@@ -43,12 +70,11 @@ def unpack(data: dict[str, Any]) -> Policy:
     Raises:
         ValueError: If its class is not defined in this process.
     """
-    name = data["class_name"]
+    name = data["registered_name"]
+    if name not in Policy.known and name.startswith(f"{registration.PACKAGE}>"):
+        registration.import_policies()
     if name not in Policy.known:
-        raise ValueError(
-            f"The saved model uses a policy of class '{name}', which is not defined here. Import or define the class "
-            "(a subclass of keras_struct.structure.Policy) before you load the model."
-        )
+        raise ValueError(_unknown(name, data.get("module", "")))
     return Policy.known[name].from_config(data["config"])
 
 
@@ -84,6 +110,48 @@ def _not_saveable(state: Any) -> Iterator[Any]:
         yield state
 
 
+def _unknown(name: str, module: str) -> str:
+    package, _, bare = name.rpartition(">")
+    if package == registration.PACKAGE:
+        way = "This version of keras_struct has none of that name: load the model with the version that saved it"
+    elif package == "__main__":
+        way = (
+            "It was defined in a notebook or an interactive session. Define it here in the same way, or, in a module, as "
+            f"class {bare}(..., package='__main__'), before you load the model"
+        )
+    else:
+        way = f"Import the module that defines it, import {module or package}, before you load the model"
+    alike = sorted(other for other in Policy.known if other.rpartition(">")[2] == bare)
+    others = f" (There is {', '.join(alike)}, which is another class.)" if alike else ""
+    return (
+        f"The saved model uses the policy '{bare}' of '{package}', which is not defined here.{others} {way}; or load the "
+        "weights alone, without its strategy: keras.models.load_model(path, compile=False)."
+    )
+
+
+def _module(kind: type) -> str:
+    """Name of a class's module as other programs would import it: scripts under the name of their file."""
+    if kind.__module__ not in ("__main__", "__mp_main__"):
+        return kind.__module__
+    main = sys.modules.get(kind.__module__)
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:
+        return spec.name.removesuffix(".__main__")
+    return Path(file).stem if file else "__main__"
+
+
+def _package(kind: type) -> str:
+    return _module(kind).partition(".")[0]
+
+
+def _place(kind: type) -> tuple[str, str]:
+    return _module(kind), kind.__qualname__
+
+
+def _where(kind: type) -> str:
+    return f"{_module(kind)}.{kind.__qualname__}"
+
+
 def _packed(value: Any) -> Any:
     if isinstance(value, Policy):
         return pack(value)
@@ -93,7 +161,7 @@ def _packed(value: Any) -> Any:
 
 
 def _unpacked(value: Any) -> Any:
-    if isinstance(value, dict) and set(value) == {"class_name", "config"}:
+    if isinstance(value, dict) and set(value) == {"registered_name", "module", "config"}:
         return unpack(value)
     if isinstance(value, list):
         return tuple(_unpacked(item) for item in value)
