@@ -145,8 +145,9 @@ class AlternatingModel(internals.BuiltByNetwork, keras.Model):
             for name, variable in self.scheduled.items():
                 variable.assign(state[name])
             keras.ops.cond(due, lambda: self._move_architecture(first, second), lambda: keras.ops.zeros(()))
-            logs = {name: v.value for name, v in self.scheduled.items() if name in self.schedule.shown}
-            logs["alpha_steps"] = self.architecture_steps.value
+            shown = {name: v for name, v in self.scheduled.items() if name in self.schedule.shown}
+            shown["alpha_steps"] = self.architecture_steps
+            logs = {name: variable.value + 0 for name, variable in shown.items()}  # tensors, no variables
         self.steps.assign_add(1.0)
         self._loss_tracker.update_state(loss)
         return {**self.compute_metrics(first[0], first[1], outputs, None), **logs}

@@ -363,7 +363,7 @@ def test_the_learning_rate_falls_epoch_by_epoch():
     watch = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: seen.append(float(numbers(found.model.optimizer.learning_rate)))
     )
-    found.fit(X, Y, batch_size=16, epochs=4, verbose=0, callbacks=[watch])
+    found.fit(X[:32], Y[:32], batch_size=16, epochs=4, verbose=0, callbacks=[watch])
     expected = [0.001 + 0.012 * (1 + np.cos(np.pi * epoch / 4)) for epoch in range(4)]
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
 
@@ -374,7 +374,7 @@ def test_clipped_weights_lose_operations_for_ever_and_cells_get_smaller():
     schedule = ConstantSchedule(1)
     found = Darts(model, LOSS, schedule=schedule, split=0.5, architecture_optimizer=keras.optimizers.Adam(0.1))
     parameters = model.count_params()
-    found.fit(X, Y, batch_size=8, epochs=3, verbose=0)
+    found.fit(X[:48], Y[:48], batch_size=8, epochs=3, verbose=0)
     masks = {kind: numbers(model.get_layer(f"alpha_{kind}").mask) for kind in ("normal", "reduce")}
     for name, kind in (("cell_0", "normal"), ("cell_1", "reduce"), ("cell_2", "reduce")):
         cell = model.get_layer(name)
@@ -382,7 +382,7 @@ def test_clipped_weights_lose_operations_for_ever_and_cells_get_smaller():
     assert model.count_params() < parameters
     assert {event.edit for event in model.structure_log} == {"Reconfigure"}
     before = model.predict(X, verbose=0)
-    found.fit(X, Y, batch_size=8, epochs=1, verbose=0)
+    found.fit(X[:48], Y[:48], batch_size=8, epochs=1, verbose=0)
     assert np.abs(model.predict(X, verbose=0) - before).max() > 1e-6
 
 
@@ -395,7 +395,7 @@ def test_a_killed_search_goes_on_as_it_would_have(activation, tmp_path):
         )
 
     whole = made()
-    whole.fit(X, Y, batch_size=16, epochs=4, verbose=0)
+    whole.fit(X[:32], Y[:32], batch_size=16, epochs=4, verbose=0)
 
     class Kill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -403,9 +403,9 @@ def test_a_killed_search_goes_on_as_it_would_have(activation, tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        made().fit(X, Y, batch_size=16, epochs=4, verbose=0, callbacks=[Kill()], backup=tmp_path)
+        made().fit(X[:32], Y[:32], batch_size=16, epochs=4, verbose=0, callbacks=[Kill()], backup=tmp_path)
     resumed = made()
-    resumed.fit(X, Y, batch_size=16, epochs=4, verbose=0, backup=tmp_path)
+    resumed.fit(X[:32], Y[:32], batch_size=16, epochs=4, verbose=0, backup=tmp_path)
     assert len(resumed.record.weights) == 5
     assert resumed.record.architecture_steps == whole.record.architecture_steps
     np.testing.assert_allclose(resumed.record.schedule["F"], whole.record.schedule["F"], rtol=1e-2)

@@ -317,6 +317,7 @@ def test_training_goes_on_without_a_new_trace_and_every_weight_moves():
     assert "relaxed: group=C4" in model.structure_log.to_table()
 
 
+@pytest.mark.usefixtures("compiled")
 def test_fields_grow_and_go_as_units():
     for edit, preserves in [
         (lambda m: m.grow("c1", 2), True),

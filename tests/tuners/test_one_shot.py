@@ -20,8 +20,6 @@ from keras_struct.search import Genotype, RecurrentGenotype
 from keras_struct.strategies import NorthSelect
 from keras_struct.triggers import EffectiveDimension
 
-pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
-
 SMALL = {"init_channels": 2, "layers": 3, "nodes": 1, "train_epochs": 1}
 TINY = {"width": 1 / 8, "kernel_size": 3, "pooled": (2, 4), "hidden": 8}
 
