@@ -14,6 +14,25 @@ import numpy as np
 _POINTER = "latest.json"
 
 
+def not_written(error: OSError, good: Path | None, resume: str) -> str:
+    """What to say when a backup cannot be written.
+
+    Args:
+        error: Why.
+        good: The last backup that is whole, or `None` if there is none.
+        resume: Name of the method that goes on from it.
+    """
+    reason = error.strerror or str(error)
+    if good is None:
+        return (
+            f"The first backup could not be written ({reason}). Free space, or choose another folder, and start again."
+        )
+    return (
+        f"A backup could not be written ({reason}), and training ends. The one before is whole: '{good}'. Free space, and call "
+        f"{resume} again with the same folder: it goes on from there."
+    )
+
+
 class StructureBackup(keras.callbacks.Callback):
     """Saves the whole state of training, structure included, and resumes from it when `fit` is called again.
 
@@ -103,6 +122,22 @@ class StructureBackup(keras.callbacks.Callback):
         found.sync()
         self._saved_at = found.step
         folder = self.directory / f"step-{found.step}-{epoch}-{batches}"
+        try:
+            self._write(folder, epoch, batches)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise OSError(error.errno, not_written(error, self._good(), "fit")) from error
+        for old in self.directory.glob("step-*"):
+            if old != folder:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _good(self) -> Path | None:
+        """The backup that a new `fit` would go on from."""
+        pointer = self.directory / _POINTER
+        return self.directory / json.loads(pointer.read_text())["folder"] if pointer.exists() else None
+
+    def _write(self, folder: Path, epoch: int, batches: int) -> None:
+        found = self.model._structural
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.model.save_weights(folder / "model.weights.h5")
@@ -117,9 +152,6 @@ class StructureBackup(keras.callbacks.Callback):
         temporary = self.directory / "latest.tmp"
         temporary.write_text(json.dumps(pointer))
         os.replace(temporary, self.directory / _POINTER)
-        for old in self.directory.glob("step-*"):
-            if old != folder:
-                shutil.rmtree(old, ignore_errors=True)
 
     def _resume(self, pointer: dict[str, Any]) -> None:
         folder = self.directory / pointer["folder"]

@@ -17,6 +17,7 @@ def add_inspect(commands: Any) -> None:
         description="Print the unit axes of a saved model, what is fixed and why, and the costs of each layer.",
     )
     inspect.add_argument("model", help="a file that model.save('NAME.keras') wrote")
+    _imports(inspect)
     inspect.add_argument("--picture", metavar="FILE.png", help="also draw widths and costs")
     inspect.add_argument("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
 
@@ -33,6 +34,7 @@ def add_prune(commands: Any) -> None:
     )
     add = prune.add_argument
     add("model", help="a file that model.save('NAME.keras') wrote")
+    _imports(prune)
     add("--flops", type=_number, metavar="X", help="floating point operations of a forward pass")
     add("--parameters", type=_number, metavar="X", help="number of weights")
     add("--latency", type=_number, metavar="X", help="share of the time of a forward pass, measured here")
@@ -42,8 +44,12 @@ def add_prune(commands: Any) -> None:
     add("--scope", choices=("global", "local"), default="global", help="rank all units together, or those of each axis")
     add("--minimum", type=_positive, default=1, metavar="N", help="units that each axis keeps; 1 by default")
     add("--multiple", type=_positive, default=1, metavar="N", help="widths are multiples of this; 1 by default")
-    add("--data", help="mnist, fashion_mnist, cifar10, cifar100, digits or an .npz file, for criteria that need it")
+    add(
+        "--data",
+        help="mnist, fashion_mnist, cifar10, cifar100, digits, an .npz or a .csv file, for criteria that need it",
+    )
     add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz")
+    _scaling(add)
     add("--epochs", type=_positive, metavar="N", help="train on the data afterwards")
     add("--plain", action="store_true", help="save stock Keras layers, which need no keras_struct to be loaded")
     add("--out", metavar="FILE.keras", help="where to save; NAME_pruned.keras by default")
@@ -67,9 +73,10 @@ def add_equinas(commands: Any) -> None:
     add(
         "--data",
         default="digits",
-        help="digits (default), rotated_mnist, mnist, cifar10, ..., or an .npz file of images",
+        help="digits (default), rotated_mnist, mnist, cifar10, ..., an .npz or a .csv file of images",
     )
     add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz")
+    _scaling(add)
     add("--groups", type=_groups, default=GROUPS, metavar="C1,C4,D4", help="what to choose from; all six by default")
     add("--epochs", type=_positive, default=100, metavar="N", help="of gradient descent; 100 by default")
     add(
@@ -114,9 +121,10 @@ def add_darts(commands: Any) -> None:
     add(
         "--data",
         default="digits",
-        help="images: digits (default), mnist, cifar10, cifar100, ..., or an .npz file; texts: sums, ptb, or a .txt file",
+        help="images: digits (default), mnist, cifar10, cifar100, ..., an .npz or a .csv file; texts: sums, ptb, or a .txt file",
     )
     add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz, and of texts, NAME.txt")
+    _scaling(add)
     add("--method", choices=METHODS, default="darts-prime", help="how to search; darts-prime by default")
     add("--epochs", type=_positive, default=10, metavar="N", help="of the search; 10 by default")
     add("--channels", type=_positive, default=4, metavar="N", help="of the first cells of the supernet; 4 by default")
@@ -162,8 +170,13 @@ def add_freenet(commands: Any) -> None:
         ),
     )
     add = freenet.add_argument
-    add("--data", default="digits", help="digits (default), mnist, fashion_mnist, emnist_letters, ..., or an .npz file")
+    add(
+        "--data",
+        default="digits",
+        help="digits (default), mnist, fashion_mnist, emnist_letters, ..., an .npz or a .csv file",
+    )
     add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz")
+    _scaling(add)
     add("--neurons", type=_widths, default=(20, 40), metavar="20,40", help="sizes of the networks; 20,40 by default")
     add("--epsilon", type=_epsilon, default=0.25, metavar="X", help="pairs act together in more than 1 - X of samples")
     add("--warmup", type=_positive, default=2, metavar="N", help="epochs before edges change; 2 by default")
@@ -190,8 +203,13 @@ def add_grow(commands: Any) -> None:
         ),
     )
     add = grow.add_argument
-    add("--data", default="digits", help="digits (default), mnist, fashion_mnist, cifar10, cifar100, or an .npz file")
+    add(
+        "--data",
+        default="digits",
+        help="digits (default), mnist, fashion_mnist, cifar10, cifar100, an .npz or a .csv file",
+    )
     add("--data-dir", metavar="FOLDER", help="local copies of data sets, NAME.npz")
+    _scaling(add)
     add("--strategy", choices=tuple(STRATEGIES), default="north-select", help="how to grow; north-select by default")
     add("--gamma", type=_number, metavar="X", help="threshold factor; 0.97, or 0.8 if a layer has fewer than 34 units")
     add("--hidden", type=_widths, default=(8, 8), metavar="8,8", help="units of each hidden layer at the start")
@@ -203,6 +221,22 @@ def add_grow(commands: Any) -> None:
     add("--backend", choices=BACKENDS, help="what Keras runs on; its own configuration by default")
     add("--out", default="runs", metavar="FOLDER", help="where a folder for this run is made; runs by default")
     add("--quiet", action="store_true", help="no progress bars")
+
+
+def _imports(parser: Any) -> None:
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a module, or a file FILE.py, with layers of your own that the model uses; may be given several times",
+    )
+
+
+def _scaling(add: Any) -> None:
+    add("--rescale", action="store_true", help="divide features of dtype uint8 of an .npz file by 255")
+    add("--target", metavar="COLUMN", help="column of a .csv file that holds the classes; the last one by default")
 
 
 def _number(text: str) -> float:

@@ -13,9 +13,10 @@ import numpy as np
 from keras_struct import datasets, search
 from keras_struct.applications import darts_network, darts_supernet
 from keras_struct.cli.darts_report import search_files
-from keras_struct.cli.darts_text import find_recurrent, is_text
+from keras_struct.cli.darts_text import find_recurrent, is_text, tell_undecided
 from keras_struct.cli.folders import write_run
 from keras_struct.cli.grow import versions
+from keras_struct.cli.inputs import load_data
 
 LOSS = "sparse_categorical_crossentropy"
 
@@ -53,7 +54,7 @@ def darts_command(options: Any, out: Path, command: str = "") -> Path:
 
 def _find_cells(options: Any, settings: dict[str, Any]) -> tuple[search.Darts, Any, dict[str, Any]]:
     """Search cells for images, and train their network."""
-    data = datasets.load(options.data, data_dir=options.data_dir, seed=options.seed)
+    data = load_data(options, options.seed)
     (x, x_test), y = (_images(part) for part in (data.x_train, data.x_test)), data.y_train
     x, y = x[: options.samples], y[: options.samples]
     keras.utils.set_random_seed(options.seed)
@@ -76,6 +77,7 @@ def _find_cells(options: Any, settings: dict[str, Any]) -> tuple[search.Darts, A
     )
     genotype: Any = found.genotype()
     print(f"\nFound {genotype}")
+    tell_undecided(found.record, options.epochs)
     model = darts_network(
         genotype,
         x.shape[1:],

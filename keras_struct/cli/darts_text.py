@@ -18,6 +18,20 @@ def is_text(data: str) -> bool:
     return data in ("sums", "ptb") or Path(data).suffix == ".txt"
 
 
+UNDECIDED = 0.02
+"""How far weights must have come from uniform for a genotype to say anything; see `SearchRecord.decided`."""
+
+
+def tell_undecided(record: search.SearchRecord, epochs: int) -> None:
+    """Say so if the weights of the operations are still about uniform: what was chosen is chance then."""
+    if record.decided < UNDECIDED:
+        print(
+            f"The weights of the operations are still about uniform ({record.decided:.1%} of the way to a choice after {epochs} "
+            "epochs): this genotype is little more than chance. Published searches take 50 epochs of tens of thousands of "
+            "images. Search longer with --epochs, or faster with a larger --architecture-rate."
+        )
+
+
 def find_recurrent(options: Any, settings: dict[str, Any]) -> tuple[search.Darts, Any, dict[str, Any]]:
     """Search a recurrent cell for a text, and train its language model.
 
@@ -53,6 +67,7 @@ def find_recurrent(options: Any, settings: dict[str, Any]) -> tuple[search.Darts
     )
     genotype: Any = found.genotype()
     print(f"\nFound {genotype}")
+    tell_undecided(found.record, options.epochs)
     model = darts_language_model(genotype, len(text.vocabulary), options.units, size, word_dropout=0.0, **left_out)
     model.compile(keras.optimizers.SGD(options.learning_rate, global_clipnorm=0.25), loss, metrics=["accuracy"])
     batches = datasets.TextBatches(words, size, length, vary=True, seed=options.seed)

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct import datasets
 from keras_struct.applications import EquivariantCNN
 from keras_struct.cli.folders import write_run
 from keras_struct.cli.grow import versions
+from keras_struct.cli.inputs import load_data
 from keras_struct.cli.report import image, page, pairs
 from keras_struct.datasets.splits import stratified_split
 from keras_struct.search import EquiNASD, EquiNASE
@@ -38,7 +38,7 @@ def equinas_command(options: Any, out: Path, command: str = "") -> Path:
     Raises:
         ValueError: If the data are no square images of at least 8 x 8.
     """
-    data = datasets.load(options.data, data_dir=options.data_dir, seed=options.seed)
+    data = load_data(options, options.seed)
     x, x_test = (_images(part) for part in (data.x_train, data.x_test))
     keras.utils.set_random_seed(options.seed)
     verbose = 0 if options.quiet else 1

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct import datasets
 from keras_struct.cli.folders import write_run
 from keras_struct.cli.freenet_report import freenet_files
 from keras_struct.cli.grow import versions
+from keras_struct.cli.inputs import load_data
 from keras_struct.export import to_compact
 from keras_struct.layers import FreeNet
 from keras_struct.models.structural_model import StructuralModel
@@ -42,7 +42,7 @@ def freenet_command(options: Any, out: Path, command: str = "") -> Path:
             f"Edges are looked at after each epoch that follows --warmup {options.warmup}, and --epochs {options.epochs} has "
             "none such. Train longer, or take a smaller --warmup."
         )
-    data = datasets.load(options.data, data_dir=options.data_dir, seed=options.seed)
+    data = load_data(options, options.seed)
     say = (lambda line: None) if options.quiet else (lambda line: print(line, flush=True))
     rows, model = _trials(data, options, say)
     settings = {k: v for k, v in vars(options).items() if k not in ("command", "quiet", "backend")}

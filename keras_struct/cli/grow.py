@@ -18,6 +18,7 @@ import numpy as np
 import keras_struct
 from keras_struct import datasets
 from keras_struct.cli.experiment import Row, Settings, run, table
+from keras_struct.cli.inputs import load_data
 from keras_struct.cli.report import report
 from keras_struct.visualization import plot_widths, png
 
@@ -33,7 +34,7 @@ def grow_command(options: Any, out: Path, command: str = "") -> Path:
     Returns:
         The folder that was written.
     """
-    data = datasets.load(options.data, data_dir=options.data_dir, seed=options.seed)
+    data = load_data(options, options.seed)
     settings = Settings.from_options(options, data)
     say = (lambda line: None) if options.quiet else (lambda line: print(f"\n{line}", flush=True))
     rows = run(data, settings, verbose=0 if options.quiet else 1, say=say)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_struct import datasets, selectors
+from keras_struct import selectors
 from keras_struct.cli.choices import CRITERIA
+from keras_struct.cli.inputs import import_modules, load_data, load_model
 from keras_struct.models import Budget, StructuralModel
 from keras_struct.statistics import flops, flops_per_layer, parameters_per_layer
 from keras_struct.visualization import plot_structure, png
@@ -27,7 +29,7 @@ def inspect_command(options: Any) -> None:
         ValueError: If the file holds no model that can be read as a graph of layers.
         OSError: If the picture cannot be written.
     """
-    model = _loaded(options.model)
+    model = _loaded(options.model, options.imports)
     print("\n".join(_axes(model)))
     print("\n".join(["", *_costs(model)]))
     if options.picture:
@@ -45,13 +47,15 @@ def prune_command(options: Any) -> None:
         ValueError: If the budget cannot be met, or the criterion lacks data.
         OSError: If the pruned model cannot be written.
     """
-    model = _loaded(options.model)
+    if options.flops is options.parameters is options.latency is None:
+        raise ValueError("how small the model is to become is missing: pass --flops X, --parameters X or --latency X")
+    model = _loaded(options.model, options.imports)
     budget = Budget(options.flops, options.parameters, options.latency)
     selector = getattr(selectors, CRITERIA[options.criterion])()
     target = Path(options.out or f"{Path(options.model).stem}_pruned.keras")
     if target.suffix != ".keras" or not target.parent.is_dir():
         raise ValueError(f"--out must name a file NAME.keras in a folder that exists; received {str(target)!r}")
-    data = datasets.load(options.data, data_dir=options.data_dir) if options.data else None
+    data = load_data(options) if options.data else None
     _compile(model, data)
     if data is None and (selector.needs_inputs or selector.needs_gradients or options.epochs):
         raise ValueError(f"--criterion {options.criterion} and --epochs need data: pass --data NAME or --data FILE.npz")
@@ -71,10 +75,9 @@ def prune_command(options: Any) -> None:
     print(f"\n{len(events)} of {len(model.structure.axes)} axes pruned. Written to {target}")
 
 
-def _loaded(path: str) -> StructuralModel:
-    if not Path(path).is_file():
-        raise ValueError(f"there is no file {path!r}: pass a model saved with model.save('NAME.keras')")
-    model = keras.models.load_model(path)
+def _loaded(path: str, imports: Sequence[str]) -> StructuralModel:
+    import_modules(imports)
+    model = load_model(path)
     return model if isinstance(model, StructuralModel) else StructuralModel.from_model(model)
 
 

@@ -6,6 +6,7 @@ from keras_struct.datasets.generated import independent_features
 from keras_struct.datasets.handwritten import emnist
 from keras_struct.datasets.rotated import rotated_mnist, turned
 from keras_struct.datasets.sources import NAMES, load
+from keras_struct.datasets.tables import read_csv
 from keras_struct.datasets.text import Text, TextBatches, load_text
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "independent_features",
     "load",
     "load_text",
+    "read_csv",
     "read_npz",
     "rotated_mnist",
     "standardized",

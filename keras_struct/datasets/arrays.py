@@ -28,6 +28,7 @@ class Dataset:
         x_test: Features to test on, shape `(samples, ...)`, float32, finite.
         y_test: Their labels, shape `(samples,)`, int64.
         num_classes: Number of classes.
+        rescaled: Whether features of dtype uint8 were divided by 255.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     num_classes: int
+    rescaled: bool = False
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -43,13 +45,13 @@ class Dataset:
         return self.x_train.shape[1:]
 
     @classmethod
-    def from_arrays(cls, name: str, arrays: Mapping[str, Any]) -> Dataset:
+    def from_arrays(cls, name: str, arrays: Mapping[str, Any], rescale: bool = False) -> Dataset:
         """Check and convert arrays as they come.
 
         Args:
             name: What the data are called.
-            arrays: Holds `x_train`, `y_train`, `x_test` and `y_test`. Features of dtype uint8 are taken for images and
-                divided by 255; other numbers and booleans are kept. Labels of shape `(samples, 1)` are flattened.
+            arrays: Holds `x_train`, `y_train`, `x_test` and `y_test`. Labels of shape `(samples, 1)` are flattened.
+            rescale: Divide features of dtype uint8, as images have, by 255; they are kept as they are otherwise.
 
         Returns:
             The data set, in float32 and int64.
@@ -62,7 +64,7 @@ class Dataset:
         if missing:
             raise ValueError(f"Data '{name}' lack {missing}; there are {sorted(arrays)}. {EXPECTED}")
         given = {key: np.asarray(arrays[key]) for key in KEYS}
-        x_train, x_test = (_features(name, key, given[key]) for key in ("x_train", "x_test"))
+        x_train, x_test = (_features(name, key, given[key], rescale) for key in ("x_train", "x_test"))
         y_train, y_test = (_labels(name, key, given[key]) for key in ("y_train", "y_test"))
         _check_lengths(name, {"train": (x_train, y_train), "test": (x_test, y_test)})
         if x_train.shape[1:] != x_test.shape[1:]:
@@ -70,10 +72,11 @@ class Dataset:
                 f"Samples of 'x_train' and 'x_test' of data '{name}' differ in shape: {x_train.shape[1:]} and "
                 f"{x_test.shape[1:]}. Preprocess both in the same way."
             )
-        return cls(name, x_train, y_train, x_test, y_test, num_classes=int(max(y_train.max(), y_test.max())) + 1)
+        classes = int(max(y_train.max(), y_test.max())) + 1
+        return cls(name, x_train, y_train, x_test, y_test, classes, rescale and given["x_train"].dtype == np.uint8)
 
 
-def read_npz(path: str | Path, name: str | None = None) -> Dataset:
+def read_npz(path: str | Path, name: str | None = None, rescale: bool = False) -> Dataset:
     """Read a data set from an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test`.
 
     Nothing in the file is executed: arrays of Python objects are refused, as they would have to be unpickled.
@@ -81,6 +84,7 @@ def read_npz(path: str | Path, name: str | None = None) -> Dataset:
     Args:
         path: The file.
         name: What to call the data; the name of the file by default.
+        rescale: Divide features of dtype uint8 by 255.
 
     Returns:
         The data set; see `Dataset.from_arrays` for how features and labels are converted.
@@ -92,7 +96,7 @@ def read_npz(path: str | Path, name: str | None = None) -> Dataset:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no data file '{path}'. {EXPECTED}")
-    return Dataset.from_arrays(name or path.stem, _arrays(path))
+    return Dataset.from_arrays(name or path.stem, _arrays(path), rescale)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -139,8 +143,8 @@ def _kind(path: Path, start: bytes) -> str:
     return f"it begins with {start!r}" if start else "it is empty"
 
 
-def _features(name: str, key: str, array: np.ndarray) -> np.ndarray:
-    """Features in float32; images of bytes in [0, 1]."""
+def _features(name: str, key: str, array: np.ndarray, rescale: bool) -> np.ndarray:
+    """Features in float32; images of bytes in [0, 1] if they are to be rescaled."""
     where = f"'{key}' of data '{name}'"
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{where} must hold real numbers, not {array.dtype}; convert them with astype('float32').")
@@ -157,7 +161,7 @@ def _features(name: str, key: str, array: np.ndarray) -> np.ndarray:
             f"{where} holds {finite.size - np.count_nonzero(finite)} values that are NaN or infinite in float32, of "
             f"{finite.size}. Remove these samples, or replace the values."
         )
-    if array.dtype == np.uint8:
+    if rescale and array.dtype == np.uint8:
         features /= np.float32(255)
     return features
 

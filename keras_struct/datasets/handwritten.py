@@ -123,7 +123,7 @@ def _part(arrays: Mapping[str, np.ndarray], split: str, kept: list[int], max_tra
     name = _name(split, kept, len(chosen["train"]), len(labels["train"]))
     parts = {f"x_{part}": arrays[f"x_{part}"][chosen[part]] for part in labels}
     parts |= {f"y_{part}": labels[part][chosen[part]] for part in labels}
-    return replace(Dataset.from_arrays(name, parts), num_classes=len(kept))
+    return replace(Dataset.from_arrays(name, parts, rescale=True), num_classes=len(kept))
 
 
 def _name(split: str, kept: list[int], samples: int, available: int) -> str:

@@ -65,7 +65,7 @@ def read_image_archive(path: Path, name: str, size: int = SIZE) -> Dataset:
     for part, images in (("train", parts["train"]), ("test", parts["val"])):
         arrays[f"x_{part}"] = np.stack([image for _, image in images])
         arrays[f"y_{part}"] = np.array([classes[label] for label, _ in images], np.int64)
-    return Dataset.from_arrays(name, arrays)
+    return Dataset.from_arrays(name, arrays, rescale=True)
 
 
 _EXPECTED = (
@@ -120,4 +120,4 @@ def read_galaxy10(path: Path, size: int = SIZE, seed: int = 0) -> Dataset:
         raise ValueError(f"'{path}' has {len(images)} images but {len(labels)} classes. Download it again.")
     train, test = stratified_split(labels, test_fraction=0.1, seed=seed)
     arrays = {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
-    return Dataset.from_arrays("galaxy10", arrays)
+    return Dataset.from_arrays("galaxy10", arrays, rescale=True)

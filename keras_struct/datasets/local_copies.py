@@ -49,7 +49,7 @@ def find_copy(folder: Path, name: str) -> Dataset | None:
         ValueError: If the copy is damaged or incomplete.
     """
     if (folder / f"{name}.npz").is_file():
-        return read_npz(folder / f"{name}.npz", name)
+        return read_npz(folder / f"{name}.npz", name, rescale=True)
     if name in BATCHES:
         inner = BATCHES[name][0]
         for path in (folder / inner, folder / f"{inner}-target" / inner):
@@ -84,7 +84,7 @@ def read_batches(folder: Path, name: str) -> Dataset:
         batches = [_batch(folder / file, key) for file in names]
         arrays[f"x_{part}"] = np.concatenate([images for images, _ in batches])
         arrays[f"y_{part}"] = np.concatenate([labels for _, labels in batches])
-    return Dataset.from_arrays(name, arrays)
+    return Dataset.from_arrays(name, arrays, rescale=True)
 
 
 def read_jpegs(path: Path, name: str) -> Dataset:
@@ -111,7 +111,7 @@ def read_jpegs(path: Path, name: str) -> Dataset:
         _check_offsets(path, part, content, offsets)
         arrays[f"x_{part}"] = _stacked(path, part, _images(path, part, content, offsets))
         arrays[f"y_{part}"] = labels
-    return Dataset.from_arrays(name, arrays)
+    return Dataset.from_arrays(name, arrays, rescale=True)
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -57,7 +57,7 @@ def read_isic(images: Path, truth: Path, size: int = SIZE, seed: int = 0) -> Dat
     x, y = np.stack(list(found.values())), np.array(list(labels.values()), np.int64)
     train, test = stratified_split(y, test_fraction=0.1, seed=seed)
     arrays = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
-    return Dataset.from_arrays("isic2019", arrays)
+    return Dataset.from_arrays("isic2019", arrays, rescale=True)
 
 
 def _diagnoses(path: Path) -> dict[str, int]:

@@ -14,6 +14,7 @@ from keras_struct.datasets.local_copies import data_folder, find_copy
 from keras_struct.datasets.rotated import rotated_mnist
 from keras_struct.datasets.skin import read_isic
 from keras_struct.datasets.splits import stratified_split
+from keras_struct.datasets.tables import read_csv
 
 DOWNLOADED = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 NAMES = ("digits", *DOWNLOADED, "rotated_mnist", *SPLITS, *ORIGINS)
@@ -25,14 +26,17 @@ def load(
     data_dir: str | Path | None = None,
     seed: int = 0,
     image_size: int | None = None,
+    rescale: bool = False,
+    target: str | None = None,
 ) -> Dataset:
     """Load a data set for classification.
 
     Images keep their shape, without a channel axis where the source has none; flatten them for dense layers. Values of
-    images are in [0, 1].
+    images of the data sets that are known by name are in [0, 1]; those of files are as they are.
 
     Args:
-        name_or_path: One of `NAMES`, or an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test`.
+        name_or_path: One of `NAMES`, an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test`, or a `.csv`
+            file; see `read_csv`.
             "digits" (1797 images of 8 x 8) comes with scikit-learn, "rotated_mnist" is made of "mnist", and "emnist" is
             "emnist_letters" (`emnist` also loads parts); the others of `NAMES` are downloaded by Keras.
         data_dir: A folder that is looked into first, or for a file that is not found otherwise. Copies of a data set
@@ -48,6 +52,8 @@ def load(
             class, and the images and angles of "rotated_mnist". Others are split already.
         image_size: Height and width that images of "imagenette", "imagewoof", "galaxy10" and "isic2019" are scaled to; 64 by
             default.
+        rescale: Divide features of dtype uint8 in an `.npz` file by 255.
+        target: Column of a `.csv` file that holds the classes; the last one by default.
 
     Returns:
         The data set, features in float32.
@@ -85,7 +91,8 @@ def load(
         return rotated_mnist(load("mnist", data_dir), seed)
     if name in DOWNLOADED:
         return _downloaded(name)
-    return read_npz(_found(Path(name_or_path), folder))
+    path = _found(Path(name_or_path), folder)
+    return read_csv(path, target, seed) if path.suffix == ".csv" else read_npz(path, rescale=rescale)
 
 
 def _found(path: Path, folder: Path | None) -> Path:
@@ -97,7 +104,7 @@ def _found(path: Path, folder: Path | None) -> Path:
     if path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"There is no data file '{path}'{looked}. {EXPECTED}")
     raise ValueError(
-        f"Unknown data set '{path}'{looked}. Known are {', '.join(NAMES)}; or give the path of an .npz file."
+        f"Unknown data set '{path}'{looked}. Known are {', '.join(NAMES)}; or give the path of an .npz or a .csv file."
     )
 
 
@@ -112,7 +119,8 @@ def _downloaded(name: str) -> Dataset:
             f"Keras could not download '{name}' ({error}). Without a connection, put a file '{name}.npz' into a folder "
             f"and pass that folder as `data_dir`, or pass the path of the file. {EXPECTED}"
         ) from error
-    return Dataset.from_arrays(name, {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test})
+    arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    return Dataset.from_arrays(name, arrays, rescale=True)
 
 
 def _archive(name: str, folder: Path | None, seed: int, size: int) -> Dataset:

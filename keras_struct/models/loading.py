@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -71,3 +74,16 @@ def _named(config: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(config, list | tuple):
         for value in config:
             yield from _named(value)
+
+
+def saved_config(path: str | Path) -> Any:
+    """Return the configuration in a `.keras` file.
+
+    Raises:
+        OSError: If the file cannot be read.
+        zipfile.BadZipFile: If it is damaged, or another kind of file.
+        KeyError: If there is no configuration in it.
+        ValueError: If the configuration is no JSON.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("config.json"))

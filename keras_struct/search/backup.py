@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.callbacks.backup import not_written
 
 _KIND = ".weights.h5"
 
@@ -47,11 +48,20 @@ class SearchBackup(keras.callbacks.Callback):
             internals.start_at_epoch(self.model, int(_epoch(written[-1])) + 1)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Write a backup."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write a backup.
+
+        Raises:
+            OSError: If it cannot be written; the message names the one before, which is whole.
+        """
         temporary = self.folder / f"new{_KIND}"
-        self.model.save_weights(temporary, overwrite=True)
-        os.replace(temporary, self.folder / f"epoch-{epoch}{_KIND}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.model.save_weights(temporary, overwrite=True)
+            os.replace(temporary, self.folder / f"epoch-{epoch}{_KIND}")
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            good = next(reversed(self._written()), None)
+            raise OSError(error.errno, not_written(error, good, "fit of the search")) from error
         for path in self._written()[:-1]:
             path.unlink()
 

@@ -52,6 +52,13 @@ class SearchRecord:
         self.entropy.append(float(np.mean([mean_entropy(value) for value in values.values()])))
         self.skips.append(sum(name == "skip_connect" for genes in self.genes[-1].values() for name, _ in genes))
 
+    @property
+    def decided(self) -> float:
+        """How far the weights have come from uniform (0) to one operation an edge (1): 1 minus entropy over that at the start."""
+        if not self.entropy or self.entropy[0] <= 0:
+            return 0.0
+        return 1 - self.entropy[-1] / self.entropy[0]
+
     def cut(self, epochs: int, steps: int) -> None:
         """Forget what came after so many epochs of so many steps."""
         self.weights, self.genes = self.weights[: epochs + 1], self.genes[: epochs + 1]

@@ -34,6 +34,7 @@ def check_hooks(model: Any, kind: type, hooks: tuple[str, ...] = _HOOKS) -> None
     Raises:
         ValueError: If there is one; it says how to keep it.
     """
+    internals.functional_of(model)  # refuses what is no model of this Keras
     lost = [name for name in hooks if (base := _definer(type(model), name)) is not None and not issubclass(kind, base)]
     if lost:
         name = type(model).__name__

@@ -198,6 +198,7 @@ LOOKS = Grow(AuxiliaryGradient(threshold_factor=1e9))
     ],
     ids=lambda initializer: type(initializer).__name__,
 )
+@pytest.mark.filterwarnings("ignore:.*waits for more than")
 @pytest.mark.parametrize("build", [mlp, residual])
 def test_every_initializer_works_on_every_backend(build, initializer):
     model = StructuralModel.from_model(build())

@@ -1,13 +1,17 @@
 """A killed run resumes as if nothing had happened."""
 
+import errno
 import json
 import random
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+
+from keras_struct import StructuralModel, StructureBackup
 
 SCRIPT = Path(__file__).with_name("killable_run.py")
 STEPS = 40
@@ -54,3 +58,24 @@ def test_ten_random_kills_do_not_change_the_result(whole, tmp_path, seed):
     save_freq = rng.choice(["epoch", 3, 7, 11])
     run(tmp_path, save_freq, rng.randint(1, STEPS - 1))
     check_same(run(tmp_path, save_freq), whole)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_full_disk_leaves_the_backup_before_and_says_so(earlier, tmp_path, monkeypatch):
+    model = StructuralModel([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    x, saved = np.ones((8, 4), "float32"), model.save_weights
+
+    def save(path, *args, **kwargs):
+        if model._structural.step > earlier:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved(path, *args, **kwargs)
+
+    monkeypatch.setattr(model, "save_weights", save)
+    backup = StructureBackup(tmp_path / "backup", delete_at_end=False)
+    expected = r"No space left.*is whole: '.*step-1-1-0'.*call fit again" if earlier else "first backup.*Free space"
+    with pytest.raises(OSError, match=expected):
+        model.fit(x, x[:, :1], epochs=3, batch_size=8, verbose=0, callbacks=[backup])
+    assert len(list((tmp_path / "backup").glob("step-*"))) == int(earlier)
+    monkeypatch.setattr(model, "save_weights", saved)
+    model.fit(x, x[:, :1], epochs=3, batch_size=8, verbose=0, callbacks=[backup])

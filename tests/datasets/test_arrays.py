@@ -24,8 +24,13 @@ def saved(path, **changes):
     return path
 
 
-def test_images_of_bytes_become_float32_from_zero_to_one(tmp_path):
-    data = load(saved(tmp_path / "tiny.npz"))
+def test_images_of_bytes_become_float32_and_from_zero_to_one_if_asked(tmp_path):
+    kept = load(saved(tmp_path / "tiny.npz"))
+    assert kept.x_train.dtype == np.float32
+    assert not kept.rescaled
+    assert (kept.x_train == 51).all()
+    data = load(tmp_path / "tiny.npz", rescale=True)
+    assert data.rescaled
     assert (data.name, data.num_classes, data.input_shape) == ("tiny", 2, (2, 2))
     assert data.x_train.dtype == data.x_test.dtype == np.float32
     assert (data.x_train == np.float32(0.2)).all()

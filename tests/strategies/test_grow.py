@@ -90,8 +90,8 @@ def test_a_strategy_survives_json(strategy):
 
 
 def test_a_policy_that_is_not_defined_is_named():
-    with pytest.raises(ValueError, match="'Gone', which is not defined here"):
-        unpack({"class_name": "Gone", "config": {}})
+    with pytest.raises(ValueError, match="'Gone' of 'mine', which is not defined here"):
+        unpack({"registered_name": "mine>Gone", "module": "mine", "config": {}})
 
 
 def test_growth_without_an_amount_is_refused():

@@ -1,0 +1,51 @@
+"""Policies are known by registered names, which cannot be taken by others."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from keras_struct.strategies import NorthSelect
+from keras_struct.structure.policy import Policy, pack, unpack
+
+
+def define(name, module, package=None, places=1):
+    """Define a class of policies as a module of that name would."""
+    space = {"__module__": module, "__qualname__": name, "__annotations__": {"places": int}, "places": places}
+    options = {} if package is None else {"package": package}
+    return dataclass(frozen=True)(type(Policy)(name, (Policy,), space, **options))
+
+
+@pytest.fixture(autouse=True)
+def _restore(monkeypatch):
+    monkeypatch.setattr(Policy, "known", dict(Policy.known))
+
+
+def test_a_users_class_of_the_same_name_does_not_take_the_place_of_the_librarys():
+    own = define("NorthSelect", "my_methods.growing")
+    assert own.registered_name == "my_methods>NorthSelect"
+    assert unpack(pack(NorthSelect(max_units=9))) == NorthSelect(max_units=9)
+    assert unpack(pack(own(3))) == own(3)
+
+
+def test_two_classes_of_one_registered_name_are_refused():
+    define("Patience", "one", package="shared")
+    with pytest.raises(ValueError, match=r"'shared>Patience' is: it is the registered name of one\.Patience"):
+        define("Patience", "two", package="shared")
+    with pytest.raises(ValueError, match="package='my_package'"):
+        define("NorthSelect", "mine", package="keras_struct")
+
+
+def test_a_class_may_be_defined_again_in_its_place_as_in_a_notebook():
+    first = define("Patience", "__main__")
+    second = define("Patience", "__main__", places=2)
+    assert type(unpack(pack(first()))) is second
+
+
+def test_an_unknown_policy_is_named_with_the_module_to_import():
+    data = pack(define("Patience", "my_methods.growing")())
+    del Policy.known["my_methods>Patience"]
+    with pytest.raises(
+        ValueError, match=r"'Patience' of 'my_methods'.*import my_methods\.growing.*compile=False"
+    ) as found:
+        unpack(data)
+    assert len(str(found.value)) < 500
