@@ -35,6 +35,20 @@ def functional_of(model: Any) -> Any:
     return model if hasattr(model, "_nodes_by_depth") else None
 
 
+def nested_network(operation: Any) -> Any:
+    """The Functional network behind a model that is called as a layer; `None` where there is none, or more than that is run."""
+    if not isinstance(operation, keras.Model) or has_own_call(operation):
+        return None
+    return functional_of(operation)
+
+
+def has_own_call(model: Any) -> bool:
+    """Whether a user's class of models says itself what a call computes, so that the graph of layers does not tell."""
+    kinds = type(model).__mro__
+    owners = [next((kind for kind in kinds if name in vars(kind)), object) for name in ("call", "__call__")]
+    return not all(is_library_class(kind) for kind in owners)
+
+
 def _refuse_keras_2(model: Any) -> None:
     packages = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
     if "tf_keras" in packages:

@@ -69,7 +69,13 @@ def copied_network(
 
     def clone(layer: Any) -> Any:
         if id(layer) not in made:
-            nested = isinstance(layer, keras.Model) and internals.functional_of(layer) is not None
+            nested = internals.nested_network(layer) is not None
+            if not nested and isinstance(layer, keras.Model) and internals.functional_of(layer) is not None:
+                raise ValueError(
+                    f"Cannot copy '{model.name}': the model '{layer.name}' in it, a {type(layer).__name__}, has a `call` of its "
+                    "own, which a copy of its layers would not have. Build StructuralModel(model.inputs, model.outputs) instead, "
+                    "which uses the layers as they are."
+                )
             made[id(layer)] = (layer, _network(layer, clone) if nested else convert(layer))
         return made[id(layer)][1]
 

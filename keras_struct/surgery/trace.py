@@ -157,7 +157,7 @@ class Tracer:
     def visit(self, node: Any, prefix: str) -> None:
         """Collect one call; of a nested model, the calls in it."""
         inputs, outputs = internals.node_tensors(node)
-        inner = internals.functional_of(node.operation) if isinstance(node.operation, keras.Model) else None
+        inner = internals.nested_network(node.operation)
         path = f"{prefix}{node.operation.name}"
         if inner is None:
             self.add(path, node, [self.number(x) for x in inputs], [self.number(y) for y in outputs])

@@ -8,6 +8,7 @@ import pytest
 
 from keras_struct import StructuralModel, search
 from keras_struct.applications import darts_language_model, darts_network, darts_supernet
+from keras_struct.export import to_plain
 from keras_struct.layers import ArchitectureWeights, GrowableConv1D, GrowableConv2D, GrowableDense, MixedOp
 from keras_struct.testing.preservation import outputs, relative_change
 
@@ -213,5 +214,10 @@ def test_mixtures_become_the_layer_that_was_chosen(shared):
 
 
 def test_what_no_stock_layer_does_is_refused():
+    model = darts_language_model(search.DARTS_RNN_V2, 5, 4)
+    with pytest.raises(ValueError, match="no stock layer for 'words_embedding', a WordEmbedding"):
+        model.to_plain()
+    inputs = keras.Input(batch_shape=model.get_layer("rnn").input.shape)
+    recurrent = model.get_layer("rnn").from_config(model.get_layer("rnn").get_config())
     with pytest.raises(ValueError, match="no stock layer for 'rnn', a DartsRNN"):
-        darts_language_model(search.DARTS_RNN_V2, 5, 4).to_plain()
+        to_plain(keras.Model(inputs, recurrent(inputs)))

@@ -198,3 +198,22 @@ def test_damaged_and_missing_files_are_called_so(tmp_path):
         net.load_weights(tmp_path / "half.keras")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         net.load_weights(tmp_path / "other.keras")
+
+
+class Doubled(keras.Model):
+    """A network that computes more than its graph of layers says."""
+
+    def call(self, x, training=None, mask=None):
+        return 2 * super().call(x, training=training, mask=mask)
+
+
+def test_a_model_inside_with_a_call_of_its_own_is_not_taken_for_its_layers():
+    inner_inputs, inputs = keras.Input((4,)), keras.Input((4,))
+    inner = Doubled(inner_inputs, keras.layers.Dense(5, name="d")(inner_inputs), name="inner")
+    model = keras.Model(inputs, keras.layers.Dense(1, name="out")(inner(inputs)))
+    structural = StructuralModel(model.inputs, model.outputs)
+    assert not structural.structure.axes, "nobody knows what becomes of the units of 'd'"
+    assert "'Doubled'" in structural.structure.locked["inner"]
+    for convert in (StructuralModel.from_model, sparsify, StructuralModel.to_plain):
+        with pytest.raises(ValueError, match="'inner' in it, a Doubled, has a `call` of its own"):
+            convert(structural if convert is StructuralModel.to_plain else model)

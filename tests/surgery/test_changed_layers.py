@@ -61,6 +61,7 @@ def test_merging_lora_weights_as_the_reason_says_allows_edits(tmp_path):
     assert plain.grow("a", 2).after == 10
 
 
+@pytest.mark.filterwarnings("ignore:.*is not trainable")
 @pytest.mark.parametrize(
     "change",
     [
