@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -19,19 +19,20 @@ import keras
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 
-_optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
-_models: weakref.WeakSet[Any] = weakref.WeakSet()
+_Held = weakref.WeakKeyDictionary[Any, tuple[Any, frozenset[int]]]
+_optimizers: _Held = weakref.WeakKeyDictionary()
+_models: _Held = weakref.WeakKeyDictionary()
 _unnoted = 0
 
 
-def optimizers_of(variables: Collection[int]) -> list[Any]:
+def optimizers_of(variables: frozenset[int] | set[int]) -> list[Any]:
     """Built optimizers that train some of the variables with these `id`s."""
-    return [held for held in list(_optimizers) if held.built and _shares(variables, internals.trained_by(held))]
+    return [held for held in list(_optimizers) if held.built and not variables.isdisjoint(_trained(held))]
 
 
-def models_of(variables: Collection[int]) -> list[Any]:
+def models_of(variables: frozenset[int] | set[int]) -> list[Any]:
     """Models that were trained or run and hold some of the variables with these `id`s."""
-    return [held for held in list(_models) if _shares(variables, held.variables)]
+    return [held for held in list(_models) if not variables.isdisjoint(_contained(held))]
 
 
 def running_models() -> list[Any]:
@@ -50,17 +51,32 @@ def unnoted() -> Iterator[None]:
         _unnoted -= 1
 
 
-def _shares(ids: Collection[int], variables: Iterable[Any]) -> bool:
-    return any(id(variable) in ids for variable in variables)
+def _trained(optimizer: Any) -> frozenset[int]:
+    """`id`s of what an optimizer was built for, remembered as long as that is the same list."""
+    trained = internals.trained_by(optimizer)
+    known, ids = _optimizers[optimizer]
+    if known is not trained:
+        ids = frozenset(map(id, trained))
+        _optimizers[optimizer] = (trained, ids)
+    return ids
 
 
-def _note(held: weakref.WeakSet[Any], name: str, cls: type) -> None:
+def _contained(model: Any) -> frozenset[int]:
+    """`id`s of a model's variables, remembered once it is built: a process may hold thousands of models that are not used."""
+    known, ids = _models[model]
+    if not known and model.built:
+        ids = frozenset(map(id, model.variables))
+        _models[model] = (True, ids)
+    return ids
+
+
+def _note(held: _Held, name: str, cls: type) -> None:
     original: Callable[..., Any] = getattr(cls, name)
 
     @wraps(original)
     def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not _unnoted:
-            held.add(self)
+            held[self] = (None, frozenset())
         return original(self, *args, **kwargs)
 
     setattr(cls, name, noted)
@@ -86,9 +102,9 @@ def _begin() -> None:
     for item in gc.get_objects():
         kind = type(item)
         if issubclass(kind, keras.optimizers.Optimizer):
-            _optimizers.add(item)
+            _optimizers[item] = (None, frozenset())
         elif issubclass(kind, keras.Model):
-            _models.add(item)
+            _models[item] = (None, frozenset())
     _note(_optimizers, "build", keras.optimizers.Optimizer)
     _scope_slots(keras.optimizers.Optimizer)
     for name in ("make_train_function", "make_test_function", "make_predict_function"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Collection
 from typing import Any
 
 from keras_struct.backend import current, holders, keras_internals
@@ -26,7 +25,7 @@ class OtherHolders:
         self._variables = frozenset(map(id, network.variables()))
         self._slots: weakref.WeakKeyDictionary[Any, tuple[Any, list[Slot] | None]] = weakref.WeakKeyDictionary()
 
-    def share(self, variables: Collection[int]) -> bool:
+    def share(self, variables: frozenset[int] | set[int]) -> bool:
         """Whether any of the variables with the given `id`s belongs to the network."""
         return not self._variables.isdisjoint(variables)
 
@@ -57,7 +56,7 @@ class OtherHolders:
             "compile that with another optimizer, for example Adam, SGD with momentum, RMSprop, Lion or Muon."
         )
 
-    def _stuck(self, variables: Collection[int]) -> list[str]:
+    def _stuck(self, variables: frozenset[int] | set[int]) -> list[str]:
         return [
             f"{type(other).__name__} '{other.name}'"
             for other in self._optimizers(variables)
@@ -73,7 +72,7 @@ class OtherHolders:
                 keras_internals.forget_compiled_functions(model)
                 current().after_edit(model, ())
 
-    def _optimizers(self, variables: Collection[int] | None = None) -> list[Any]:
+    def _optimizers(self, variables: frozenset[int] | set[int] | None = None) -> list[Any]:
         own = keras_internals.optimizer_chain(getattr(self.model, "optimizer", None))
         found = holders.optimizers_of(self._variables if variables is None else variables)
         return [other for other in found if not any(other is held for held in own)]
