@@ -318,15 +318,19 @@ def test_training_goes_on_without_a_new_trace_and_every_weight_moves():
 
 
 @pytest.mark.usefixtures("compiled")
-def test_fields_grow_and_go_as_units():
-    for edit, preserves in [
+@pytest.mark.parametrize(
+    ("edit", "preserves"),
+    [
         (lambda m: m.grow("c1", 2), True),
         (lambda m: m.split("c0", [1]), True),
         (lambda m: m.prune("c2", units=[0]), False),
-    ]:
-        model = check_edit(lambda: build(["D4", "C4", "C2"]), edit, X, Y, preserves=preserves)
-        error = equivariance_error(model, X, "D4")
-        assert error[2] < 1e-5
+    ],
+    ids=["grow", "split", "prune"],
+)
+def test_fields_grow_and_go_as_units(edit, preserves):
+    model = check_edit(lambda: build(["D4", "C4", "C2"]), edit, X, Y, preserves=preserves)
+    error = equivariance_error(model, X, "D4")
+    assert error[2] < 1e-5
 
 
 @pytest.mark.parametrize("suffix", ["m.keras", "m.weights.h5"])
