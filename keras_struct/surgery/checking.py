@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import keras
@@ -34,6 +35,13 @@ def check_calls(network: Network, before: StructureGraph) -> None:
             _check(network, call, layer)
 
 
+def _cause(error: Exception) -> str:
+    """What went wrong in a call, without the frame and the colours that Keras puts around it."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
+    told = (line for line in lines if line and not line.startswith("Exception encountered when calling"))
+    return next(told, type(error).__name__)
+
+
 def _check(network: Network, call: Any, layer: Any) -> None:
     node = network.nodes[call]
     symbols = internals.node_tensors(node)[0]
@@ -53,7 +61,6 @@ def _check(network: Network, call: Any, layer: Any) -> None:
         with keras.StatelessScope():
             found = [tuple(y.shape)[1:] for y in keras.tree.flatten(layer(*args, **kwargs))]
     except Exception as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ValueError(f"Cannot carry out the edit: {why}; its call fails: {first} {remedy}") from error
+        raise ValueError(f"Cannot carry out the edit: {why}; its call fails: {_cause(error)} {remedy}") from error
     if found != wanted:
         raise ValueError(f"Cannot carry out the edit: {why}: it puts out {found} where {wanted} is expected. {remedy}")

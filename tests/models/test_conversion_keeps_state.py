@@ -95,6 +95,7 @@ def test_frozen_weights_attributes_and_random_states_come_along():
     np.testing.assert_array_equal(np.asarray(new(X, training=True)), np.asarray(model(X, training=True)))
 
 
+@pytest.mark.filterwarnings("ignore:With the symmetry")
 def test_adapted_means_come_along_into_an_equivariant_network():
     images = RNG.normal(size=(4, 9, 9, 1)).astype("float32") * 3 + 5
     layers = [adapted(L.Normalization(name="norm"), images), L.Conv2D(4, 3), L.GlobalAveragePooling2D(), L.Dense(2)]
