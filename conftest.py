@@ -69,7 +69,7 @@ def _examples(request, monkeypatch, tmp_path_factory):
     import numpy as np
 
     import keras_struct
-    from keras_struct import layers, strategies
+    from keras_struct import layers, strategies, triggers
 
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).standard_normal((64, 4)).astype("float32")
@@ -82,6 +82,6 @@ def _examples(request, monkeypatch, tmp_path_factory):
     )
     model.compile("adam", "mse")
     namespace |= {name: getattr(keras_struct, name) for name in keras_struct.__all__}
-    namespace |= {name: getattr(module, name) for module in (layers, strategies) for name in module.__all__}
+    namespace |= {name: getattr(module, name) for module in (layers, strategies, triggers) for name in module.__all__}
     namespace |= {"keras": keras, "np": np, "x": x, "y": x.sum(axis=1, keepdims=True), "model": model}
     monkeypatch.chdir(tmp_path_factory.mktemp("example"))

@@ -29,7 +29,7 @@ class StructuralTraining(StructuralStepping):
             act on, the model is a `StructuralModel` with a strategy of its own, or it is trained on several devices.
 
     Examples:
-        >>> training = StructuralTraining(NorthSelect(max_units=16), probe=x)
+        >>> training = StructuralTraining(NorthSelect(EffectiveDimension(gamma=0.8), max_units=16), probe=x)
         >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[training])
         >>> training.structure.axes["hidden"] >= 8
         True

@@ -51,7 +51,7 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         ValueError: If a list of layers does not begin with an input.
 
     Examples:
-        >>> model = StructuralModel([keras.Input((4,)), GrowableDense(8, activation="relu"), keras.layers.Dense(1)])
+        >>> model = StructuralModel([keras.Input((4,)), GrowableDense(40, activation="relu"), keras.layers.Dense(1)])
         >>> model.compile("adam", "mse", strategy=NorthSelect(max_units=64))
         >>> history = model.fit(x, y, epochs=3, verbose=0)
         >>> event = model.grow(next(iter(model.structure.axes)), 2)

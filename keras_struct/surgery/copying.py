@@ -34,7 +34,8 @@ def check_hooks(model: Any, kind: type, hooks: tuple[str, ...] = _HOOKS) -> None
     Raises:
         ValueError: If there is one; it says how to keep it.
     """
-    internals.functional_of(model)  # refuses what is no model of this Keras
+    if internals.functional_of(model) is None:
+        return  # there is no graph to convert, which is said elsewhere
     lost = [name for name in hooks if (base := _definer(type(model), name)) is not None and not issubclass(kind, base)]
     if lost:
         name = type(model).__name__

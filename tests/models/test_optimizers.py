@@ -234,6 +234,7 @@ def test_variables_without_weight_decay_keep_to_do_without():
         assert decays == [False, True, True, True, True, True]
 
 
+@pytest.mark.filterwarnings("ignore:.*is not trainable")
 def test_layers_that_were_frozen_after_compiling_are_no_trouble():
     model = mlp()
     model.compile("adam", "mse")
