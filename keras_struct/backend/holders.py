@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -23,6 +23,8 @@ _Held = weakref.WeakKeyDictionary[Any, tuple[Any, frozenset[int]]]
 _optimizers: _Held = weakref.WeakKeyDictionary()
 _models: _Held = weakref.WeakKeyDictionary()
 _unnoted = 0
+before_functions: list[Callable[[Any], None]] = []
+"""Called with a model before it makes a function that trains or runs it."""
 
 
 def optimizers_of(variables: frozenset[int] | set[int]) -> list[Any]:
@@ -70,13 +72,15 @@ def _contained(model: Any) -> frozenset[int]:
     return ids
 
 
-def _note(held: _Held, name: str, cls: type) -> None:
+def _note(held: _Held, name: str, cls: type, told: Sequence[Callable[[Any], None]] = ()) -> None:
     original: Callable[..., Any] = getattr(cls, name)
 
     @wraps(original)
     def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not _unnoted:
             held[self] = (None, frozenset())
+        for tell in told:
+            tell(self)
         return original(self, *args, **kwargs)
 
     setattr(cls, name, noted)
@@ -108,7 +112,7 @@ def _begin() -> None:
     _note(_optimizers, "build", keras.optimizers.Optimizer)
     _scope_slots(keras.optimizers.Optimizer)
     for name in ("make_train_function", "make_test_function", "make_predict_function"):
-        _note(_models, name, keras.Model)
+        _note(_models, name, keras.Model, before_functions)
 
 
 _begin()

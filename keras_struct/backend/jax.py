@@ -18,6 +18,7 @@ ELASTIC = False
 JIT: bool | str = "auto"  # without it every operation of a step would be dispatched by itself
 DOUBLE = False
 READS_VARIABLES = False  # a variable that is not part of the state is a constant to `jax.jit`
+RUN_ERRORS: tuple[type[Exception], ...] = ()
 
 
 def read(variable: Any) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -186,6 +186,18 @@ def states_of(layer: Any) -> list[Any]:
     if not isinstance(layer, keras.layers.RNN) or not layer.stateful or layer.states is None:
         return []
     return keras.tree.flatten(layer.states)
+
+
+@contextmanager
+def keeping_states(layers: Iterable[Any]) -> Iterator[None]:
+    """Leave the states that recurrent layers carry from batch to batch as they are, whatever is run."""
+    carried = [variable for layer in layers for part in (layer, *inner_layers(layer)) for variable in states_of(part)]
+    before = [keras.ops.convert_to_numpy(variable.value) for variable in carried]
+    try:
+        yield
+    finally:
+        for variable, value in zip(carried, before, strict=True):
+            variable.assign(value)
 
 
 def inner_layers(layer: Any) -> list[Any]:

@@ -16,6 +16,7 @@ ELASTIC = True
 JIT: bool | str = False  # XLA compiles each new width anew, so it is off unless asked for
 DOUBLE = True
 READS_VARIABLES = True  # compiled steps see new values of any variable
+RUN_ERRORS: tuple[type[Exception], ...] = (tf.errors.OpError,)  # what compiled functions raise
 
 
 class ElasticVariable(keras.Variable):

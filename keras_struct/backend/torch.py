@@ -18,6 +18,7 @@ ELASTIC = False
 JIT: bool | str = False  # eager steps take any width
 DOUBLE = True
 READS_VARIABLES = True
+RUN_ERRORS: tuple[type[Exception], ...] = ()
 
 
 def read(variable: Any) -> np.ndarray:

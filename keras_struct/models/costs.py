@@ -66,7 +66,8 @@ class Costs:
         shapes = {key: list(shape) for key, shape in self._shapes.items()}
         for axis, count in growth.items():
             for port in self.network.graph.ports(axis):
-                shapes[port.layer, port.variable][port.axis] += count * self._repeats(port, axis)
+                if (shape := shapes.get((port.layer, port.variable))) is not None:  # states are no parameters
+                    shape[port.axis] += count * self._repeats(port, axis)
         return {key: prod(shape) for key, shape in shapes.items()}
 
     def _repeats(self, port: Port, axis: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct.backend import current, keras_internals
+from keras_struct.backend import current, holders, keras_internals
 from keras_struct.backend.optimizer_slots import Slot, rebuild, slots_of, without_frozen
 from keras_struct.models.elasticity import make_elastic
 from keras_struct.models.holders import OtherHolders
@@ -62,6 +62,7 @@ class Evolution(StrategyRun):
         self.parameters = model.count_params()
         self._slots_for: Any = None
         self._silent = False
+        self._static: bool | None = None
         self._total_connections: int | None = None
 
     def _read(self, network: Network) -> None:
@@ -115,10 +116,19 @@ class Evolution(StrategyRun):
             current().prepare_optimizer(optimizer)
             if self._slots_for is not optimizer:
                 self.slots, self._slots_for = slots_of(optimizer), optimizer
-        static = optimizer is not None and keras_internals.needs_static_shapes(optimizer)
-        if current().ELASTIC and (replaced := make_elastic(self.network, self.slots, static)):
+        self._static = optimizer is not None and keras_internals.needs_static_shapes(optimizer)
+        self._loosen()
+
+    def _loosen(self) -> None:
+        """Leave open the widths that edits change, where no layer in the model or around it needs to know them."""
+        if current().ELASTIC and (replaced := make_elastic(self._edited_network(()), self.slots, bool(self._static))):
             current().retire(replaced, ())
             self._variables_replaced()
+
+    def mind_surroundings(self) -> None:
+        """Let layers that were connected to the model since it was compiled know the widths that they need."""
+        if self._static is not None and self._connections != connections(self.network):
+            self._loosen()
 
     def renew_optimizer(self) -> None:
         """Let the optimizer forget weights that are no longer trained; its state of the others stays."""
@@ -166,6 +176,7 @@ class Evolution(StrategyRun):
         start = time.perf_counter()
         before = [self._size(edit) for edit in edits]
         whole = self._edited_network(edits)
+        self._warn_of_mixing(whole, edits, preserve)
         slots = [*self.live_slots(), *self.holders.slots()]
         planned = plan(whole, edits, slots, preserve, self.new_slots, self.limits(), self.graph)
         self.holders.check(planned)
@@ -204,6 +215,18 @@ class Evolution(StrategyRun):
             self.holders = OtherHolders(self.model, self._whole)
             current().watch(self._whole.variables())
         return self._whole
+
+    def _warn_of_mixing(self, whole: Network, edits: Sequence[Any], preserve: bool) -> None:
+        """Warn of layers around the model that mix units, so that what they compute changes."""
+        axes = [edit.axis for edit in edits if isinstance(edit, Resize) and edit.axis in whole.graph.axes]
+        for axis in axes if preserve and whole is not self.network else ():
+            reason = whole.graph.units[axis].mixes
+            if reason is not None and self.graph.units[axis].mixes is None:
+                self.observation.warn(
+                    f"mixed around: {axis}",
+                    f"A layer outside of '{self.model.name}' reads axis '{axis}' and changes what it computes when units come or "
+                    f"go: {reason}. Train it on, or edit the network through a StructuralModel that holds it, too.",
+                )
 
     def _tell_others(self, planned: Plan) -> None:
         """Let other structural models that share layers read them again when they are next used."""
@@ -400,6 +423,17 @@ class Evolution(StrategyRun):
         """Fill an empty buffer with the first samples of array data before the first step."""
         if not self.step:
             self.observation.prime(x)
+
+
+def _mind_surroundings(model: Any) -> None:
+    """Before a model is trained or run: its layers may be around a structural model."""
+    ids = {id(variable) for variable in model.variables} if model.built else set()
+    for evolution in list(_all) if ids else ():
+        if evolution.model is not model and evolution.holders.share(ids):
+            evolution.mind_surroundings()
+
+
+holders.before_functions.append(_mind_surroundings)
 
 
 def _equal(numbers: Any, others: Any) -> bool:

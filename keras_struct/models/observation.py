@@ -128,7 +128,8 @@ class Observation:
         """A few of the inputs, or `None` while there are none."""
         inputs = self._pieces()
         inputs = inputs[0] if isinstance(inputs, Pieces) else inputs
-        return None if inputs is None else first_samples(inputs, count)
+        fixed = keras.tree.flatten(self.model.inputs)[0].shape[0]
+        return None if inputs is None else first_samples(inputs, fixed or count)
 
     @property
     def full(self) -> bool:

@@ -189,6 +189,12 @@ def _check_strategy(strategy: Any) -> None:
     if strategy is None:
         return
     if isinstance(strategy, Strategy):
+        missing = [name for name in ("due", "propose") if getattr(type(strategy), name) is getattr(Strategy, name)]
+        if missing:
+            raise TypeError(
+                f"Strategy {type(strategy).__name__} lacks {' and '.join(missing)}: `due(step, since)` says whether to look now, "
+                "`propose(step, measurements, state, since)` returns edits and the new state."
+            )
         if strategy.works_on not in SITES:
             raise ValueError(
                 f"`works_on` of strategy {type(strategy).__name__} must be one of {sorted(SITES)}. "

@@ -251,7 +251,15 @@ class StructureProbe:
         """Compile a function under a key when it is first asked for, and call it."""
         if key not in self._compiled:
             self._compiled[key] = current().compiled(function)
-        return self._compiled[key](*args)
+        try:
+            with internals.keeping_states(self.network.layers.values()):
+                return self._compiled[key](*args)
+        except current().RUN_ERRORS as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise MeasurementError(
+                f"The network cannot be run on what is measured on: {first} A network of a fixed batch size is measured on "
+                "batches of that size."
+            ) from error
 
     def _measurement(
         self, axis: str, sweep: Sweep | None, limit: int | None, gradients: Any, facts: Mapping[str, Any]

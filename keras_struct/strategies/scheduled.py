@@ -14,6 +14,9 @@ from keras_struct.structure.policy import check_state
 from keras_struct.structure.refusal import AxisRefused, MeasurementError
 from keras_struct.triggers import Trigger
 
+_FAILED = object()
+"""Stands for what a trigger would remember of an axis that could not be measured."""
+
 
 class Scheduled(Strategy):
     """Base of strategies that look at axes when a schedule says so, and ask a trigger how many units to edit.
@@ -79,7 +82,8 @@ class Scheduled(Strategy):
         if self.trigger is None:
             return dict.fromkeys(measurements)
         start = self.trigger.renewed if renew else self.trigger.init
-        found = {axis: self._attempt(m, None, start, m) for axis, m in measurements.items()}
+        tried = {axis: self._attempt(m, _FAILED, start, m) for axis, m in measurements.items()}
+        found = {axis: state for axis, state in tried.items() if state is not _FAILED}
         for axis, state in found.items():
             check_state(self.trigger, state, f"for axis '{axis}'")
         return found
@@ -139,7 +143,11 @@ class Scheduled(Strategy):
         if self.trigger is None:
             return {}
         ask, known = getattr(self.trigger, question), state["axes"]
-        found = {axis: self._attempt(m, None, ask, m, known[axis]) for axis, m in measurements.items() if axis in known}
+        found = {
+            axis: self._attempt(m, None, ask, m, known[axis])
+            for axis, m in measurements.items()
+            if known.get(axis) is not None
+        }
         return {axis: text for axis, text in found.items() if text is not None}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -73,3 +73,15 @@ class AxisRule:
     made: bool = False
     inherits: bool = True
     input: int = 0
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise ValueError(
+                f"`role` of an AxisRule must be 'produce', 'consume' or 'carry'. Received: role={self.role!r} for variable "
+                f"'{self.variable}'"
+            )
+        if not isinstance(self.axis, int) or self.axis < 0:
+            raise ValueError(
+                f"`axis` of an AxisRule must be a non-negative whole number. Received: axis={self.axis!r} for variable "
+                f"'{self.variable}'"
+            )

@@ -416,3 +416,27 @@ def test_measurements_follow_weights_of_another_width():
     assert model._structural.measured("c").gram().shape == (4, 4)
     model.set_weights(wider.get_weights())
     assert model._structural.measured("c").gram().shape == (8, 8)
+
+
+def test_a_head_that_mixes_units_is_named_when_what_it_computes_changes():
+    model = small("Dense")
+    normalization = layers.RMSNormalization(name="rms")
+    keras.Model(model.inputs, layers.Dense(2)(normalization(model.get_layer("h").output)))
+    with pytest.warns(UserWarning, match="outside of .* reads axis 'h'.*layer 'rms'"):
+        model.grow("h", 2)
+    assert model.structure.axes["h"] == 8
+
+
+@pytest.mark.filterwarnings("ignore:A layer outside of")
+@pytest.mark.parametrize("kind", [layers.LayerNormalization, lambda: layers.GroupNormalization(3)])
+def test_a_head_that_needs_to_know_the_width_is_put_on_a_compiled_model(kind):
+    model = small("Dense")
+    model.compile("adam", "mse")
+    model.train_on_batch(X, Y)
+    other = keras.Model(model.inputs, layers.Dense(1)(kind()(model.get_layer("h").output)))
+    other.compile("adam", "mse")
+    other.train_on_batch(X, Y)
+    model.grow("h", 3)
+    other.train_on_batch(X, Y)
+    model.train_on_batch(X, Y)
+    np.testing.assert_allclose(other.predict(X, verbose=0), other(X), rtol=1e-5, atol=1e-6)

@@ -298,3 +298,9 @@ def test_units_can_be_found_along_variables_and_tensors():
     np.testing.assert_array_equal(found.unit_along(port, "a"), [0, 1, 2, 0, 1, 2])
     np.testing.assert_array_equal(found.places(port, "a"), range(6))
     assert found.widths_from({port: 8}) == {"a": 4}
+
+
+@pytest.mark.parametrize(("axis", "role"), [(0, "produces"), (-1, "carry"), ("0", "carry")])
+def test_a_rule_of_an_unknown_role_or_axis_is_refused(axis, role):
+    with pytest.raises(ValueError, match="of an AxisRule must be"):
+        AxisRule("kernel", axis, role)
