@@ -253,7 +253,7 @@ class Evolution(StrategyRun):
         except ValueError:
             self._outdated = True
             raise
-        self._reconfigured = False
+        self._reconfigured, self._connections = False, -1
         if network is not self._network:
             self._read(network)
             self.observation.network = network

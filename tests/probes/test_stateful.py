@@ -42,7 +42,7 @@ def test_states_are_no_parameters_of_a_budget():
     assert model.count_params() <= 0.8 * before
 
 
-@pytest.mark.filterwarnings("ignore:__array__")
+@pytest.mark.filterwarnings("ignore:__array__", "ignore:NorthSelect, axis")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="errors of compiled functions")
 def test_a_batch_that_the_states_do_not_fit_costs_a_measurement_and_not_the_training():
     model = network()
