@@ -42,6 +42,7 @@ def searched(digits, tmp_path_factory):
     return folder, tuner
 
 
+@pytest.mark.slow
 def test_each_trial_is_a_search_with_a_seed_of_its_own(searched):
     _, tuner = searched
     trials = list(tuner.oracle.trials.values())
@@ -55,6 +56,7 @@ def test_each_trial_is_a_search_with_a_seed_of_its_own(searched):
     assert len(history["weights"]) == 3
 
 
+@pytest.mark.slow
 def test_the_best_model_is_the_network_that_was_found_with_its_weights(searched, digits):
     _, tuner = searched
     (model,) = tuner.get_best_models()
@@ -70,6 +72,7 @@ def test_the_best_model_is_the_network_that_was_found_with_its_weights(searched,
     assert score == pytest.approx(best.score, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_finished_search_is_found_again_under_any_name_and_does_nothing(searched, digits, monkeypatch):
     folder, tuner = searched
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "another")
@@ -79,12 +82,14 @@ def test_a_finished_search_is_found_again_under_any_name_and_does_nothing(search
     assert again.get_best_genotypes(2) == tuner.get_best_genotypes(2)
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_search_is_refused(searched):
     folder, _ = searched
     with pytest.raises(ValueError, match=r"belongs to another search.*another `project_name`"):
         tuners.DartsPrimeTuner(space(nodes=2), directory=folder, project_name="cells")
 
 
+@pytest.mark.slow
 def test_stock_tuners_tune_hyperparameters_of_the_search(digits, tmp_path):
     ranges = kt.HyperParameters()
     ranges.Float("search/strength", 0.05, 0.5)
@@ -186,6 +191,7 @@ print("finished", len(tuner.oracle.trials), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_in_its_first_trial_goes_on_where_it_was(tmp_path):
     (tmp_path / "run.py").write_text(SCRIPT)
     command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path / "out"), "1", "6"]
