@@ -24,7 +24,9 @@ def frozen_layers(network: Network, axis: str, role: str) -> tuple[list[str], in
         layer = network.layers[port.layer]
         variable = internals.own_variables(layer).get(port.variable)
         if rule.role == role and variable is not None and len(variable.shape) > 1:
-            found[port.layer] = found.get(port.layer, True) and is_trainable(layer, variable)
+            found[port.layer] = found.get(port.layer, False) or is_trainable(
+                layer, variable
+            )  # a normalised kernel has fixed vectors beside it
     return [name for name, trainable in found.items() if not trainable], len(found)
 
 
