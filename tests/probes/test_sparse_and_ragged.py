@@ -104,6 +104,7 @@ def test_ragged_sentences_are_measured_word_by_word():
     assert losses.shape == (4,)
 
 
+@pytest.mark.filterwarnings("ignore:NorthSelect, axis")
 @pytest.mark.parametrize("strategy", [strategies.NorthSelect(max_units=6), strategies.GradMax(max_units=6)])
 def test_strategies_train_on_ragged_batches(strategy):
     model = words()
