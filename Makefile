@@ -51,8 +51,8 @@ test-slow: $(VENV)/.installed-dev test-backends
 	$(BIN)/python $(PYTEST) -m slow $(PYTEST_ARGS)
 
 test-backends: $(VENV)/.installed-dev $(TORCH_VENV)/.installed
-	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) tests/backends $(PYTEST_ARGS)
-	KERAS_BACKEND=torch $(TORCH_VENV)/bin/python $(PYTEST) tests/backends $(PYTEST_ARGS)
+	TEST_SECONDS=200 KERAS_BACKEND=jax $(BIN)/python $(PYTEST) tests/backends $(PYTEST_ARGS)
+	TEST_SECONDS=200 KERAS_BACKEND=torch $(TORCH_VENV)/bin/python $(PYTEST) tests/backends $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

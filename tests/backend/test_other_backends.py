@@ -8,6 +8,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_structure_changes_on_other_backends_too(backend):
     if importlib.util.find_spec(backend) is None:
