@@ -28,6 +28,7 @@ class Initializer(Policy):
         limited_by: What limits `capacity`, and what to do about it, for a warning.
     """
 
+    usual: ClassVar[str] = "RandomFanIn()"
     needs_inputs: ClassVar[bool] = False
     needs_gradients: ClassVar[bool] = False
     limited_by: ClassVar[str] = ""

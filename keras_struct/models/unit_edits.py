@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from keras_struct.initializers import RandomFanIn
+from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.models.budget import Budget, Ranking, Scope, prune_by, prune_to
 from keras_struct.probes import AxisMeasurement
 from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm
@@ -57,10 +57,11 @@ class UnitEdits:
 
         Raises:
             ValueError: If the axis is unknown or fixed, or would pass its limit.
+            TypeError: If `initializer` is none of this library's.
         """
         check_axis(self.structure, axis)
         found = self._structural
-        initializer = RandomFanIn() if initializer is None else initializer
+        initializer = RandomFanIn() if initializer is None else _checked_initializer(initializer)
         edits.check_count(axis, count)
         rng = np.random.default_rng(len(found.log) if seed is None else seed)
         with found.looking_at(data):
@@ -202,3 +203,12 @@ def _checked(selector: Any) -> Selector:
         raise TypeError(f"{selector!r} chooses connections, not units: use it with model.prune_connections.")
     hint = f"{selector.__name__}()" if isinstance(selector, type) else "keras_struct.selectors.Taylor()"
     raise TypeError(f"`selector` must be a selector, such as {hint}. Received: {selector!r}")
+
+
+def _checked_initializer(initializer: Any) -> Initializer:
+    """Return the initializer if it is one of units: Keras's initialize whole kernels."""
+    if isinstance(initializer, Initializer):
+        return initializer
+    is_class = isinstance(initializer, type) and issubclass(initializer, Initializer)
+    hint = f"{initializer.__name__}()" if is_class else "keras_struct.initializers.RandomFanIn()"
+    raise TypeError(f"`initializer` must be an initializer of units, such as {hint}. Received: {initializer!r}")

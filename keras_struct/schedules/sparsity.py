@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from keras_struct.structure.policy import Policy
 
@@ -12,6 +12,8 @@ from keras_struct.structure.policy import Policy
 @dataclass(frozen=True)
 class SparsitySchedule(Policy):
     """Says after a training step which share of all connections shall be gone, or that nothing is due."""
+
+    usual: ClassVar[str] = "Once(0.5)"
 
     @abstractmethod
     def __call__(self, step: int) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras_struct.structure.policy import Policy
 
@@ -14,6 +15,8 @@ class Schedule(Policy):
 
     Steps are counted from 1: step `n` is asked about after the n-th gradient step.
     """
+
+    usual: ClassVar[str] = "EveryNSteps(10)"
 
     @abstractmethod
     def __call__(self, step: int) -> bool | int:

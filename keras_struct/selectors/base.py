@@ -17,6 +17,7 @@ from keras_struct.structure.refusal import MeasurementError
 class Selector(Policy):
     """Chooses units of one axis, those to remove first. A subclass says how much each unit is worth."""
 
+    usual: ClassVar[str] = "SmallestNorm()"
     needs_inputs: ClassVar[bool] = False
     needs_gradients: ClassVar[bool] = False
 

@@ -19,6 +19,7 @@ Scope = Literal["global", "local"]
 class ConnectionSelector(Policy):
     """Says how much each connection of a masked layer is worth, those that are there and those that could be."""
 
+    usual: ClassVar[str] = "WeightMagnitude()"
     needs_gradients: ClassVar[bool] = False
 
     @abstractmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -43,15 +42,14 @@ class Hebbian(Rewiring):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.epsilon, Real) or not 0 < self.epsilon < 1:
+        if not 0 < self.epsilon < 1:
             raise ValueError(
                 f"`epsilon` must be between 0 and 1, such as 0.25: pairs act together in more than a share of 1 - epsilon of the "
                 f"samples. Received: epsilon={self.epsilon!r}"
             )
-        numbers = (self.every, self.warmup, self.samples)
-        if not all(isinstance(n, Integral) for n in numbers) or self.every < 1 or self.warmup < 0 or self.samples < 1:
+        if self.every < 1 or self.warmup < 0 or self.samples < 1:
             raise ValueError(
-                "Expected whole numbers, every >= 1, warmup >= 0 and samples >= 1. Received: "
+                "Expected every >= 1, warmup >= 0 and samples >= 1. Received: "
                 f"every={self.every}, warmup={self.warmup}, samples={self.samples}"
             )
         if self.value not in ("stored", "zero", "fresh"):

@@ -50,6 +50,10 @@ class Scheduled(Strategy):
                 raise ValueError(f"`{name}` must be a positive integer or None. Received: {name}={limit}")
         if self.axes is not None:
             object.__setattr__(self, "axes", (self.axes,) if isinstance(self.axes, str) else tuple(self.axes))
+            if not self.axes:
+                raise ValueError(
+                    f"`axes` names no axis for {type(self).__name__} to {self.verb}. Received: axes=(). Leave it out for all."
+                )
 
     def check(self, axes: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there is something to edit.
@@ -110,6 +114,11 @@ class Scheduled(Strategy):
                 f"Trigger {name} must return how many units to {self.verb}, an int, and its new state: `return 0, state`. "
                 f"Received for axis '{measured.axis}': {answer!r}"
             ) from error
+        if count < 0:
+            raise ValueError(
+                f"Trigger {name} must return 0 or more units to {self.verb}. Received for axis '{measured.axis}': {count}. Units "
+                f"{'are taken away by Prune' if self.verb == 'grow' else 'are added by Grow'}, with a trigger of its own."
+            )
         check_state(self.trigger, state, f"for axis '{measured.axis}'")
         return count, state
 

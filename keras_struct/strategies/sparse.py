@@ -112,8 +112,6 @@ class DropAndGrow(Rewiring):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.schedule, Schedule):
-            raise TypeError(f"The schedule of an exchange says when: EveryNSteps(100). Received: {self.schedule!r}")
         if not 0 < self.fraction < 1:
             raise ValueError(f"`fraction` must lie between 0 and 1. Received: fraction={self.fraction}")
         if self.initial not in ("zeros", "normal"):

@@ -59,10 +59,6 @@ class SymmetrySchedule(Rewiring):
                 "SymmetrySchedule needs `relax_above` or `constrain_below`, from 0 to 1, and `momentum` from 0 up to 1. "
                 f"Received: {given}, momentum={self.momentum}"
             )
-        if not isinstance(self.schedule, Schedule):
-            raise TypeError(
-                f"`schedule` must be one of keras_struct.schedules, such as EveryNSteps(100). Received: {self.schedule!r}"
-            )
         if self.patience < 1 or self.rest < 0:
             raise ValueError(
                 f"`patience` must be positive and `rest` not negative. Received: patience={self.patience}, rest={self.rest}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cache, wraps
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
 from keras_struct import registration
 
@@ -29,11 +32,20 @@ class Policy:
 
     Defining a class again, in the same place of the same module, replaces it, as in a notebook.
 
+    Hyperparameters that are annotated as numbers, booleans, strings, dictionaries or policies are checked to be such when a
+    policy is made.
+
+    Attributes:
+        registered_name: Under which name a saved model finds the class.
+        usual: One of its kind, to name in messages.
+
     Raises:
         ValueError: When a class is defined whose registered name belongs to another class.
+        TypeError: When a policy is made with a hyperparameter of another kind than its annotation says.
     """
 
     registered_name: ClassVar[str] = ""
+    usual: ClassVar[str] = ""
     known: ClassVar[dict[str, type[Policy]]] = {}
 
     def __init_subclass__(cls, package: str | None = None, **kwargs: Any) -> None:
@@ -47,6 +59,12 @@ class Policy:
             )
         cls.registered_name = name
         Policy.known[name] = cls
+        if (own := cls.__dict__.get("__post_init__")) is not None:
+            cls.__post_init__ = _behind_the_check(own)  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:
+        """Check the hyperparameters; what subclasses do here comes behind that by itself."""
+        _check_fields(self)
 
     def get_config(self) -> dict[str, Any]:
         """Return the hyperparameters, with policies among them as `{"registered_name": ..., "module": ..., "config": ...}`."""
@@ -108,6 +126,64 @@ def _not_saveable(state: Any) -> Iterator[Any]:
             yield from _not_saveable(item)
     elif state is not None and not isinstance(state, str | int | float):
         yield state
+
+
+_CHECKED: dict[Any, tuple[type, str]] = {
+    bool: (bool, "True or False"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a string"),
+    Mapping: (Mapping, "a dictionary"),
+    NoneType: (NoneType, "None"),
+}
+"""What stands for an annotation when it is checked, and its name in a message."""
+
+
+def _behind_the_check(own: Any) -> Any:
+    @wraps(own)
+    def __post_init__(self: Any) -> None:
+        _check_fields(self)
+        own(self)
+
+    return __post_init__
+
+
+def _check_fields(policy: Policy) -> None:
+    kind: Any = type(policy)
+    for name, (kinds, wanted) in _checked_fields(kind).items():
+        value = getattr(policy, name, None)
+        if not isinstance(value, kinds):
+            known = value if isinstance(value, type) and issubclass(value, Policy) else None
+            hint = "" if known is None else f" Make one of the class: {known.__name__}()."
+            raise TypeError(
+                f"`{name}` of {kind.__name__} must be {wanted}. Received: {name}={value!r} "
+                f"({type(value).__name__}).{hint}"
+            )
+
+
+@cache
+def _checked_fields(kind: type) -> dict[str, tuple[tuple[type, ...], str]]:
+    """What each hyperparameter may be, and how to say that, for those with annotations that can be checked."""
+    try:
+        hints = get_type_hints(kind)
+    except (NameError, TypeError):  # annotations that are there for a type checker only
+        return {}
+    found = {}
+    for field in fields(kind):
+        hint = hints[field.name]
+        parts = [_checked(part) for part in (get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))]
+        if field.init and None not in parts:
+            classes, names = zip(*filter(None, parts), strict=True)
+            found[field.name] = (classes, " or ".join([", ".join(names[:-1]), names[-1]] if names[:-1] else names))
+    return found
+
+
+def _checked(hint: Any) -> tuple[type, str] | None:
+    hint = get_origin(hint) or hint
+    if isinstance(hint, type) and issubclass(hint, Policy):
+        article = "an" if hint.__name__[0] in "AEIOU" else "a"
+        return hint, f"{article} {hint.__name__}{', such as ' + hint.usual if hint.usual else ''}"
+    return _CHECKED.get(hint)
 
 
 def _unknown(name: str, module: str) -> str:

@@ -20,6 +20,7 @@ class Trigger(Policy):
         needs_gradients: Whether it looks at gradients of the loss.
     """
 
+    usual: ClassVar[str] = "EffectiveDimension()"
     needs_inputs: ClassVar[bool] = False
     needs_gradients: ClassVar[bool] = False
 

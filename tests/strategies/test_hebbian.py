@@ -118,9 +118,7 @@ def test_it_works_in_training_and_goes_on_after_a_restart(tmp_path):
     [
         (lambda: FreeEvolve(0.0), "between 0 and 1"),
         (lambda: FreeEvolve(1.0), "between 0 and 1"),
-        (lambda: FreeEvolve("a"), "between 0 and 1"),
         (lambda: FreeEvolve(every=0), "every >= 1"),
-        (lambda: FreeEvolve(every=1.5), "whole numbers"),
         (lambda: FreeEvolve(value="old"), "'stored', 'zero' or 'fresh'"),
         (lambda: planted().coactivation("free", np.full((3, 2), np.nan)), "of their values are NaN"),
         (lambda: planted().coactivation("free", INPUTS[:0]), "at least one sample"),
@@ -131,6 +129,13 @@ def test_it_works_in_training_and_goes_on_after_a_restart(tmp_path):
 def test_what_cannot_be_is_refused(make, expected):
     with pytest.raises(ValueError, match=expected):
         make()
+
+
+def test_hyperparameters_of_another_kind_are_refused():
+    with pytest.raises(TypeError, match=r"`epsilon` of FreeEvolve must be a number. Received: epsilon='a'"):
+        FreeEvolve("a")
+    with pytest.raises(TypeError, match=r"`every` of FreeEvolve must be a whole number. Received: every=1.5"):
+        FreeEvolve(every=1.5)
 
 
 def compiled(strategy, hidden=None):

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
-from keras_struct.strategies import NorthSelect
+from keras_struct.strategies import Grow, NorthSelect, Prune
 from keras_struct.structure.policy import Policy, pack, unpack
+from keras_struct.triggers import EffectiveDimension, FractionOfWidth
 
 
 def define(name, module, package=None, places=1):
@@ -49,3 +51,37 @@ def test_an_unknown_policy_is_named_with_the_module_to_import():
     ) as found:
         unpack(data)
     assert len(str(found.value)) < 500
+
+
+class Small(FractionOfWidth):
+    """A trigger of one's own, without a hyperparameter more."""
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (
+            lambda: Grow("good"),
+            r"`trigger` of Grow must be a Trigger, such as EffectiveDimension\(\) or None. Received",
+        ),
+        (lambda: Grow(Small), r"Make one of the class: Small\(\)"),
+        (lambda: Grow(Small(), "glorot_uniform"), r"an Initializer, such as RandomFanIn\(\).*'glorot_uniform'"),
+        (lambda: Grow(Small(), schedule=10), r"a Schedule, such as EveryNSteps\(10\)"),
+        (lambda: Grow(Small(), max_units="64"), "a whole number, a dictionary or None. Received: max_units='64'"),
+        (lambda: Prune(Small(), selector="l1"), r"a Selector, such as SmallestNorm\(\)"),
+        (lambda: EffectiveDimension(gamma="high"), "`gamma` of EffectiveDimension must be a number"),
+    ],
+)
+def test_hyperparameters_of_another_kind_are_refused_where_they_are_given(make, expected):
+    with pytest.raises(TypeError, match=expected):
+        make()
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert Grow(Small(), max_units=np.int64(9)).max_units == 9
+    assert EffectiveDimension(gamma=np.float32(0.5)).gamma == 0.5
+
+
+def test_an_empty_list_of_axes_is_refused():
+    with pytest.raises(ValueError, match=r"`axes` names no axis for Grow to grow. Received: axes=\(\)"):
+        Grow(Small(), axes=())
