@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -179,6 +180,32 @@ def own_variables(layer: Any, states: bool = True) -> dict[str, Any]:
     held = (*layer._trainable_variables, *layer._non_trainable_variables)
     carried = {f"states/{place}": variable for place, variable in enumerate(states_of(layer) if states else ())}
     return {**{variable.name: variable for variable in held if id(variable) not in borrowed}, **inside, **carried}
+
+
+def shapes_by_config(layer: Any) -> dict[str, tuple[int, ...]] | None:
+    """Shapes of the variables that a layer would have if it were made of its configuration; `None` if that cannot be done."""
+    state = random.getstate()
+    try:
+        twin = type(layer).from_config(layer.get_config())
+        if (built := layer.get_build_config()) is not None:
+            twin.build_from_config(built)
+        return (
+            {path: shape_of(variable) for path, variable in own_variables(twin, states=False).items()}
+            if twin.built
+            else None
+        )
+    except Exception:  # whatever a layer's own constructor raises
+        return None
+    finally:
+        random.setstate(state)  # initializers draw their seeds of it
+
+
+def set_fact(layer: Any, attribute: str, value: Any) -> None:
+    """Set an attribute of a layer, and the argument of that name that Keras keeps where a layer has no get_config."""
+    setattr(layer, attribute, value)
+    kept = getattr(layer, "_auto_config", None)
+    if kept is not None and attribute in kept.config:
+        kept.config[attribute] = value
 
 
 def states_of(layer: Any) -> list[Any]:

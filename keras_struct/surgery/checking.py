@@ -33,6 +33,29 @@ def check_calls(network: Network, before: StructureGraph) -> None:
             continue
         if all(None not in network.graph.tensors[n].shape for n in call.inputs):
             _check(network, call, layer)
+        _check_config(call.layer, layer)
+
+
+def _check_config(name: str, layer: Any) -> None:
+    """Refuse an edit after which a layer could not be loaded: made of its configuration, it would have other shapes.
+
+    Raises:
+        ValueError: If so; a layer that cannot be made of its configuration at all is left to who saves it.
+    """
+    if (wanted := internals.shapes_by_config(layer)) is None:
+        return
+    held = {
+        path: internals.shape_of(variable) for path, variable in internals.own_variables(layer, states=False).items()
+    }
+    wrong = [path for path, shape in held.items() if path in wanted and wanted[path] != shape]
+    if wrong:
+        path = wrong[0]
+        raise ValueError(
+            f"Cannot carry out the edit: layer '{name}' ({type(layer).__name__}) could not be loaded after it. Made of its "
+            f"configuration, its '{path}' has shape {wanted[path]}, and the edit gives it {held[path]}. Say in the unit rule "
+            f"which attribute holds the number of units, AxisRule('{path}', ..., size='units'), and have get_config return that "
+            "attribute."
+        )
 
 
 def _cause(error: Exception) -> str:

@@ -37,7 +37,7 @@ def commit(network: Network, plan: Plan) -> bool:
             written.append((variable, internals.holder(variable), old))
             stale = backend.write(variable, value) or stale
         for layer, attribute, size in plan.sizes:
-            setattr(layer, attribute, size)
+            internals.set_fact(layer, attribute, size)
         _follow_calls(network, plan)
         network.graph = plan.graph
         refresh(network, touched)
@@ -47,7 +47,7 @@ def commit(network: Network, plan: Plan) -> bool:
             internals.put_back(variable, holder)
             backend.write(variable, value)
         for layer, attribute, size in sizes:
-            setattr(layer, attribute, size)
+            internals.set_fact(layer, attribute, size)
         network.graph = graph
         refresh(network, touched)
         raise

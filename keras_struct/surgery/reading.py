@@ -27,9 +27,15 @@ def from_rules(layer: Any, rules: tuple[AxisRule, ...], output: Shape, rigid: tu
 
 
 def from_own_rules(
-    layer: Any, rules: tuple[AxisRule, ...], inputs: list[Shape], outputs: list[Shape], rigid: tuple[str, ...]
+    layer: Any, given: Any, inputs: list[Shape], outputs: list[Shape], rigid: tuple[str, ...]
 ) -> Behaviour:
-    """Behaviour of a layer of the user's own, from its rules; it may have several inputs."""
+    """Behaviour of a layer of the user's own, from the rules that it gives; it may have several inputs.
+
+    Raises:
+        TypeError: If these are no rules.
+        ValueError: If they name variables, axes, inputs or attributes that the layer does not have.
+    """
+    rules = _as_rules(layer, given)
     _check(layer, rules, len(inputs))
     if len(outputs) != 1:
         return Opaque(
@@ -67,6 +73,15 @@ def from_own_rules(
     return Meet(meeting, reads, carried, output, axis, bool(rigid), mixing_reason(layer))
 
 
+def _as_rules(layer: Any, given: Any) -> tuple[AxisRule, ...]:
+    if isinstance(given, list | tuple) and all(isinstance(rule, AxisRule) for rule in given):
+        return tuple(given)
+    raise TypeError(
+        f"The unit rules of layer '{layer.name}' ({type(layer).__name__}) must be a tuple of AxisRule: "
+        f"return (AxisRule('kernel', 0, 'consume'), AxisRule('kernel', 1, 'produce', size='units')). Received: {given!r}"
+    )
+
+
 def _check(layer: Any, rules: tuple[AxisRule, ...], inputs: int) -> None:
     """Refuse rules of variables, axes and inputs that the layer does not have."""
     held = internals.own_variables(layer)
@@ -79,6 +94,13 @@ def _check(layer: Any, rules: tuple[AxisRule, ...], inputs: int) -> None:
             raise ValueError(
                 f"A unit rule of {kind} names axis {rule.axis} of variable '{rule.variable}', whose shape is {shape}."
             )
+        for name in rule.size.split(",") if rule.size else ():
+            *inside, attribute = name.split("/")
+            if not hasattr(internals.inner_layer(layer, inside), attribute):
+                raise ValueError(
+                    f"A unit rule of {kind} says that its attribute '{attribute}' holds how many units there are (`size`). "
+                    "It has no such attribute: name the one that its constructor sets and get_config returns."
+                )
         if not 0 <= rule.input < inputs:
             raise ValueError(f"A unit rule of {kind} names input {rule.input}. It has {inputs}, numbered from 0.")
 

@@ -38,12 +38,17 @@ def register_unit_rules(
             need no re-trace on TensorFlow.
 
     Raises:
-        TypeError: If `layer_class` is not a layer class.
+        TypeError: If `layer_class` is not a layer class, or `unit_rules` not a function.
     """
     if not (isinstance(layer_class, type) and issubclass(layer_class, keras.layers.Layer)):
         raise TypeError(f"Cannot register unit rules for {layer_class!r}: expected a subclass of keras.layers.Layer.")
+    if not callable(unit_rules):
+        raise TypeError(
+            f"`unit_rules` of {layer_class.__name__} must be a function that takes a layer and returns its AxisRules: "
+            f"lambda layer: (AxisRule(...), ...). Received: {unit_rules!r}"
+        )
     rigid = ELASTIC if elastic else RIGID
-    _HANDLERS[layer_class] = lambda layer, ins, outs: from_own_rules(layer, tuple(unit_rules(layer)), ins, outs, rigid)
+    _HANDLERS[layer_class] = lambda layer, ins, outs: from_own_rules(layer, unit_rules(layer), ins, outs, rigid)
     _OWN.add(layer_class)
 
 
@@ -82,7 +87,7 @@ def behaviour_of(
         return operation.unit_behaviour(inputs, outputs)
     if hasattr(operation, "unit_rules"):
         rigid = getattr(operation, "rigid", ELASTIC)
-        return from_own_rules(operation, tuple(operation.unit_rules()), inputs, outputs, rigid)
+        return from_own_rules(operation, operation.unit_rules(), inputs, outputs, rigid)
     return Opaque(
         f"no unit rule is registered for '{type(operation).__name__}' (layer '{operation.name}'); say how it uses units "
         "with keras_struct.register_unit_rules or a method unit_rules()",

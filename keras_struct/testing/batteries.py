@@ -16,7 +16,7 @@ from keras_struct.structure.edits import Resize
 from keras_struct.structure.remap import NEW
 from keras_struct.testing.preservation import outputs, relative_change
 
-FURTHER_STEPS = 5
+FURTHER_STEPS = 3
 
 
 def check_edit(
@@ -66,12 +66,13 @@ def check_edit(
     return model
 
 
-def check_layer(layer: keras.layers.Layer, input_shape: tuple[int, ...]) -> None:
-    """Check a layer that makes units: it can grow, split and lose units between two others, and be saved.
+def check_layer(layer: keras.layers.Layer, input_shape: tuple[int, ...], reads: bool = True) -> None:
+    """Check a layer that makes units: its units come, split and go, it follows units that enter it, and is saved.
 
     Args:
         layer: A new layer of your own with `unit_rules`, or registered with `register_unit_rules`.
         input_shape: Shape of its input without the batch axis.
+        reads: Whether units that enter it by the last axis can be edited, too, which takes a rule of role `"consume"`.
 
     Raises:
         AssertionError: With what does not hold.
@@ -81,19 +82,40 @@ def check_layer(layer: keras.layers.Layer, input_shape: tuple[int, ...]) -> None
     def build() -> keras.Model:
         inputs = keras.Input(input_shape)
         copy = keras.saving.deserialize_keras_object(config)
-        return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(copy(inputs))))
+        before = (
+            keras.layers.Dense(input_shape[-1], activation="tanh", name="units_before")(inputs) if reads else inputs
+        )
+        return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(copy(before))))
 
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((8, *input_shape)).astype("float32"), rng.standard_normal((8, 1)).astype("float32")
     found = StructuralModel.from_model(build()).structure
-    axis = next(iter(found.axes), None)
-    assert axis is not None, (
+
+    def axis(model: Any) -> str:  # a layer whose configuration leaves its name out is called something else each time
+        return next(name for name in model.structure.axes if name != "units_before")
+
+    assert set(found.axes) - {"units_before"}, (
         f"layer '{layer.name}' ({type(layer).__name__}) makes no units that can be edited: give it a unit rule of role "
         f"'produce'. Fixed are {dict(found.locked)}"
     )
-    check_edit(build, lambda model: model.grow(axis, 2), x, y)
-    check_edit(build, lambda model: model.split(axis, [0]), x, y)
-    check_edit(build, lambda model: model.prune(axis, [0]), x, y, preserves=False)
+    assert not reads or "units_before" in found.axes, (
+        f"units that enter layer '{layer.name}' ({type(layer).__name__}) cannot be edited: {found.locked.get('units_before')}. "
+        "Give it a rule of role 'consume' for the axis that reads them, or pass reads=False if that is meant"
+    )
+    edits: list[tuple[Callable[[StructuralModel], Any], bool]] = [
+        (lambda model: model.grow(axis(model), 2), True),
+        (lambda model: model.split(axis(model), [0]), True),
+        (lambda model: model.prune(axis(model), [0]), False),
+    ]
+    if reads:
+        edits.insert(0, (lambda model: model.grow("units_before", 2), True))
+    for edit, preserves in edits:
+        try:
+            check_edit(build, edit, x, y, preserves=preserves)
+        except ValueError as error:
+            raise AssertionError(
+                f"an edit of units that layer '{layer.name}' makes or reads is refused: {error}"
+            ) from error
 
 
 def _slots(model: Any) -> dict[int, tuple[Any, np.ndarray]]:
@@ -117,20 +139,21 @@ def _check_metadata(model: Any) -> None:
     copy = keras.models.clone_model(model)
     for left, right in zip(copy.weights, model.weights, strict=True):
         assert tuple(left.shape) == tuple(right.shape), f"{right.path} has another shape in a clone"
-    for layer in model.layers:
-        assert tuple(layer.output.shape) == tuple(copy.get_layer(layer.name).output.shape)
+    for layer, other in zip(model.layers, copy.layers, strict=True):
+        assert tuple(layer.output.shape) == tuple(other.output.shape), (
+            f"layer '{layer.name}' has another shape in a clone"
+        )
 
 
 def _check_saved(model: Any, x: Any, y: Any, tolerance: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)
-        loaded, twin = keras.models.load_model(path), keras.models.load_model(path)
+        loaded = keras.models.load_model(path)
     np.testing.assert_array_equal(outputs(loaded, x)[0], outputs(model, x)[0], "a loaded model computes something else")
+    loaded.run_eagerly = True  # sooner done than a trace of so few steps
     left = [float(loaded.train_on_batch(x, y)) for _ in range(FURTHER_STEPS)]
-    right = [float(twin.train_on_batch(x, y)) for _ in range(FURTHER_STEPS)]
     own = [float(model.train_on_batch(x, y)) for _ in range(FURTHER_STEPS)]
-    np.testing.assert_allclose(left, right, rtol=tolerance, err_msg="two loaded models train differently")
     np.testing.assert_allclose(left, own, rtol=tolerance, err_msg="a loaded model trains on with other losses")
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import AxisRule, StructuralModel
+from keras_struct import AxisRule, StructuralModel, register_unit_rules
 from keras_struct.testing import check_layer
 
 X = np.random.default_rng(0).standard_normal((8, 4)).astype("float32")
@@ -48,3 +48,75 @@ def test_a_layer_without_units_of_its_own_is_named_by_the_battery():
     keras.saving.register_keras_serializable("test")(Width)
     with pytest.raises(AssertionError, match="makes no units that can be edited"):
         check_layer(Width(), (4,))
+
+
+class Projection(keras.layers.Layer):
+    """A layer whose configuration Keras makes of the arguments of its constructor."""
+
+    def __init__(self, units, size=None, **options):
+        super().__init__(**options)
+        self.units, self.size = units, size
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), name="kernel")
+
+    def call(self, x):
+        return keras.ops.matmul(x, self.kernel)
+
+    def unit_rules(self):
+        return AxisRule("kernel", 0, "consume"), AxisRule("kernel", 1, "produce", size=self.size)
+
+
+def projected(size):
+    x = keras.Input((4,))
+    hidden = keras.layers.Dense(4, name="h")(x)
+    return StructuralModel(x, keras.layers.Dense(2)(Projection(3, size, name="p")(hidden)))
+
+
+def test_the_size_of_a_layer_without_a_config_of_its_own_is_saved(tmp_path):
+    keras.saving.register_keras_serializable("test")(Projection)
+    model = projected("units")
+    model.grow("p", 2)
+    model.grow("h", 1)
+    assert model.get_layer("p").get_config()["units"] == 5
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(loaded(X), model(X))
+
+
+def test_an_edit_after_which_a_layer_could_not_be_loaded_is_refused():
+    model = projected(None)
+    before = keras.ops.convert_to_numpy(model(X))
+    with pytest.raises(
+        ValueError, match=r"'p' \(Projection\) could not be loaded after it.*shape \(4, 3\).*\(4, 5\).*size="
+    ):
+        model.grow("p", 2)
+    assert model.structure.axes == {"h": 4, "p": 3}
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(X)), before)
+    model.grow("h", 1)
+
+
+def test_rules_that_are_none_are_refused_when_the_model_is_made():
+    with pytest.raises(ValueError, match=r"says that its attribute 'unitz' holds how many units"):
+        projected("unitz")
+
+    class Ruled(Projection):
+        def unit_rules(self):
+            return self.size
+
+    for wrong in (None, "kernel", (("kernel", 0, "consume"),)):
+        with pytest.raises(TypeError, match=r"must be a tuple of AxisRule.*Received"):
+            StructuralModel([keras.Input((4,)), Ruled(3, wrong), keras.layers.Dense(1)])
+    with pytest.raises(TypeError, match="`unit_rules` of Ruled must be a function"):
+        register_unit_rules(Ruled, (AxisRule("kernel", 0, "consume"),))
+
+
+def test_the_battery_finds_a_layer_that_does_not_say_what_it_reads():
+    class Deaf(Projection):
+        def unit_rules(self):
+            return (AxisRule("kernel", 1, "produce", size="units"),)
+
+    keras.saving.register_keras_serializable("test")(Deaf)
+    with pytest.raises(AssertionError, match=r"an edit of units that layer .* makes or reads is refused.*\(Deaf\)"):
+        check_layer(Deaf(3), (4,))
+    check_layer(Deaf(3), (4,), reads=False)
