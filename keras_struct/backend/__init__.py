@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from types import ModuleType
 
 import keras
 
 
+@cache
 def current() -> ModuleType:
     """Return the module that knows the backend Keras runs on.
 
