@@ -235,13 +235,16 @@ def skipping(model: Any, run: Callable) -> Callable:
 def compiled(function: Callable) -> Callable:
     """Compile a function of tensors, sparse and ragged ones among them; a change of width does not trace it anew.
 
-    The first argument keeps its shape but for the number of samples; every extent of the others is left open.
+    The first argument keeps its shape but for the number of samples; every extent of the others is left open. Where
+    TensorFlow is told to run functions eagerly (`tf.config.run_functions_eagerly`), this one is, too.
     """
     run = tf.function(tf.autograph.experimental.do_not_convert(function))
     traced: dict[Any, Callable] = {}
 
     def call(inputs: Any, *others: Any) -> Any:
         tensors = tf.nest.map_structure(_tensor, (inputs, *others))
+        if tf.config.functions_run_eagerly():
+            return function(*tensors)
         key = tuple((type(t), t.dtype.as_datatype_enum, t.shape.rank) for t in tf.nest.flatten(tensors))
         if key not in traced or functions.is_stale(traced[key]):
             first = tf.nest.map_structure(lambda t: _spec(t, [None, *t.shape[1:]]), tensors[0])
