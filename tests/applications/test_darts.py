@@ -8,6 +8,8 @@ from keras_struct.applications import darts_network, darts_supernet
 from keras_struct.models import AuxiliaryModel, StructuralModel
 from keras_struct.search import DARTS_V1, DARTS_V2
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 RNG = np.random.default_rng(0)
 
 

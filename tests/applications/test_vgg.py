@@ -11,6 +11,8 @@ from keras_struct.activations import relu1
 from keras_struct.applications import VGG11
 from keras_struct.testing.preservation import outputs, relative_change
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 FILTERS = [64, 128, 256, 256, 512, 512, 512, 512]
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((4, 32, 32, 3)).astype("float32")

@@ -9,6 +9,8 @@ from keras_struct.activations import relu1
 from keras_struct.applications import WideResNet28
 from keras_struct.testing.preservation import outputs, relative_change
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 TIED = ("stem", "group2_block1_shortcut", "group3_block1_shortcut")
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((4, 8, 8, 3)).astype("float32")

@@ -9,16 +9,25 @@ import pytest
 
 from keras_struct.cli import main
 
-TINY = ["equinas", "--quiet", "--width", "0.125", "--batch-size", "128", "--seed", "3"]
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A command of few steps, on few images."""
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    x, y = np.random.default_rng(0).random((48, 8, 8)).astype("float32"), np.arange(48) % 4
+    np.savez(path, x_train=x, y_train=y, x_test=x[:16], y_test=y[:16])
+    return ["equinas", "--quiet", "--data", str(path), "--width", "0.125", "--batch-size", "16", "--seed", "3"]
 
 
 @pytest.fixture(scope="module", params=["d", "e"])
-def finished(request, tmp_path_factory):
+def finished(request, tiny, eager_module, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     short = (
         ["--epochs", "2", "--groups", "C1,D4"] if request.param == "d" else ["--generations", "1", "--groups", "C4,D4"]
     )
-    assert main([*TINY, "--mode", request.param, *short, "--out", str(out)]) == 0
+    assert main([*tiny, "--mode", request.param, *short, "--out", str(out)]) == 0
     (folder,) = out.iterdir()
     return request.param, folder
 
@@ -53,10 +62,10 @@ def test_the_report_needs_nothing_outside_of_itself(finished):
     assert "conv8" in html or "groups of the layers" in html
 
 
-def test_an_interrupted_search_goes_on(tmp_path):
+def test_an_interrupted_search_goes_on(tiny, tmp_path):
     short = ["--mode", "e", "--generations", "1", "--groups", "C4,D4", "--resume", str(tmp_path / "search")]
     for _ in range(2):
-        assert main([*TINY, *short, "--out", str(tmp_path / "out")]) == 0
+        assert main([*tiny, *short, "--out", str(tmp_path / "out")]) == 0
     first, second = (
         json.loads(p.read_text())["architectures"] for p in sorted((tmp_path / "out").glob("*/search.json"))
     )

@@ -12,7 +12,7 @@ from keras_struct.statistics import flops_per_layer
 X = np.random.default_rng(0).normal(size=(30, 8)).astype("float32")
 
 
-def network(density, neurons=30, activation="relu"):
+def network(density, neurons=24, activation="relu"):
     keras.utils.set_random_seed(1)
     edges = np.tril(np.random.default_rng(2).random((neurons, neurons)) < density, -1)
     x = keras.Input((8,))
@@ -21,7 +21,7 @@ def network(density, neurons=30, activation="relu"):
 
 
 def predicted(model):
-    return model.predict(X, verbose=0)
+    return keras.ops.convert_to_numpy(model(X, training=False))
 
 
 def compact_of(model):
@@ -47,7 +47,7 @@ def test_the_compact_form_has_a_weight_for_each_edge():
     free, compact = model.get_layer("free"), compact_of(model)
     assert isinstance(compact, CompactFreeNet)
     assert compact.kernel.shape == (free.edges,)
-    assert compact.count_params() == 9 * 30 + free.edges
+    assert compact.count_params() == 9 * 24 + free.edges
     assert (compact.edges, compact.depth, compact.flops) == (free.edges, free.depth, free.flops)
     assert flops_per_layer(to_compact(model))["free"] == free.flops
 

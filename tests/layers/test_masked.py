@@ -14,6 +14,7 @@ from keras_struct.testing import check_edit, check_layer
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((32, 6, 6, 2)).astype("float32")
 Y = X.mean((1, 2))
+pytestmark = pytest.mark.usefixtures("eager_module")  # how steps are compiled is tested by itself
 
 
 def build(dormant="silent", seed=0):
@@ -31,8 +32,18 @@ def build(dormant="silent", seed=0):
 def trained(optimizer="adam", **options):
     model = build(**options)
     model.compile(optimizer, "mse")
-    model.fit(X, Y, epochs=2, batch_size=16, verbose=0)
+    return train(model)
+
+
+def train(model, steps=2):
+    for step in range(steps):
+        part = slice(16 * (step % 2), 16 * (step % 2) + 16)
+        model.train_on_batch(X[part], Y[part])
     return model
+
+
+def output(model):
+    return keras.ops.convert_to_numpy(model(X, training=False))
 
 
 def read(variable):
@@ -66,8 +77,8 @@ def test_a_masked_network_computes_what_one_with_zeros_would(dormant):
         kernel, bias = read(model.get_layer(layer).kernel), read(model.get_layer(layer).bias)
         weights += [kernel * masks[layer] if layer in masks else kernel, bias]
     plain.set_weights(weights)
-    np.testing.assert_array_equal(model.predict(X, verbose=0), plain.predict(X, verbose=0))
-    np.testing.assert_array_equal(model.to_plain().predict(X, verbose=0), plain.predict(X, verbose=0))
+    np.testing.assert_array_equal(output(model), output(plain))
+    np.testing.assert_array_equal(output(model.to_plain()), output(plain))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "ftrl", "lion"])
@@ -82,7 +93,7 @@ def test_connections_that_are_gone_stay_zero_and_the_others_train_on_with_their_
         np.testing.assert_array_equal(read(variable)[mask], old[mask])
     for slot in slots:
         assert (read(slot.variable)[~mask] == slot.initial).all()
-    model.fit(X, Y, epochs=2, batch_size=16, verbose=0)
+    train(model)
     after = read(kernel)
     assert (after[~mask] == 0).all()
     assert (after != before[0])[mask].any()
@@ -92,7 +103,7 @@ def test_new_connections_start_from_given_weights_and_fresh_slots():
     model = trained()
     first = half(model, "h")
     model.apply(Rewire("h", first))
-    model.fit(X, Y, batch_size=16, verbose=0)
+    train(model)
     kernel, second = model.get_layer("h").kernel, half(model, "h", seed=2)
     before, values = read(kernel), RNG.standard_normal(second.shape).astype("float32")
     model.apply(Rewire("h", second, values=values))
@@ -102,10 +113,10 @@ def test_new_connections_start_from_given_weights_and_fresh_slots():
     for slot in (s for s in model._structural.live_slots() if s.reference is kernel):
         assert (read(slot.variable)[born] == slot.initial).all()
     third = np.ones_like(second)
-    output = model.predict(X, verbose=0)
+    before = output(model)
     model.apply(Rewire("h", third))  # zero weights: the function is kept
-    np.testing.assert_array_equal(model.predict(X, verbose=0), output)
-    model.fit(X, Y, batch_size=16, verbose=0)
+    np.testing.assert_array_equal(output(model), before)
+    train(model)
     assert (read(kernel)[~second] != 0).any()  # and they learn
 
 
@@ -126,13 +137,14 @@ def test_dormant_weights_that_train_come_back_with_what_they_have_become():
     before = read(kernel)
     model.apply(Rewire("h", mask))
     np.testing.assert_array_equal(read(kernel), before)  # kept, though not used
-    model.fit(X, Y, epochs=3, batch_size=16, verbose=0)
+    train(model)
     moved = read(kernel)
     assert (moved != before)[~mask].any()
     model.apply(Rewire("h", np.ones_like(mask)))
     np.testing.assert_array_equal(read(kernel), moved)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_a_training_step_survives_edits_without_a_new_trace():
     model = trained()
     step = model.train_function
@@ -185,7 +197,7 @@ def test_masked_layers_hold_to_what_every_layer_must(layer, shape):
 def test_masks_are_saved_and_loaded_and_cloned(tmp_path):
     model = trained()
     model.apply(Rewire("h", half(model, "h")))
-    model.fit(X, Y, batch_size=16, verbose=0)
+    train(model)
     for name in ("m.keras", "m.weights.h5"):
         if name.endswith(".keras"):
             model.save(tmp_path / name)
@@ -195,9 +207,9 @@ def test_masks_are_saved_and_loaded_and_cloned(tmp_path):
             loaded = build(seed=5)
             loaded.load_weights(tmp_path / name)
         np.testing.assert_array_equal(read(loaded.get_layer("h").mask), read(model.get_layer("h").mask))
-        np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+        np.testing.assert_array_equal(output(loaded), output(model))
     copy = StructuralModel.from_model(model)
-    np.testing.assert_array_equal(copy.predict(X, verbose=0), model.predict(X, verbose=0))
+    np.testing.assert_array_equal(output(copy), output(model))
     assert copy.connections == model.connections
 
 
@@ -216,6 +228,12 @@ def test_masks_with_other_values_than_booleans_are_refused():
     assert Rewire("h", np.ones((64, 5))).mask.dtype == bool
 
 
+@pytest.fixture(scope="module")
+def untouched(eager_module):
+    """A trained network that no test changes."""
+    return trained()
+
+
 ONES = {"c": np.ones((3, 3, 2, 4)), "h": np.ones((64, 5))}
 
 
@@ -232,8 +250,8 @@ ONES = {"c": np.ones((3, 3, 2, 4)), "h": np.ones((64, 5))}
         ([Rewire("c", ONES["c"]), Rewire("h", ONES["h"], shift=np.full((64, 5), np.nan))], "NaN or infinity"),
     ],
 )
-def test_edits_that_do_not_fit_change_nothing(edits, expected):
-    model = trained()
+def test_edits_that_do_not_fit_change_nothing(edits, expected, untouched):
+    model = untouched
     before = state(model)
     with pytest.raises(ValueError, match=expected):
         model.apply(edits)
@@ -243,7 +261,7 @@ def test_edits_that_do_not_fit_change_nothing(edits, expected):
 
 def test_values_of_a_resize_are_not_taken_for_those_of_a_mask():
     with pytest.raises(ValueError, match="give a `Rewire` its own"):
-        trained().apply(Rewire("h", ONES["h"]), values={"h/kernel": np.ones((64, 5))})
+        build().apply(Rewire("h", ONES["h"]), values={"h/kernel": np.ones((64, 5))})
 
 
 def test_dormant_weights_are_silent_or_training():
@@ -259,7 +277,7 @@ def test_half_precision_is_followed():
         keras.config.set_dtype_policy("float32")
     model.compile("adam", "mse")
     model.apply(Rewire("h", half(model, "h")))
-    model.fit(X, Y, batch_size=16, verbose=0)
+    train(model)
     assert (read(model.get_layer("h").kernel)[~half(model, "h")] == 0).all()
 
 

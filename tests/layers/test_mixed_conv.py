@@ -148,6 +148,7 @@ def test_sums_are_plain_sums():
     assert float(numbers(sum(layer.losses))) == pytest.approx(0.5 * (numbers(layer.kernels["C1"]) ** 2).sum(), rel=1e-5)
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(("penalty", "low", "high"), [(1e-6, 0.05, 1.0), (1.0, 0.0, 0.02)])
 def test_a_prior_drives_the_free_kernel_and_the_distance_to_zero(penalty, low, high):
     keras.utils.set_random_seed(0)
@@ -155,11 +156,12 @@ def test_a_prior_drives_the_free_kernel_and_the_distance_to_zero(penalty, low, h
     options = {"mixing": "sum", "use_bias": False, "kernel_regularizers": {"C1": keras.regularizers.L2(penalty)}}
     layer = MixedEquivariantConv(1, 3, ["C1", "D4"], **options)
     model = keras.Model(inputs, layer(inputs))
-    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.compile(keras.optimizers.Adam(0.05), "mse")
     rng = np.random.default_rng(0)
     x = rng.standard_normal((16, 7, 7, 8)).astype("float32")
     y = numbers(mixed(["D4"], (7, 7, 8), mixing="sum")(x))[..., :8]
-    model.fit(x, y, epochs=150, verbose=0)
+    for _ in range(45):
+        model.train_on_batch(x, y)
     assert low <= float(numbers(layer.equivariance_distance("D4"))) <= high
 
 
@@ -195,9 +197,7 @@ def test_mixtures_grow_train_save_and_export(mixing):
 
     model = check_edit(lambda: network(mixing), grow, x, x.mean((1, 2, 3)), preserves=mixing == "sum")
     assert model.get_layer("m0").filters == 5
-    np.testing.assert_allclose(
-        model.to_plain().predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(numbers(model.to_plain()(x)), numbers(model(x)), rtol=1e-4, atol=1e-5)
     if mixing == "softmax":
         with pytest.raises(ValueError, match="norms its kernels over all of its fields"):
             model.grow("m0", 1)

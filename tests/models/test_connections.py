@@ -14,10 +14,13 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((32, 6, 6, 2)).astype("float32")
 Y = X.mean((1, 2))
 layers = keras.layers
+pytestmark = pytest.mark.usefixtures("eager_module")  # steps are compiled where many are made
 
 
-def network(seed=0):
-    keras.utils.set_random_seed(seed)
+@pytest.fixture(scope="module")
+def network(eager_module):
+    """A trained network, which tests convert and leave as it is."""
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((6, 6, 2))
     x = layers.Conv2D(4, 3, name="c")(inputs)
     x = layers.Activation("relu")(layers.BatchNormalization(name="n")(x))
@@ -25,7 +28,7 @@ def network(seed=0):
     x = layers.Dense(8, activation="relu", name="h")(layers.Flatten()(x))
     model = keras.Model(inputs, layers.Dense(2, name="o")(x))
     model.compile(keras.optimizers.Adam(1e-2), "mse", metrics=["mae"])
-    model.fit(X, Y, verbose=0)
+    model.train_on_batch(X, Y)
     return model
 
 
@@ -33,32 +36,35 @@ def read(variable):
     return current().read(variable)
 
 
-def test_conversion_keeps_function_optimizer_and_compile_state():
-    model = network()
-    new = sparsify(model)
-    np.testing.assert_array_equal(new.predict(X, verbose=0), model.predict(X, verbose=0))
+def output(model):
+    return keras.ops.convert_to_numpy(model(X, training=False))
+
+
+def test_conversion_keeps_function_optimizer_and_compile_state(network):
+    new = sparsify(network)
+    np.testing.assert_array_equal(output(new), output(network))
     assert new.connections == {"c": 72, "h": 128, "o": 16}
     assert isinstance(new.get_layer("c"), MaskedConv2D)
     assert isinstance(new.get_layer("h"), MaskedDense)
     assert type(new.get_layer("d")) is layers.DepthwiseConv2D
-    twin = StructuralModel.from_model(model)
+    twin = StructuralModel.from_model(network)
     for other in (new, twin):
         keras.utils.set_random_seed(7)
-        other.fit(X, Y, batch_size=8, epochs=2, verbose=0)
-    np.testing.assert_allclose(new.predict(X, verbose=0), twin.predict(X, verbose=0), rtol=1e-5, atol=1e-6)
+        other.fit(X, Y, batch_size=8, verbose=0)
+    np.testing.assert_allclose(output(new), output(twin), rtol=1e-5, atol=1e-6)
 
 
-def test_layers_can_be_chosen():
-    new = sparsify(network(), layers=["h"], dormant="training")
+def test_layers_can_be_chosen(network):
+    new = sparsify(network, layers=["h"], dormant="training")
     assert new.connections == {"h": 128}
     assert new.get_layer("h").dormant == "training"
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "er", "erk"])
-def test_a_share_of_all_connections_is_missing_at_random(distribution):
-    new = sparsify(network(), 0.75, distribution, seed=3)
+def test_a_share_of_all_connections_is_missing_at_random(distribution, network):
+    new = sparsify(network, 0.75, distribution, seed=3)
     assert sum(new.connections.values()) == pytest.approx(0.25 * 216, abs=2)
-    again = sparsify(network(), 0.75, distribution, seed=3)
+    again = sparsify(network, 0.75, distribution, seed=3)
     assert all(np.array_equal(read(new.get_layer(n).mask), read(again.get_layer(n).mask)) for n in "cho")
     assert not new.structure_log
     for name in "cho":
@@ -86,13 +92,13 @@ def test_densities_follow_the_formula_and_saturate():
         ({"layers": []}, "no Dense or Conv2D layer"),
     ],
 )
-def test_what_cannot_be_converted_is_explained(options, expected):
+def test_what_cannot_be_converted_is_explained(options, expected, network):
     with pytest.raises(ValueError, match=expected):
-        sparsify(network(), **options)
+        sparsify(network, **options)
 
 
-def test_connections_are_pruned_to_a_sparsity_and_logged():
-    new = sparsify(network())
+def test_connections_are_pruned_to_a_sparsity_and_logged(network):
+    new = sparsify(network)
     weights = {name: np.abs(read(new.get_layer(name).kernel)) for name in "cho"}
     events = new.prune_connections(0.5)
     assert sum(new.connections.values()) == 108
@@ -104,27 +110,27 @@ def test_connections_are_pruned_to_a_sparsity_and_logged():
     assert "72 -> " in new.structure_log.to_table()
 
 
-def test_connections_are_grown_and_keep_the_function():
-    new = sparsify(network(), 0.5)
-    before, count = new.predict(X, verbose=0), new.connections["h"]
+def test_connections_are_grown_and_keep_the_function(network):
+    new = sparsify(network, 0.5)
+    before, count = output(new), new.connections["h"]
     event = new.grow_connections("h", 10)
     assert (event.before, event.after, new.connections["h"]) == (count, count + 10, count + 10)
-    np.testing.assert_array_equal(new.predict(X, verbose=0), before)
+    np.testing.assert_array_equal(output(new), before)
     with pytest.raises(ValueError, match=r"Cannot make 1000 new connections in layer 'h': it has \d+ of 128"):
         new.grow_connections("h", 1000)
 
 
-def test_models_without_masks_say_how_to_get_them():
-    model = StructuralModel.from_model(network())
+def test_models_without_masks_say_how_to_get_them(network):
+    model = StructuralModel.from_model(network)
     for act in (lambda: model.prune_connections(0.5), lambda: model.grow_connections("h", 1)):
         with pytest.raises(ValueError, match=r"keras_struct\.sparsify\(model\)"):
             act()
     with pytest.raises(ValueError, match=r"Layers \['d'\] have no mask"):
-        sparsify(network()).prune_connections(0.5, layers=["d"])
+        sparsify(network).prune_connections(0.5, layers=["d"])
 
 
-def test_selectors_of_units_and_of_connections_are_told_apart():
-    new = sparsify(network())
+def test_selectors_of_units_and_of_connections_are_told_apart(network):
+    new = sparsify(network)
     with pytest.raises(TypeError, match=r"chooses units: use it with model\.prune"):
         new.prune_connections(0.5, selectors.Taylor())
     with pytest.raises(TypeError, match="Expected a selector of connections"):
@@ -133,21 +139,22 @@ def test_selectors_of_units_and_of_connections_are_told_apart():
         new.prune("h", count=1, selector=selectors.Snip())
 
 
-def test_units_that_nothing_reads_are_removed_and_the_function_is_kept():
-    new = sparsify(network())
+def test_units_that_nothing_reads_are_removed_and_the_function_is_kept(network):
+    new = sparsify(network)
     mask = np.ones((8, 2), bool)
     mask[[1, 5, 6]] = False
     new.apply(Rewire("o", mask))
-    before = new.predict(X, verbose=0)
+    before = output(new)
     (event,) = new.prune_silent()
     assert (event.axis, event.source) == ("h", (0, 2, 3, 4, 7))
-    np.testing.assert_allclose(new.predict(X, verbose=0), before, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(output(new), before, rtol=1e-5, atol=1e-6)
     assert new.connections["o"] == 10
     assert new.prune_silent() == []
 
 
-def test_a_lottery_ticket_goes_back_to_early_weights_and_optimizer_state():
-    new = sparsify(network())
+@pytest.mark.usefixtures("compiled")
+def test_a_lottery_ticket_goes_back_to_early_weights_and_optimizer_state(network):
+    new = sparsify(network)
     ticket, seen = WeightRewinding(step=2), []
 
     class Watch(keras.callbacks.Callback):
@@ -155,7 +162,7 @@ def test_a_lottery_ticket_goes_back_to_early_weights_and_optimizer_state():
             seen.append(([read(w) for w in new.weights], [read(v) for v in new.optimizer.variables]))
 
     for sparsity in (0.3, 0.5):
-        new.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=[ticket, Watch()])
+        new.fit(X, Y, batch_size=8, shuffle=False, verbose=0, callbacks=[ticket, Watch()])
         new.prune_connections(sparsity)
         masks = {name: read(new.get_layer(name).mask) for name in "cho"}
         ticket.rewind()
@@ -173,16 +180,16 @@ def test_a_lottery_ticket_goes_back_to_early_weights_and_optimizer_state():
     assert sum(new.connections.values()) == 108
 
 
-def test_rewinding_needs_masks_and_a_step_that_was_reached():
+def test_rewinding_needs_masks_and_a_step_that_was_reached(network):
     with pytest.raises(ValueError, match="`step` must not be negative"):
         WeightRewinding(-1)
     with pytest.raises(ValueError, match=r"keras_struct\.sparsify"):
-        network().fit(X, Y, verbose=0, callbacks=[WeightRewinding()])
-    new, ticket = sparsify(network()), WeightRewinding(step=5)
+        network.fit(X, Y, verbose=0, callbacks=[WeightRewinding()])
+    new, ticket = sparsify(network), WeightRewinding(step=5)
     new.fit(X, Y, verbose=0, callbacks=[ticket])
     with pytest.raises(ValueError, match="has not reached step 5 yet"):
         ticket.rewind()
-    new, ticket = sparsify(network()), WeightRewinding()
+    new, ticket = sparsify(network), WeightRewinding()
     new.fit(X, Y, verbose=0, callbacks=[ticket])
     new.prune("h", count=1)
     before = [read(w) for w in new.weights]

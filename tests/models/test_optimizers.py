@@ -62,9 +62,13 @@ def convolutional():
     return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
 
 
+TRACED = {"momentum", "adam", "muon", "schedule_free", "loss_scale_ema", "accumulation"}
+"""Optimizers whose steps are compiled in every test; those of the others are run eagerly where they are few."""
+
+
 def compiled(name):
     model = StructuralModel.from_model(mlp())
-    model.compile(OPTIMIZERS[name](), "mse")
+    model.compile(OPTIMIZERS[name](), "mse", run_eagerly=TENSORFLOW and name not in TRACED)
     return model
 
 

@@ -1,5 +1,7 @@
 """Gradients around an axis, against the network with the units really added."""
 
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -11,13 +13,21 @@ from keras_struct.strategies import GradMax
 
 layers = keras.layers
 RNG = np.random.default_rng(0)
+COPIES = weakref.WeakKeyDictionary()
+
+
+@pytest.fixture(scope="module")
+def trained(unchanged_network):
+    model, x, y, axis = unchanged_network
+    model.compile("sgd", "mse", strategy=GradMax(max_units=50))
+    model._structural.remember((x, y))
+    return model, x, y, axis, StructuralModel.from_model(model)
 
 
 @pytest.fixture
-def case(small_network):
-    model, x, y, axis = small_network
-    model.compile("sgd", "mse", strategy=GradMax(max_units=50))
-    model._structural.remember((x, y))
+def case(trained):
+    model, x, y, axis, copy = trained
+    COPIES[model] = copy
     return model, x, y, axis, model._structural.measured(axis)
 
 
@@ -36,8 +46,11 @@ def drawn(measured, count, size):
 
 
 def with_units(model, measured, incoming, outgoing):
-    """A copy of the model with units added."""
-    copy = StructuralModel.from_model(model)
+    """The copy of the model with units added; it holds until the next one is asked for."""
+    if model not in COPIES:
+        COPIES[model] = StructuralModel.from_model(model)
+    copy = COPIES[model]
+    copy.set_weights(model.get_weights())
     values = {measured.fan_in[0].key: measured.fan_in[0].expand(incoming)}
     values |= {fan.key: fan.expand(part) for fan, part in zip(measured.fan_out(), outgoing, strict=True)}
     copy.apply(grow(measured.axis, measured.units, incoming.shape[-1], values))

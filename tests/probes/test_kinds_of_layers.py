@@ -72,6 +72,16 @@ LEFT_OUT = {
 }
 
 
+TRACED = ("[einsum]", "[separable images]", "unit[lstm]", "layers[each step]")
+
+
+@pytest.fixture(autouse=True)
+def eager_but_for_some(request, eager_module):
+    """What is computed is compiled for a few kinds only: tracing takes longer than computing."""
+    if request.node.name.endswith(TRACED):
+        request.getfixturevalue("compiled")
+
+
 def made(build, seed=0):
     keras.utils.set_random_seed(seed)
     model = StructuralModel.from_model(build())
@@ -96,13 +106,14 @@ def test_losses_with_units_that_do_not_exist_are_those_with_them_added(kind):
     found = measured.gradients.losses(incoming, rows)
     slopes = measured.gradients.virtual(incoming, [0 * part for part in rows])[1]
     expected = sum((part * slope).reshape(2, -1).sum(axis=1) for part, slope in zip(rows, slopes, strict=True))
+    copy = StructuralModel.from_model(model)
     matrix = measured.gradients.auxiliary()
     assert matrix.shape == (incoming[..., 0].size, sum(part[0].size for part in rows))
     for k in range(2):
         for step in (1.0, 1e-2):
             values = {first.key: first.expand(incoming[..., [k]])}
             values |= {fan.key: fan.expand(step * part[[k]]) for fan, part in zip(outgoing, rows, strict=True)}
-            copy = StructuralModel.from_model(model)
+            copy.set_weights(model.get_weights())
             copy.apply(grow("k", measured.units, 1, values), preserve=False)
             if step == 1.0:
                 assert found[k] == pytest.approx(loss(copy, x, y), rel=1e-4)
@@ -144,10 +155,11 @@ def test_an_initializer_that_cannot_work_on_an_axis_gives_way_to_random_fan_in(k
 def test_perturbation_is_the_loss_of_the_network_without_each_unit(kind):
     model, x, y = made(LEFT_OUT[kind])
     model.compile("sgd", "mse", probe=x, targets=y)
+    copy = StructuralModel.from_model(model)
     for axis in model.structure.axes:
         found = selectors.Perturbation().scores(model.measure(axis))
         for unit in range(len(found)):
-            copy = StructuralModel.from_model(model)
+            copy.set_weights(model.get_weights())
             silence(copy, axis, unit)
             assert found[unit] == pytest.approx(loss(copy, x, y), rel=1e-4), axis
 
@@ -157,14 +169,16 @@ def test_gates_are_derivatives_by_factors_on_outgoing_weights_also_inside_of_lay
     from keras_struct.backend.keras_internals import own_variables
 
     model, x, y = made((LEFT_OUT | COMPUTED)[kind])
+    x, y = x[:4], y[:4]
     model.compile("sgd", "mse", probe=x, targets=y)
+    copy = StructuralModel.from_model(model)
     for axis, width in model.structure.axes.items():
         gates = model.measure(axis).gradients.gates()
         assert gates.shape == (len(x), width)
         for unit in range(width):
             ends = []
             for factor in (1.01, 0.99):
-                copy = StructuralModel.from_model(model)
+                copy.set_weights(model.get_weights())
                 for port, rule in copy.structure.ports(axis).items():
                     if rule.role == "consume":
                         variable = own_variables(copy.get_layer(port.layer))[port.variable]
@@ -175,6 +189,7 @@ def test_gates_are_derivatives_by_factors_on_outgoing_weights_also_inside_of_lay
             assert gates.mean(axis=0)[unit] == pytest.approx((ends[0] - ends[1]) / 0.02, rel=3e-2, abs=3e-4), axis
 
 
+@pytest.mark.usefixtures("compiled")
 def test_taylor_prunes_the_heads_and_states_that_matter_least_while_training():
     model, x, y = made(LEFT_OUT["attention"])
     strategy = strategies.Prune(selector=selectors.Taylor(), schedule=Linear(1, 2))

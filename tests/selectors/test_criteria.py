@@ -1,5 +1,7 @@
 """Each criterion against a plain NumPy computation on the network itself."""
 
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -12,11 +14,30 @@ from keras_struct.testing.preservation import silence
 layers = keras.layers
 
 
+COPIES = weakref.WeakKeyDictionary()
+
+
+@pytest.fixture(scope="module")
+def trained(unchanged_network):
+    model, x, y, axis = unchanged_network
+    model.compile("sgd", "mse", strategy=GradMax(max_units=50), probe=x, targets=y, run_eagerly=True)
+    return model, x, y, axis, model.get_weights(), StructuralModel.from_model(model)
+
+
 @pytest.fixture
-def case(small_network):
-    model, x, y, axis = small_network
-    model.compile("sgd", "mse", strategy=GradMax(max_units=50), probe=x, targets=y)
-    return model, x, y, axis, model.measure(axis)
+def case(trained):
+    model, x, y, axis, weights, copy = trained
+    COPIES[model] = copy
+    yield model, x, y, axis, model.measure(axis)
+    model.set_weights(weights)
+    model._structural.observation.fixed_inputs, model._structural.observation.fixed_targets = x, y
+
+
+def copied(model):
+    """The copy of a model, as the model is; it holds until the next one is asked for."""
+    copy = COPIES[model]
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def answers(model, x, axis):
@@ -35,7 +56,7 @@ def loss(model, x, y):
 
 def with_units_scaled(model, axis, factors):
     """A copy whose outgoing weights are multiplied: the same as a factor on the activations in front of them."""
-    copy = StructuralModel.from_model(model)
+    copy = copied(model)
     from keras_struct.backend.keras_internals import own_variables
 
     for port, rule in copy.structure.ports(axis).items():
@@ -88,7 +109,7 @@ def test_perturbation_is_the_loss_without_each_unit(case):
     model, x, y, axis, measured = case
     scores = selectors.Perturbation().scores(measured)
     for k in range(measured.units):
-        copy = StructuralModel.from_model(model)
+        copy = copied(model)
         silence(copy, axis, [k])
         assert scores[k] == pytest.approx(loss(copy, x, y), rel=1e-4)
 
@@ -195,7 +216,7 @@ def test_the_surgeon_moves_outputs_less_than_removal_alone(case):
     model, x, _, axis, _ = case
     changes = {}
     for compensate in (True, False):
-        copy = StructuralModel.from_model(model)
+        copy = copied(model)
         copy.compile("sgd", "mse", probe=x)
         before = np.asarray(copy(x, training=False))
         copy.prune(axis, count=1, selector=selectors.OptimalBrainSurgeon(compensate))

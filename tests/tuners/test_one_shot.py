@@ -27,7 +27,7 @@ TINY = {"width": 1 / 8, "kernel_size": 3, "pooled": (2, 4), "hidden": 8}
 @pytest.fixture(scope="module")
 def digits():
     data = datasets.load("digits")
-    return data.x_train[:240, ..., None], data.y_train[:240]
+    return data.x_train[:200, ..., None], data.y_train[:200]
 
 
 def space(**changed):
@@ -118,10 +118,10 @@ def test_mixtures_of_symmetries_end_as_stock_networks(digits, tmp_path):
     hypermodel = tuners.EquiDHyperModel((8, 8, 1), 10, groups=["C1", "D4"], **TINY)
     tuner = tuners.EquiNASDTuner(hypermodel, max_trials=1, directory=tmp_path)
     x, y = digits
-    tuner.search(x[:96], y[:96], epochs=2, batch_size=32, validation_data=(x[200:], y[200:]), verbose=0)
+    tuner.search(x[:64], y[:64], epochs=1, batch_size=32, validation_data=(x[160:], y[160:]), verbose=0)
     (model,) = tuner.get_best_models()
     assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
-    score = model.evaluate(x[200:], y[200:], verbose=0, return_dict=True)["accuracy"]
+    score = model.evaluate(x[160:], y[160:], verbose=0, return_dict=True)["accuracy"]
     assert score == pytest.approx(tuner.oracle.get_best_trials()[0].score, abs=1e-5)
     assert set(json.loads(tuner.get_search_history("0")["mixtures"])["conv1"]) == {"C1", "D4"}
 
