@@ -201,10 +201,11 @@ def refuse_distribution(model: Any) -> None:
 
 
 def tapped_train_function(model: Any) -> Callable:
-    """Return Keras's compiled train function, which also returns its (last) batch."""
+    """Return Keras's compiled train function, which also returns its (last) batch, without targets where none are kept."""
+    whole = model._structural.observation.keeps_targets
 
     def step(data):
-        return model.train_step(data), data
+        return model.train_step(data), data if whole else keras.utils.unpack_x_y_sample_weight(data)[:1]
 
     run = model._make_function(step)
 

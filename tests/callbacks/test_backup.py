@@ -45,7 +45,7 @@ def whole(tmp_path_factory):
     return result
 
 
-@pytest.mark.parametrize(("save_freq", "kill_at"), [("epoch", 17), (7, 26)])
+@pytest.mark.parametrize(("save_freq", "kill_at"), [pytest.param("epoch", 17, marks=pytest.mark.slow), (7, 26)])
 def test_a_killed_run_ends_as_one_that_was_not_killed(whole, tmp_path, save_freq, kill_at):
     run(tmp_path, save_freq, kill_at)
     check_same(run(tmp_path, save_freq), whole)

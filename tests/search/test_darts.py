@@ -422,7 +422,9 @@ def test_a_backup_of_another_search_is_refused(tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Darts(supernet(), LOSS).fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[Kill()], backup=tmp_path)
+        Darts(supernet(), LOSS).fit(
+            X[:66], Y[:66], batch_size=16, epochs=2, verbose=0, callbacks=[Kill()], backup=tmp_path
+        )
     other = Darts(darts_supernet((8, 8, 1), 2, init_channels=4, layers=3, nodes=1), LOSS)
     with pytest.raises(ValueError, match="does not belong to this search"):
         other.fit(X, Y, batch_size=16, epochs=2, verbose=0, backup=tmp_path)
@@ -435,7 +437,7 @@ def test_a_backup_of_another_search_is_refused(tmp_path):
 def test_a_choice_keeps_the_weights_of_what_is_chosen_and_trains_on(tmp_path):
     model = supernet()
     found = Darts(model, LOSS)
-    found.fit(X, Y, batch_size=16, epochs=2, verbose=0)
+    found.fit(X[:66], Y[:66], batch_size=16, epochs=1, verbose=0)
     for kind in ("normal", "reduce"):
         layer = model.get_layer(f"alpha_{kind}")
         wanted = np.full(layer.alpha.shape, -100.0)
@@ -443,22 +445,22 @@ def test_a_choice_keeps_the_weights_of_what_is_chosen_and_trains_on(tmp_path):
             wanted[source, layer.operations.index(name)] = 0.0
         layer.alpha.assign(wanted)  # the weights mean one cell exactly
     kernel = numbers(model.get_layer("cell_0").sep_conv_3x3_pointwise)
-    before, parameters = model.predict(X, verbose=0), model.count_params()
+    before, parameters = model.predict(X[:16], verbose=0), model.count_params()
     events = model.choose()
     assert [event.axis for event in events] == ["cell_0", "cell_1", "cell_2"]
-    np.testing.assert_allclose(model.predict(X, verbose=0), before, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.predict(X[:16], verbose=0), before, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(numbers(model.get_layer("cell_0").sep_conv_3x3_pointwise), kernel[:1])
     assert model.count_params() < parameters / 3
     slot = next(v for v in model.optimizer.variables if "cell_0_sep_conv_3x3_pointwise" in v.path)
     assert slot.shape == kernel[:1].shape
-    model.fit(X, Y, epochs=2, verbose=0)
+    model.fit(X[:32], Y[:32], epochs=1, verbose=0)
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
-    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    np.testing.assert_array_equal(loaded.predict(X[:16], verbose=0), model.predict(X[:16], verbose=0))
     model.save_weights(tmp_path / "m.weights.h5")
     fresh = supernet()
     fresh.load_weights(tmp_path / "m.weights.h5")
-    np.testing.assert_array_equal(fresh.predict(X, verbose=0), model.predict(X, verbose=0))
+    np.testing.assert_array_equal(fresh.predict(X[:16], verbose=0), model.predict(X[:16], verbose=0))
     with pytest.raises(ValueError, match="nothing to choose"):
         model.choose()
 
