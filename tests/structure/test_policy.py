@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 import pytest
 
+from keras_struct import StructuralModel
+from keras_struct.initializers import RandomFanIn
 from keras_struct.strategies import Grow, NorthSelect, Prune
 from keras_struct.structure.policy import Policy, pack, unpack
 from keras_struct.triggers import EffectiveDimension, FractionOfWidth
@@ -85,3 +88,26 @@ def test_numbers_of_numpy_are_numbers():
 def test_an_empty_list_of_axes_is_refused():
     with pytest.raises(ValueError, match=r"`axes` names no axis for Grow to grow. Received: axes=\(\)"):
         Grow(Small(), axes=())
+
+
+def test_a_trigger_that_answers_with_fewer_than_no_units_is_refused():
+    class Negative(FractionOfWidth):
+        def __call__(self, measured, state):
+            return -1, state
+
+    model = StructuralModel([keras.Input((4,)), keras.layers.Dense(3, name="h"), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", strategy=Grow(Negative()), run_eagerly=True)
+    with pytest.raises(ValueError, match=r"Negative must return 0 or more units to grow. Received for axis 'h': -1"):
+        model.fit(np.ones((8, 4)), np.ones((8, 1)), verbose=0)
+    assert model.structure.axes["h"] == 3
+
+
+def test_an_initializer_of_kernels_is_none_of_units():
+    model = StructuralModel([keras.Input((4,)), keras.layers.Dense(3, name="h"), keras.layers.Dense(1)])
+    for wrong in ("glorot_uniform", keras.initializers.GlorotUniform()):
+        with pytest.raises(
+            TypeError, match=r"must be an initializer of units, such as keras_struct.initializers.Random"
+        ):
+            model.grow("h", 1, wrong)
+    with pytest.raises(TypeError, match=r"such as RandomFanIn\(\)"):
+        model.grow("h", 1, RandomFanIn)
