@@ -95,21 +95,10 @@ def residual():
 NETWORKS = [dense, same_convolutions, pooled_and_flattened, residual]
 
 
-def made(build):
-    """A network, inputs, targets, and the axis to look at; the same in whatever order tests run."""
-    keras.utils.set_random_seed(1)
-    globals()["RNG"] = np.random.default_rng(0)
-    model, x, axis = build()
-    return model, x.astype("float32"), RNG.standard_normal((len(x), 2)).astype("float32"), axis
-
-
-@pytest.fixture(params=NETWORKS, ids=lambda build: build.__name__)
-def small_network(request):
-    """Each of the networks, for one test."""
-    return made(request.param)
-
-
 @pytest.fixture(scope="module", params=NETWORKS, ids=lambda build: build.__name__)
 def unchanged_network(request):
-    """Each of the networks, for tests that leave it as it is."""
-    return made(request.param)
+    """A network for tests that leave it as it is, inputs, targets, and the axis to look at; the same in any order of tests."""
+    keras.utils.set_random_seed(1)
+    globals()["RNG"] = np.random.default_rng(0)
+    model, x, axis = request.param()
+    return model, x.astype("float32"), RNG.standard_normal((len(x), 2)).astype("float32"), axis

@@ -12,6 +12,7 @@ import keras
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras.src.backend.common import global_state
+from keras.src.backend.common.stateless_scope import StatelessScope
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell as _DropoutRNNCell
 from keras.src.trainers.compile_utils import CompileLoss
@@ -183,28 +184,32 @@ def own_variables(layer: Any, states: bool = True) -> dict[str, Any]:
 
 
 def shapes_by_config(layer: Any) -> dict[str, tuple[int, ...]] | None:
-    """Shapes of the variables that a layer would have if it were made of its configuration; `None` if that cannot be done."""
+    """Shapes of the variables that a layer would have if it were made of its configuration; `None` if that cannot be done.
+
+    The variables get no values, so that nothing large is allocated or drawn.
+    """
     state = random.getstate()
+    waiting = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
+    before = len(waiting)
     try:
-        twin = type(layer).from_config(layer.get_config())
-        if (built := layer.get_build_config()) is not None:
-            twin.build_from_config(built)
-        return (
-            {path: shape_of(variable) for path, variable in own_variables(twin, states=False).items()}
-            if twin.built
-            else None
-        )
+        with StatelessScope(initialize_variables=False):
+            twin = type(layer).from_config(layer.get_config())
+            if (built := layer.get_build_config()) is not None:
+                twin.build_from_config(built)
+        shapes = {path: shape_of(variable) for path, variable in own_variables(twin, states=False).items()}
+        return shapes if twin.built else None
     except Exception:  # whatever a layer's own constructor raises
         return None
     finally:
+        del waiting[before:]
         random.setstate(state)  # initializers draw their seeds of it
 
 
 def set_fact(layer: Any, attribute: str, value: Any) -> None:
-    """Set an attribute of a layer, and the argument of that name that Keras keeps where a layer has no get_config."""
+    """Set an attribute of a layer, and the argument of that name and number that Keras keeps for where there is no get_config."""
+    old, kept = getattr(layer, attribute, None), getattr(layer, "_auto_config", None)
     setattr(layer, attribute, value)
-    kept = getattr(layer, "_auto_config", None)
-    if kept is not None and attribute in kept.config:
+    if kept is not None and isinstance(old, int) and kept.config.get(attribute) == old:
         kept.config[attribute] = value
 
 
@@ -277,9 +282,9 @@ def carried_states(layer: Any) -> list[Any]:
 
 
 def inner_layer(layer: Any, names: Sequence[str]) -> Any:
-    """A layer inside a layer, by the names on the way to it."""
+    """A layer inside a layer, by the names on the way to it; `None` if there is none."""
     for name in names:
-        layer = next(inner for inner in layer._layers if inner.name == name)
+        layer = next((inner for inner in getattr(layer, "_layers", ()) if inner.name == name), None)
     return layer
 
 

@@ -24,7 +24,6 @@ class OtherHolders:
         self.model = model
         self._variables = frozenset(map(id, network.variables()))
         self._slots: weakref.WeakKeyDictionary[Any, tuple[Any, list[Slot] | None]] = weakref.WeakKeyDictionary()
-        self._any_stuck = False
 
     def share(self, variables: frozenset[int] | set[int]) -> bool:
         """Whether any of the variables with the given `id`s belongs to the network."""
@@ -36,18 +35,17 @@ class OtherHolders:
             current().before_edit(model)
 
     def slots(self) -> list[Slot]:
-        """Slots of other optimizers, as far as they can follow an edit; `check` goes by what was found here."""
-        held = [self._slots_of(other) for other in self._optimizers()]
-        self._any_stuck = None in held
-        return list({id(slot.variable): slot for slots in held for slot in slots or ()}.values())
+        """Slots of other optimizers, as far as they can follow an edit."""
+        found = [slot for other in self._optimizers() for slot in self._slots_of(other) or ()]
+        return list({id(slot.variable): slot for slot in found}.values())
 
     def check(self, plan: Plan) -> None:
-        """Raise if another optimizer keeps a state that cannot follow an edit.
+        """Raise if another optimizer keeps a state that cannot follow an edit, of those that `slots` was asked of.
 
         Raises:
             ValueError: If there is one that is still in use.
         """
-        if not self._any_stuck:
+        if all(slots is not None for _, slots in self._slots.values()):
             return
         changed = {id(variable) for variable, old, value in plan.writes if old.shape != value.shape}
         if self._stuck(changed):

@@ -57,11 +57,12 @@ class UnitEdits:
 
         Raises:
             ValueError: If the axis is unknown or fixed, or would pass its limit.
-            TypeError: If `initializer` is none of this library's.
+            TypeError: If `initializer` is no initializer of units.
         """
         check_axis(self.structure, axis)
         found = self._structural
-        initializer = RandomFanIn() if initializer is None else _checked_initializer(initializer)
+        initializer = RandomFanIn() if initializer is None else initializer
+        _check(initializer, Initializer, "`initializer` must be an initializer of units", "initializers.RandomFanIn")
         edits.check_count(axis, count)
         rng = np.random.default_rng(len(found.log) if seed is None else seed)
         with found.looking_at(data):
@@ -150,7 +151,10 @@ class UnitEdits:
                 the budget cannot be met; the model is as it was.
             TypeError: If the selector is not one of units, or the budget no `Budget`.
         """
-        selector = _checked(SmallestNorm() if selector is None else selector)
+        selector = SmallestNorm() if selector is None else selector
+        if isinstance(selector, ConnectionSelector):
+            raise TypeError(f"{selector!r} chooses connections, not units: use it with model.prune_connections.")
+        _check(selector, Selector, "`selector` must be a selector", "selectors.Taylor")
         if input_shape is not None and budget is None:
             raise ValueError(f"`input_shape` is for a budget, and none is given. Received: input_shape={input_shape!r}")
         if budget is not None and not isinstance(budget, Budget):
@@ -195,20 +199,12 @@ class UnitEdits:
         return self.apply(edits.split(axis, self.structure.axes[axis], units))
 
 
-def _checked(selector: Any) -> Selector:
-    """Return the selector if it is one of units."""
-    if isinstance(selector, Selector):
-        return selector
-    if isinstance(selector, ConnectionSelector):
-        raise TypeError(f"{selector!r} chooses connections, not units: use it with model.prune_connections.")
-    hint = f"{selector.__name__}()" if isinstance(selector, type) else "keras_struct.selectors.Taylor()"
-    raise TypeError(f"`selector` must be a selector, such as {hint}. Received: {selector!r}")
-
-
-def _checked_initializer(initializer: Any) -> Initializer:
-    """Return the initializer if it is one of units: Keras's initialize whole kernels."""
-    if isinstance(initializer, Initializer):
-        return initializer
-    is_class = isinstance(initializer, type) and issubclass(initializer, Initializer)
-    hint = f"{initializer.__name__}()" if is_class else "keras_struct.initializers.RandomFanIn()"
-    raise TypeError(f"`initializer` must be an initializer of units, such as {hint}. Received: {initializer!r}")
+def _check(policy: Any, kind: type, what: str, usual: str) -> None:
+    """Raise a TypeError unless a policy that was passed is of its kind."""
+    if not isinstance(policy, kind):
+        hint = (
+            f"{policy.__name__}()"
+            if isinstance(policy, type) and issubclass(policy, kind)
+            else f"keras_struct.{usual}()"
+        )
+        raise TypeError(f"{what}, such as {hint}. Received: {policy!r}")

@@ -39,13 +39,12 @@ CHANGE = (initializers.Bridge, initializers.DivideOrAdd, initializers.CopyAndPer
 def trained(unchanged_network):
     model, x, y, axis = unchanged_network
     model.compile("sgd", "mse", strategy=strategies.GradMax(max_units=50), probe=x, targets=y)
-    return model, x, y, axis, StructuralModel.from_model(model)
+    return model, x, y, axis
 
 
 @pytest.fixture
 def case(trained):
-    model, x, y, axis, copy = trained
-    COPIES[model] = copy
+    model, x, y, axis = trained
     return model, x, y, axis, model._structural.measured(axis)
 
 
@@ -61,6 +60,8 @@ def propose(initializer, measured, count, seed=0):
 
 def grown(model, edit):
     """The copy of a model after an edit of it; it holds until the next one is asked for."""
+    if model not in COPIES:
+        COPIES[model] = StructuralModel.from_model(model)
     copy = COPIES[model]
     copy.set_weights(model.get_weights())
     copy.apply(edit, preserve=True)

@@ -10,6 +10,7 @@ from keras_struct.layers import GroupConv2D, GroupPooling2D
 from keras_struct.models import StructuralModel
 from keras_struct.statistics import flops, flops_per_layer
 from keras_struct.symmetry import equivariance_error
+from keras_struct.testing.preservation import outputs
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:With the symmetry"),
@@ -18,10 +19,6 @@ pytestmark = [
 L = keras.layers
 RNG = np.random.default_rng(0)
 X = RNG.random((8, 12, 12, 1)).astype("float32")
-
-
-def output(model, x):
-    return keras.ops.convert_to_numpy(model(x, training=False))
 
 
 def plain(top="pool"):
@@ -44,9 +41,9 @@ def test_a_network_becomes_invariant_and_stays_so_while_it_trains(group, frame, 
     keras.utils.set_random_seed(0)
     model = to_equivariant(plain(top), group, frame)
     model.compile("adam", "sparse_categorical_crossentropy")
-    before = output(model, X)
+    before = outputs(model, X)[0]
     model.fit(X, np.arange(8) % 3, epochs=2, batch_size=4, verbose=0)
-    assert np.abs(output(model, X) - before).max() > 1e-3
+    assert np.abs(outputs(model, X)[0] - before).max() > 1e-3
     assert max(equivariance_error(model, X, group).values()) < 1e-5
     assert model.get_layer("last").filters * model.get_layer("last").frame.order == 32
     if frame:
@@ -72,7 +69,7 @@ def test_weight_files_bring_symmetries_along_whatever_layers_are_called(tmp_path
     first.save_weights(tmp_path / "m.weights.h5")
     second.load_weights(tmp_path / "m.weights.h5")
     assert [group.name for group in second.symmetries.values()] == ["C2", "C2", "D4"]
-    np.testing.assert_array_equal(output(second, X), output(first, X))
+    np.testing.assert_array_equal(outputs(second, X)[0], outputs(first, X)[0])
 
 
 def convolutions(*filters):
@@ -131,7 +128,7 @@ def test_the_exported_network_is_stock_and_computes_the_same(groups, tmp_path):
     exported.save(tmp_path / "plain.keras")
     loaded = keras.models.load_model(tmp_path / "plain.keras")
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
-    np.testing.assert_allclose(output(loaded, x), output(model, x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs(loaded, x)[0], outputs(model, x)[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["mean", "max"])
@@ -142,7 +139,7 @@ def test_pooling_over_cosets_is_exported(mode, group):
     maps = GroupPooling2D(group, "D4", mode)(GroupConv2D(3, 3, "D4")(inputs))
     model = StructuralModel(inputs, maps)
     x = RNG.random((2, 8, 8, 2)).astype("float32")
-    np.testing.assert_allclose(output(model.to_plain(), x), output(model, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(outputs(model.to_plain(), x)[0], outputs(model, x)[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,12 @@ def trained(unchanged_network):
     model, x, y, axis = unchanged_network
     model.compile("sgd", "mse", strategy=GradMax(max_units=50))
     model._structural.remember((x, y))
-    return model, x, y, axis, StructuralModel.from_model(model)
+    return model, x, y, axis
 
 
 @pytest.fixture
 def case(trained):
-    model, x, y, axis, copy = trained
-    COPIES[model] = copy
+    model, x, y, axis = trained
     return model, x, y, axis, model._structural.measured(axis)
 
 

@@ -21,13 +21,12 @@ COPIES = weakref.WeakKeyDictionary()
 def trained(unchanged_network):
     model, x, y, axis = unchanged_network
     model.compile("sgd", "mse", strategy=GradMax(max_units=50), probe=x, targets=y, run_eagerly=True)
-    return model, x, y, axis, model.get_weights(), StructuralModel.from_model(model)
+    return model, x, y, axis, model.get_weights()
 
 
 @pytest.fixture
 def case(trained):
-    model, x, y, axis, weights, copy = trained
-    COPIES[model] = copy
+    model, x, y, axis, weights = trained
     yield model, x, y, axis, model.measure(axis)
     model.set_weights(weights)
     model._structural.observation.fixed_inputs, model._structural.observation.fixed_targets = x, y
@@ -35,6 +34,8 @@ def case(trained):
 
 def copied(model):
     """The copy of a model, as the model is; it holds until the next one is asked for."""
+    if model not in COPIES:
+        COPIES[model] = StructuralModel.from_model(model)
     copy = COPIES[model]
     copy.set_weights(model.get_weights())
     return copy

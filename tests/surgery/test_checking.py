@@ -96,9 +96,40 @@ def test_an_edit_after_which_a_layer_could_not_be_loaded_is_refused():
     model.grow("h", 1)
 
 
+def test_an_edit_that_is_refused_leaves_the_arguments_that_are_saved():
+    class Doubled(Projection):
+        def __init__(self, units, **options):
+            super().__init__(2 * units, "units", **options)
+
+    keras.saving.register_keras_serializable("test")(Doubled)
+    model = StructuralModel([keras.Input((4,)), Doubled(3, name="p"), keras.layers.Dense(2)])
+    before = model.get_layer("p").get_config()
+    with pytest.raises(ValueError, match="could not be loaded after it"):
+        model.grow("p", 1)
+    assert model.get_layer("p").get_config() == before
+    assert before["units"] == 3
+    assert model.get_layer("p").units == 6
+
+
+def test_looking_at_a_configuration_allocates_and_draws_nothing():
+    import random
+
+    from keras_struct.backend import keras_internals
+
+    layer = Projection(3, "units")
+    layer.build((None, 10**7))
+    random.seed(1)
+    state = random.getstate()
+    assert keras_internals.shapes_by_config(layer) == {"kernel": (10**7, 3)}
+    assert random.getstate() == state
+    assert not keras_internals.global_state.get_global_attribute("uninitialized_variables")
+
+
 def test_rules_that_are_none_are_refused_when_the_model_is_made():
     with pytest.raises(ValueError, match=r"says that its attribute 'unitz' holds how many units"):
         projected("unitz")
+    with pytest.raises(ValueError, match=r"says that its attribute 'units' holds how many units"):
+        projected("cell/units")
 
     class Ruled(Projection):
         def unit_rules(self):
