@@ -23,13 +23,13 @@ TINY = [
     "--train-epochs",
     "1",
     "--samples",
-    "400",
+    "96",
 ]
 TINY += ["--batch-size", "16", "--ratio", "2", "--augment"]
 
 
 @pytest.fixture(scope="module", params=["darts-prime", pytest.param("crb", marks=pytest.mark.slow)])
-def finished(request, tmp_path_factory):
+def finished(request, eager_module, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     assert main([*TINY, "--method", request.param, "--out", str(out)]) == 0
     (folder,) = out.iterdir()
@@ -87,6 +87,7 @@ def test_images_that_do_not_halve_twice_are_refused(tmp_path, capsys):
     assert "multiples of 4" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("compiled")
 def test_a_recurrent_cell_is_searched_on_a_text(tmp_path):
     (tmp_path / "tale.txt").write_text("the cat and the dog and the bird. " * 200)
     command = ["darts", "--quiet", "--data", "tale", "--data-dir", str(tmp_path), "--epochs", "1", "--nodes", "1"]
