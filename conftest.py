@@ -11,6 +11,9 @@ import pytest
 for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# The same kernels on every processor: by default TensorFlow takes others where it knows instructions for neural networks.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
 SECONDS = float(os.environ.get("TEST_SECONDS", "15"))
 """What a test without the marker `slow` may take. It is the processor that is asked, so other load does not count (much)."""
 
