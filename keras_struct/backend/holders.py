@@ -23,6 +23,7 @@ _Held = weakref.WeakKeyDictionary[Any, tuple[Any, frozenset[int]]]
 _optimizers: _Held = weakref.WeakKeyDictionary()
 _models: _Held = weakref.WeakKeyDictionary()
 _unnoted = 0
+_slots: weakref.WeakKeyDictionary[Any, list[tuple[Any, Any, Any, str]]] = weakref.WeakKeyDictionary()
 before_functions: list[Callable[[Any], None]] = []
 """Called with a model before it makes a function that trains or runs it."""
 
@@ -40,6 +41,13 @@ def models_of(variables: frozenset[int] | set[int]) -> list[Any]:
 def running_models() -> list[Any]:
     """Models that were trained or run."""
     return list(_models)
+
+
+def slots_built_by(optimizer: Any) -> list[tuple[Any, Any, Any, str]] | None:
+    """Variables that an optimizer built for weights: each with its weight, initializer and name; `None` if that was not seen."""
+    found = _slots.get(optimizer, [])
+    held = set(map(id, optimizer.variables))
+    return found if found and all(id(slot) in held for slot, *_ in found) else None
 
 
 @contextmanager
@@ -87,15 +95,18 @@ def _note(held: _Held, name: str, cls: type, told: Sequence[Callable[[Any], None
 
 
 def _scope_slots(cls: Any) -> None:
-    """Have optimizers build slots outside of a traced function, where weights have their full shape."""
+    """Have optimizers build slots outside of a traced function, where weights have their full shape, and note them."""
     original = cls.add_variable_from_reference
 
     @wraps(original)
-    def add_variable_from_reference(self: Any, reference_variable: Any, *args: Any, **kwargs: Any) -> Any:
+    def add_variable_from_reference(
+        self: Any, reference_variable: Any, name: str | None = None, initializer: Any = "zeros", **kwargs: Any
+    ) -> Any:
         with current().slot_scope():
-            slot = original(self, reference_variable, *args, **kwargs)
+            slot = original(self, reference_variable, name=name, initializer=initializer, **kwargs)
             if not internals.needs_static_shapes(self):
                 current().follow_reference(slot, reference_variable)
+        _slots.setdefault(self, []).append((slot, reference_variable, initializer, name or ""))
         return slot
 
     cls.add_variable_from_reference = add_variable_from_reference

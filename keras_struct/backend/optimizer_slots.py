@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.backend.holders import unnoted
+from keras_struct.backend.holders import slots_built_by, unnoted
 
 _COPIES_EVERYWHERE = {"average"}
 _COPIES = {"ScheduleFreeAdamW": {"momentum"}}
@@ -40,31 +40,35 @@ class Slot:
 
 
 def slots_of(optimizer: Any) -> list[Slot]:
-    """Find the slots of a built optimizer, by building its twin and listening.
+    """Find the slots of a built optimizer.
 
     Args:
         optimizer: A built Keras optimizer.
 
     Returns:
-        Its slots; a slot's place among the optimizer's variables is that of the twin's.
+        Its slots.
 
     Raises:
         ValueError: If the optimizer keeps variables whose shape does not follow the weights' (Adafactor).
     """
     holder = internals.optimizer_chain(optimizer)[-1]
     _refuse_unknown(holder)
-    weights = list(holder._trainable_variables)
-    twin = internals.optimizer_of_the_same_kind(holder)
-    with unnoted():
-        heard = _listen(twin, lambda: twin.build(weights))
-    places = {id(variable): i for i, variable in enumerate(twin.variables)}
-    if len(twin.variables) != len(holder.variables):
-        raise ValueError(_unknown(holder, "its variables differ from those of a freshly built optimizer of its kind"))
-    slots = [_slot(holder, holder.variables[places[id(slot)]], *rest) for slot, *rest in heard]
+    slots = [_slot(holder, *rest) for rest in slots_built_by(holder) or _as_of_a_twin(holder)]
     known = {id(slot.variable) for slot in slots}
     if stray := [v.path for v in holder.variables if id(v) not in known and len(v.shape) > 0]:
         raise ValueError(_unknown(holder, f"it keeps {stray[0]} and others that do not have the shape of a weight"))
     return slots
+
+
+def _as_of_a_twin(holder: Any) -> list[tuple[Any, Any, Any, str]]:
+    """Slots of an optimizer that was built unseen: those in the same places as those of one of its kind, built now."""
+    twin = internals.optimizer_of_the_same_kind(holder)
+    with unnoted():
+        heard = _listen(twin, lambda: twin.build(list(holder._trainable_variables)))
+    places = {id(variable): i for i, variable in enumerate(twin.variables)}
+    if len(twin.variables) != len(holder.variables):
+        raise ValueError(_unknown(holder, "its variables differ from those of a freshly built optimizer of its kind"))
+    return [(holder.variables[places[id(slot)]], *rest) for slot, *rest in heard]
 
 
 def _refuse_unknown(optimizer: Any) -> None:

@@ -201,20 +201,56 @@ def refuse_distribution(model: Any) -> None:
 
 
 def tapped_train_function(model: Any) -> Callable:
-    """Return Keras's compiled train function, which also returns its (last) batch, without targets where none are kept."""
+    """Return a compiled train function that also keeps its (last) batch, without targets where none are kept."""
+    single = model.steps_per_execution == 1 and not model.run_eagerly and not tf.distribute.has_strategy()
+    run = _one_step(model) if single else _several_steps(model)
+    whole = model._structural.observation.keeps_targets
+
+    def train_function(iterator):
+        logs, batch = run(iterator)
+        model._structural.remember(batch if whole else keras.utils.unpack_x_y_sample_weight(batch)[:1])
+        return logs
+
+    return train_function
+
+
+def _several_steps(model: Any) -> Callable:
+    """Keras's own function, with the last batch as a second result."""
     whole = model._structural.observation.keeps_targets
 
     def step(data):
         return model.train_step(data), data if whole else keras.utils.unpack_x_y_sample_weight(data)[:1]
 
-    run = model._make_function(step)
+    return model._make_function(step)
 
-    def train_function(iterator):
-        logs, batch = run(iterator)
-        model._structural.remember(batch)
-        return logs
 
-    return train_function
+def _one_step(model: Any) -> Callable:
+    """A step on a batch that is taken before: results of a function that takes it itself cost Keras more than the taking."""
+    step = tf.function(
+        tf.autograph.experimental.do_not_convert(lambda data: model.train_step(data)),
+        reduce_retracing=True,
+        jit_compile=model.jit_compile,
+    )
+    traced: list[Any] = []  # what batches are like, and the function of such
+
+    def of_batches_of(spec: Any) -> Callable:
+        if not traced or traced[0] != spec or functions.is_stale(traced[1]):
+            traced[:] = spec, step.get_concrete_function(_without_optionals(spec))
+        return traced[1]
+
+    def run(iterator):
+        data = _without_optionals(next(iterator))
+        if isinstance(iterator, tf.data.Iterator) and not tf.config.functions_run_eagerly():
+            return of_batches_of(iterator.element_spec)(data), data
+        return step(data), data
+
+    return run
+
+
+def _without_optionals(data: Any) -> Any:
+    """Batches, or what they are like, with `None` for parts that are missing."""
+    missing = (tf.experimental.Optional, tf.OptionalSpec)
+    return keras.tree.map_structure(lambda part: None if isinstance(part, missing) else part, data)
 
 
 def skipping(model: Any, run: Callable) -> Callable:
@@ -321,6 +357,24 @@ def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
 def _whole(gradient: Any) -> Any:
     """A gradient with all its rows: that of a look-up holds only those that were looked up."""
     return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def convolved(layer: Any, inputs: Any, kernel: Any) -> Any:
+    """What a convolution makes of inputs with another kernel.
+
+    Not every processor can convolve in groups without XLA, and Keras sees to that only where the number of channels is known.
+    """
+    if getattr(layer, "groups", 1) == 1:
+        return layer.convolution_op(inputs, kernel)
+    return tf.function(lambda: layer.convolution_op(inputs, kernel), jit_compile=True, autograph=False)()
+
+
+def gathered(x: Any, indices: Any, axis: int) -> Any:
+    """Entries of a tensor or variable at places that are counted from the start.
+
+    Keras's own `take` also counts from the end, and computes more for that than the gathering costs.
+    """
+    return tf.gather(keras.ops.convert_to_tensor(x), indices, axis=axis)
 
 
 def outside(function: Callable) -> Any:

@@ -172,6 +172,16 @@ def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
     return list(found)
 
 
+def convolved(layer: Any, inputs: Any, kernel: Any) -> Any:
+    """What a convolution makes of inputs with another kernel."""
+    return layer.convolution_op(inputs, kernel)
+
+
+def gathered(x: Any, indices: Any, axis: int) -> Any:
+    """Entries of a tensor or variable at places that are counted from the start."""
+    return keras.ops.take(x, indices, axis=axis)
+
+
 def outside(function: Callable) -> Any:
     """Run a function; nothing is traced around it."""
     return function()

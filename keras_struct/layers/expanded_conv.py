@@ -157,7 +157,7 @@ def expanded(rows: Any, table: Any, size: tuple[int, int]) -> Any:
         keras.ops.shape(rows)[axis] if rows.shape[axis] is None else rows.shape[axis] for axis in (1, 2)
     )
     _, ins, outs = table.shape
-    full = keras.ops.transpose(keras.ops.take(rows, table, axis=0), (0, 3, 1, 4, 2))
+    full = keras.ops.transpose(current().gathered(rows, table, axis=0), (0, 3, 1, 4, 2))
     return keras.ops.reshape(full, (*size, fields_in * ins, fields_out * outs))
 
 
@@ -170,7 +170,7 @@ def distance(kernel: Any, group: Group, frame: Group, lifting: bool) -> Any:
     full = keras.ops.reshape(kernel, (height * width, -1, ins, channels // order, order))
     flat = keras.ops.reshape(keras.ops.transpose(full, (0, 2, 4, 1, 3)), (table.size, -1))
     sums = keras.ops.segment_sum(flat, table.ravel(), num_segments=int(table.max()) + 1)
-    mean = keras.ops.take(sums / group.order, table.ravel(), axis=0)
+    mean = current().gathered(sums / group.order, table.ravel(), axis=0)
     squared = keras.ops.sum(keras.ops.square(flat))
     return keras.ops.sqrt(keras.ops.sum(keras.ops.square(flat - mean)) / keras.ops.maximum(squared, 1e-30) + 1e-30)
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_struct.backend import current
 from keras_struct.layers.dense import checked_limit
 from keras_struct.layers.expanded_conv import ExpandedConv2D, expanded
 from keras_struct.layers.framed import int_variable
@@ -169,7 +170,7 @@ class GroupConv2D(ExpandedConv2D):
 
     def expanded_bias(self) -> Any:
         """The bias of the plain convolution, `(channels out,)`."""
-        return keras.ops.reshape(keras.ops.take(self.bias, self.coset, axis=1), (-1,))
+        return keras.ops.reshape(current().gathered(self.bias, self.coset, axis=1), (-1,))
 
     # Structure
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_struct.backend import current
 from keras_struct.layers.framed import Framed, int_variable
 from keras_struct.layers.group_conv import checked_group, regrouped_cosets
 from keras_struct.structure.fields import Fields
@@ -93,10 +94,10 @@ class GroupBatchNormalization(Framed, keras.layers.Layer):
             mean, variance = (keras.ops.convert_to_tensor(v) for v in (self.moving_mean, self.moving_variance))
         factor = keras.ops.rsqrt(variance + self.epsilon)
         if self.scale:
-            factor = factor * keras.ops.cast(keras.ops.take(self.gamma, self.coset, axis=1), factor.dtype)
+            factor = factor * keras.ops.cast(current().gathered(self.gamma, self.coset, axis=1), factor.dtype)
         offset = -mean * factor
         if self.center:
-            offset = offset + keras.ops.cast(keras.ops.take(self.beta, self.coset, axis=1), offset.dtype)
+            offset = offset + keras.ops.cast(current().gathered(self.beta, self.coset, axis=1), offset.dtype)
         outputs = values * self._along(factor, axis, len(others)) + self._along(offset, axis, len(others))
         return keras.ops.cast(outputs, inputs.dtype)
 

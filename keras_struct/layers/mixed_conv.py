@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from keras_struct.backend import current
 from keras_struct.layers.expanded_conv import ExpandedConv2D
 from keras_struct.layers.group_conv import GroupConv2D
 from keras_struct.structure.fields import Fields
@@ -188,7 +189,7 @@ class MixedEquivariantConv(ExpandedConv2D):
         total = None
         for group, factor in zip(self.groups, self._factors(), strict=True):
             table = tables.expansion(self.kernel_size, group, self.frame, self.lifting)
-            part = keras.ops.take(self.kernels[group.name] * factor, table, axis=0)
+            part = current().gathered(self.kernels[group.name] * factor, table, axis=0)
             total = part if total is None else total + part
         rows = self.kernels[self.groups[0].name]
         fields_in, fields_out = (
@@ -202,7 +203,7 @@ class MixedEquivariantConv(ExpandedConv2D):
         shares = [1.0] * len(self.groups) if self.mixing == "sum" else self._shares()
         total = None
         for i, group in enumerate(self.groups):
-            part = keras.ops.take(self.biases[group.name], group.decomposition(self.frame)[1], axis=1) * shares[i]
+            part = current().gathered(self.biases[group.name], group.decomposition(self.frame)[1], axis=1) * shares[i]
             total = part if total is None else total + part
         return keras.ops.reshape(total, (-1,))
 

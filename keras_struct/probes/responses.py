@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.structure.refusal import AxisRefused
 
@@ -49,7 +50,7 @@ def linear_response(layer: Any, inputs: Any, kernel: Any) -> Any:
         return keras.ops.take(kernel, keras.ops.cast(inputs, "int32"), axis=0)
     inputs = keras.ops.cast(inputs, kernel.dtype)
     if hasattr(layer, "convolution_op"):
-        return layer.convolution_op(inputs, kernel)
+        return current().convolved(layer, inputs, kernel)
     if isinstance(layer, keras.layers.Dense):
         return keras.ops.matmul(inputs, kernel)
     if isinstance(layer, keras.layers.EinsumDense):

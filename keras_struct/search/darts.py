@@ -62,7 +62,9 @@ class Darts:
     Differs from the authors' code in that the data are shuffled before they are divided.
 
     Examples:
-        >>> supernet = applications.darts_supernet((8, 8, 1), 2, init_channels=2, layers=3, nodes=1)
+        >>> operations = ["max_pool_3x3", "skip_connect", "dil_conv_3x3"]
+        >>> small = {"layers": 2, "nodes": 1, "operations": operations, "reductions": [1]}
+        >>> supernet = applications.darts_supernet((8, 8, 1), 2, init_channels=2, **small)
         >>> found = search.Darts(supernet, "sparse_categorical_crossentropy")
         >>> images = np.random.rand(32, 8, 8, 1).astype("float32")
         >>> history = found.fit(images, np.arange(32) % 2, batch_size=8, epochs=1, verbose=0)

@@ -44,8 +44,10 @@ class EquiNASD:
     batches come from the training data, as there.
 
     Examples:
-        >>> mixture = applications.EquivariantCNN((8, 8, 1), 2, [["C1", "D4"]] * 8, width=1 / 8, kernel_size=3)
-        >>> found = search.EquiNASD(mixture, "sparse_categorical_crossentropy")
+        >>> lifting = layers.MixedEquivariantConv(2, 3, ["C1", "D4"], lifting=True, activation="relu", name="conv1")
+        >>> x = layers.GroupPooling2D("D4")(lifting(inputs := keras.Input((8, 8, 1))))
+        >>> outputs = keras.layers.Dense(2, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
+        >>> found = search.EquiNASD(keras.Model(inputs, outputs), "sparse_categorical_crossentropy")
         >>> images = np.random.rand(16, 8, 8, 1)
         >>> history = found.fit(images, np.arange(16) % 2, batch_size=8, epochs=2, verbose=0)
         >>> len(found.mixtures), sorted(found.mixtures[-1]["conv1"])

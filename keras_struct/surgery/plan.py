@@ -321,6 +321,8 @@ def _check_not_dead(edit: Resize, graph: StructureGraph, fresh: list[tuple[Port,
         return
     dead = np.asarray(edit.source) == NEW
     for port, change, value in fresh:
+        if not dead.any():
+            return
         if change.new.any():
             entries = np.moveaxis(value, port.axis, 0)[change.new]
             alive = (entries != 0).reshape(len(entries), -1).any(axis=1)

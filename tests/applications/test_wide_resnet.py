@@ -13,14 +13,15 @@ pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not ho
 
 TIED = ("stem", "group2_block1_shortcut", "group3_block1_shortcut")
 RNG = np.random.default_rng(0)
-X = RNG.standard_normal((4, 8, 8, 3)).astype("float32")
-Y = RNG.integers(0, 10, 4)
+X = RNG.standard_normal((2, 8, 8, 3)).astype("float32")
+Y = RNG.integers(0, 10, 2)
 
 
-def small():
+@pytest.fixture(scope="module")
+def small(eager_module):
     keras.utils.set_random_seed(0)
     model = WideResNet28((8, 8, 3), width=1 / 4)
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy")
     return model
 
 
@@ -44,7 +45,7 @@ def test_width_1_has_the_known_number_of_parameters():
     assert len(convolutions) == 1 + 3 * 4 * 2 + 2
 
 
-@pytest.mark.parametrize("width", [1 / 16, 0.3, 2])
+@pytest.mark.parametrize("width", [1e-6, 0.3, 2])
 def test_width_scales_every_group(width):
     model = WideResNet28(width=width)
     channels = [max(1, round(n * width)) for n in (16, 32, 64)]
@@ -54,10 +55,6 @@ def test_width_scales_every_group(width):
     assert model.structure.axes == inner | dict(zip(TIED, channels, strict=True))
 
 
-def test_at_least_one_channel_is_left():
-    assert set(WideResNet28(width=1e-6).structure.axes.values()) == {1}
-
-
 def test_other_images_and_classes():
     model = WideResNet28((9, 4, 1), num_classes=3, classifier_activation=None, name="other")
     assert (model.name, model.output_shape) == ("other", (None, 3))
@@ -65,8 +62,8 @@ def test_other_images_and_classes():
     assert model.get_layer("group3_block4_add").output.shape == (None, 3, 1, 64)
 
 
-def test_layers_are_as_documented():
-    model = small()
+def test_layers_are_as_documented(small):
+    model = small
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
             assert not layer.use_bias
@@ -81,8 +78,8 @@ def test_layers_are_as_documented():
     np.testing.assert_allclose(outputs(model, X)[0].sum(axis=1), 1, rtol=1e-5)
 
 
-def test_it_trains_grows_without_changing_its_function_and_is_saved(tmp_path):
-    model = small()
+def test_it_trains_grows_without_changing_its_function_and_is_saved(tmp_path, small):
+    model = small
     kernel = model.get_layer("stem").kernel.numpy()
     assert np.isfinite(model.train_on_batch(X, Y))
     assert (model.get_layer("stem").kernel.numpy() != kernel).any()
@@ -91,7 +88,7 @@ def test_it_trains_grows_without_changing_its_function_and_is_saved(tmp_path):
         width = model.structure.axes[axis]
         model.grow(axis, 2)
         assert model.structure.axes[axis] == width + 2
-        assert relative_change(before, outputs(model, X)) <= 1e-5
+    assert relative_change(before, outputs(model, X)) <= 1e-5
     assert {model.get_layer(name).filters for name in ("stem", *(f"group1_block{b}_conv2" for b in range(1, 5)))} == {6}
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

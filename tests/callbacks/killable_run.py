@@ -1,4 +1,4 @@
-"""A small deterministic run with backups; in a process of its own, which is killed and then begun again if that is asked for."""
+"""A small run with backups, and a script that kills some of them."""
 
 import json
 import os
@@ -9,7 +9,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_struct import StructuralModel, StructureBackup
 from keras_struct.layers import GrowableDense
@@ -31,15 +30,14 @@ class KillAt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(folder, save_freq, kill_at):
+def run(folder, save_freq, kill_at=0):
     keras.utils.set_random_seed(3)
-    tf.config.experimental.enable_op_determinism()
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((320, 10)).astype("float32")
+    x = rng.standard_normal((192, 6)).astype("float32")
     y = (x[:, :3].sum(axis=1) > 0).astype("int32") + (x[:, 3] > 1)
     model = StructuralModel(
         [
-            keras.Input((10,)),
+            keras.Input((6,)),
             GrowableDense(4, activation="relu", name="h1"),
             keras.layers.Dropout(0.2),
             GrowableDense(4, activation="relu", name="h2"),
@@ -50,7 +48,7 @@ def main(folder, save_freq, kill_at):
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], strategy=strategy, probe=64)
     backup = StructureBackup(os.path.join(folder, "backup"), save_freq=save_freq, delete_at_end=False)
     callbacks = [backup, *([KillAt(kill_at)] if kill_at else [])]
-    history = model.fit(x, y, batch_size=32, epochs=4, verbose=0, callbacks=callbacks)
+    history = model.fit(x, y, batch_size=32, epochs=2, verbose=0, callbacks=callbacks)
     events = [(e.step, e.axis, e.before, e.after) for e in model.structure_log]
     weights = {str(i): w for i, w in enumerate(model.get_weights())}
     np.savez(os.path.join(folder, "weights.npz"), **weights)
@@ -62,14 +60,13 @@ def killed(*arguments):
     """Run in a process that forks from this one before TensorFlow has computed anything: importing it takes longest."""
     process = os.fork()
     if not process:
-        main(*arguments)
+        run(*arguments)
         os._exit(0)
     _, status = os.waitpid(process, 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 if __name__ == "__main__":
-    out, frequency, at = sys.argv[1], sys.argv[2] if sys.argv[2] == "epoch" else int(sys.argv[2]), int(sys.argv[3])
-    if at and not killed(out, frequency, at):
-        sys.exit(f"the run was to be killed after {at} steps")
-    main(out, frequency, 0)
+    for arguments in json.loads(sys.argv[1]):
+        if not killed(*arguments):
+            sys.exit(f"the run was to be killed after {arguments[-1]} steps")

@@ -3,6 +3,7 @@
 import errno
 import json
 import random
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,19 +14,23 @@ import pytest
 
 from keras_struct import StructuralModel, StructureBackup
 
+STEPS = 12
 SCRIPT = Path(__file__).with_name("killable_run.py")
-STEPS = 40
+RUN = runpy.run_path(str(SCRIPT))["run"]
 
 
-def run(folder, save_freq, kill_at=0):
-    """What a run ends with, after it was killed at a step and begun again if that is asked for."""
-    folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), str(save_freq), str(kill_at)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def result(folder, save_freq):
+    """What a run ends with that begins, or goes on, in a folder."""
+    RUN(str(folder), save_freq)
     weights = np.load(folder / "weights.npz")
     return json.loads((folder / "result.json").read_text()), [weights[str(i)] for i in range(len(weights.files))]
+
+
+def kill(*runs):
+    """Begin runs `(folder, save_freq, step)` in other processes, each of which is killed at its step."""
+    described = json.dumps([(str(folder), save_freq, step) for folder, save_freq, step in runs])
+    done = subprocess.run([sys.executable, str(SCRIPT), described], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def check_same(resumed, whole):
@@ -38,22 +43,26 @@ def check_same(resumed, whole):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    result = run(tmp_path_factory.mktemp("whole"), "epoch")
-    assert len(result[0]["events"]) > 3, "the run must change its structure, or the test shows nothing"
-    return result
+    whole = result(tmp_path_factory.mktemp("whole"), "epoch")
+    assert len(whole[0]["events"]) > 3, "the run must change its structure, or the test shows nothing"
+    return whole
 
 
-@pytest.mark.parametrize(("save_freq", "kill_at"), [pytest.param("epoch", 17, marks=pytest.mark.slow), (7, 26)])
-def test_a_killed_run_ends_as_one_that_was_not_killed(whole, tmp_path, save_freq, kill_at):
-    check_same(run(tmp_path, save_freq, kill_at), whole)
+def test_a_killed_run_ends_as_one_that_was_not_killed(whole, tmp_path):
+    kill((tmp_path, 4, 9))
+    check_same(result(tmp_path, 4), whole)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
-def test_ten_random_kills_do_not_change_the_result(whole, tmp_path, seed):
-    rng = random.Random(seed)
-    save_freq = rng.choice(["epoch", 3, 7, 11])
-    check_same(run(tmp_path, save_freq, rng.randint(1, STEPS - 1)), whole)
+def test_random_kills_do_not_change_the_result(whole, tmp_path):
+    rng = random.Random(0)
+    runs = [(tmp_path / "epoch", "epoch", 8)]
+    runs += [(tmp_path / str(i), rng.choice(["epoch", 3, 5, 7]), rng.randint(1, STEPS - 1)) for i in range(10)]
+    for folder, *_ in runs:
+        folder.mkdir()
+    kill(*runs)
+    for folder, save_freq, _ in runs:
+        check_same(result(folder, save_freq), whole)
 
 
 @pytest.mark.parametrize("earlier", [False, True])

@@ -42,8 +42,9 @@ def by_hand(layer, x, target):
     return a, (x.T @ slopes, slopes.sum(0), (slopes.T @ a) * layer.adjacency)
 
 
-@pytest.mark.parametrize("neurons", [1, 4, 16, 17, 40])
-@pytest.mark.parametrize("density", [1.0, 0.3, 0.02, 0.0])
+@pytest.mark.parametrize(
+    ("neurons", "density"), [(1, 1.0), (4, 0.3), (16, 1.0), (16, 0.0), (17, 0.3), (17, 0.02), (40, 1.0), (40, 0.02)]
+)
 def test_outputs_and_gradients_are_those_of_a_loop_over_neurons(neurons, density):
     keras.utils.set_random_seed(neurons)
     layer = FreeNet(neurons, adjacency=graph(neurons, density), bias_initializer="random_normal")
@@ -141,7 +142,7 @@ def test_strategies_of_connections_keep_to_edges_that_lead_to_later_neurons(stra
     found = model()
     found.compile("sgd", "mse", strategy=strategy)
     edges = found.get_layer("free").edges
-    found.fit(X, Y, batch_size=4, epochs=2, verbose=0)
+    found.fit(X, Y, batch_size=6, verbose=0)
     assert found.structure_log
     assert not np.triu(numbers(found.get_layer("free").mask)).any()
     assert found.get_layer("free").edges == edges
@@ -180,16 +181,14 @@ def model():
 @pytest.mark.parametrize(
     ("edit", "preserves"),
     [
-        (lambda m: m.grow("free", 2), True),
-        (lambda m: m.split("free", [1, 4]), True),
-        (lambda m: (m.split("free", [2]), m.grow("free", 1), m.split("free", [5, 7])), True),
+        (lambda m: (m.grow("free", 1), m.split("free", [2, 7]), m.grow("free", 2))[-1], True),
         (lambda m: m.prune("free", [0, 3]), False),
     ],
-    ids=["grow", "split", "again", "prune"],
+    ids=["grow and split", "prune"],
 )
 @pytest.mark.usefixtures("eager")
 def test_neurons_come_and_go(edit, preserves):
-    found = check_edit(model, edit, X, Y, preserves=preserves)
+    found = check_edit(model, edit, X, Y, keras.optimizers.SGD(0.01, momentum=0.9), preserves)
     layer = found.get_layer("free")
     assert not np.triu(numbers(layer.mask)).any()
     assert layer.adjacency.shape == (layer.units, layer.units)
@@ -217,7 +216,9 @@ def layered():
 )
 @pytest.mark.usefixtures("eager")
 def test_neurons_come_and_go_where_they_are_computed_level_by_level(edit, preserves, ordered):
-    found = check_edit(layered, edit, X, Y, preserves=preserves)
+    found = check_edit(
+        layered, edit, X, Y, "adam" if preserves else keras.optimizers.SGD(0.01, momentum=0.9), preserves
+    )
     layer = found.get_layer("free")
     assert (layer.schedule.order is None) == ordered
     assert layer.schedule.neurons == layer.units
@@ -247,7 +248,7 @@ def test_a_removed_neuron_takes_its_edges_along():
 def test_edges_that_are_removed_keep_their_weights_and_do_not_learn():
     found = model()
     found.compile(keras.optimizers.Adam(0.05), "mse")
-    for _ in range(3):
+    for _ in range(2):
         found.train_on_batch(X, Y)
     layer = found.get_layer("free")
     mask = layer.adjacency
@@ -256,7 +257,7 @@ def test_edges_that_are_removed_keep_their_weights_and_do_not_learn():
     fewer = mask.copy()
     fewer[later, earlier] = False
     found.apply(Rewire("free", fewer))
-    for _ in range(3):
+    for _ in range(2):
         found.train_on_batch(X, Y)
     assert numbers(layer.kernel)[later, earlier] == weight
     found.apply(Rewire("free", mask))
@@ -312,7 +313,7 @@ def test_an_embedded_network_trains_as_the_dense_one_and_nothing_else_moves():
     labels = np.arange(12) % 3
     for each in (network, free):
         each.compile(keras.optimizers.SGD(0.2), "sparse_categorical_crossentropy")
-        each.fit(X, labels, batch_size=4, epochs=3, shuffle=False, verbose=0)
+        each.fit(X, labels, batch_size=6, epochs=2, shuffle=False, verbose=0)
     np.testing.assert_allclose(numbers(free(X)), numbers(network(X)), atol=1e-5)
     layer, out = free.get_layer("free_net"), free.get_layer("out")
     assert not numbers(layer.encoder)[:, 6:].any()
@@ -376,7 +377,7 @@ def test_layers_that_read_several_others_are_embedded_and_train_as_they_do():
     assert mask.tolist() == [True] * 4 + [False] * 3 + [True] * 2
     for each in (network, free):
         each.compile(keras.optimizers.SGD(0.1), "mse")
-        each.fit(X, X[:, :3], batch_size=4, epochs=3, shuffle=False, verbose=0)
+        each.fit(X, X[:, :3], batch_size=6, epochs=2, shuffle=False, verbose=0)
     np.testing.assert_allclose(numbers(free(X)), numbers(network(X)), atol=1e-4)
 
 

@@ -34,18 +34,18 @@ def errors(layer, shape, group=None, lifting=False, dtype="float32"):
     return equivariance_error(lambda x: numbers(layer(x)), x, group or frame, frame, None if lifting else frame)
 
 
+OPTIONS = [
+    ({}, (7, 6)),
+    ({"padding": "same"}, (6, 7)),
+    ({"strides": 2}, (7, 9)),
+    ({"dilation_rate": 2, "padding": "same"}, (7, 8)),
+]
+
+
 @pytest.mark.parametrize(("group", "frame"), PAIRS)
 @pytest.mark.parametrize("lifting", [True, False])
-@pytest.mark.parametrize(
-    ("options", "extent"),
-    [
-        ({}, (7, 6)),
-        ({"padding": "same"}, (6, 7)),
-        ({"strides": 2}, (7, 9)),
-        ({"dilation_rate": 2, "padding": "same"}, (7, 8)),
-    ],
-)
-def test_convolutions_commute_with_their_group_and_with_nothing_else(group, frame, lifting, options, extent):
+def test_convolutions_commute_with_their_group_and_with_nothing_else(group, frame, lifting):
+    options, extent = OPTIONS[(GROUPS.index(group) + GROUPS.index(frame) + 2 * lifting) % len(OPTIONS)]
     shape = (*extent, 2 * (1 if lifting else frame.order))
     layer = GroupConv2D(2, 3, group, None if lifting else frame, frame, activation="tanh", **options)
     found = errors(randomized(layer, shape), shape, lifting=lifting)
@@ -252,11 +252,11 @@ def test_distance_can_be_followed_downhill():
     inputs = keras.Input((7, 7, 8))
     model = keras.Model(inputs, layer(inputs))
     model.compile(
-        keras.optimizers.Adam(0.05), loss=lambda y, p: layer.equivariance_distance("C4") + 0 * keras.ops.sum(p)
+        keras.optimizers.Adam(0.1), loss=lambda y, p: layer.equivariance_distance("C4") + 0 * keras.ops.sum(p)
     )
     before = float(numbers(layer.equivariance_distance("C4")))
     x = np.zeros((4, 7, 7, 8), "float32")
-    model.fit(x, np.zeros((4, 5, 5, 8), "float32"), epochs=40, batch_size=4, verbose=0)
+    model.fit(x, np.zeros((4, 5, 5, 8), "float32"), epochs=20, batch_size=4, verbose=0)
     assert float(numbers(layer.equivariance_distance("C4"))) < 0.3 * before
 
 

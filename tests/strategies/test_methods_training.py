@@ -77,12 +77,12 @@ def data(shape, samples=64):
 def test_it_grows_while_it_trains_and_keeps_to_the_limit(name, build):
     keras.utils.set_random_seed(0)
     model, shape = build()
-    x, y = data(shape, 48)
+    x, y = data(shape, 32)
     fewer = {"initializer": Bridge(candidates=50)} if name == "NeST" and build is not dense else {}
     strategy = getattr(strategies, name)(trigger=EAGER[name], max_units=7, schedule=EveryNSteps(2), **fewer)
     optimizer = "adam" if build is dense else "sgd"
     model.compile(optimizer, "sparse_categorical_crossentropy", strategy=strategy)
-    history = model.fit(x, y, batch_size=16, epochs=2, verbose=0)
+    history = model.fit(x, y, batch_size=8, epochs=1, verbose=0)
     assert history.structure, "nothing grew"
     assert all(width <= 7 for width in model.structure.axes.values())
     assert np.isfinite(history.history["loss"]).all()

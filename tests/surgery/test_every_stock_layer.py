@@ -10,6 +10,8 @@ from keras_struct import StructuralModel
 from keras_struct.surgery import registry
 from keras_struct.testing.preservation import outputs, relative_change
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 layers = keras.layers
 IMAGES = np.random.default_rng(0).standard_normal((3, 6, 6, 2)).astype("float32")
 NOT_CALLED = {"Layer", "Wrapper", "InputLayer"}  # bases, and the input itself
@@ -56,8 +58,9 @@ def test_layers_that_move_channels_together_pass_units(name):
     model.train_on_batch(IMAGES, y)
 
 
-@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False, "scale": False}])
-@pytest.mark.parametrize("groups", [-1, 4])
+@pytest.mark.parametrize(
+    ("options", "groups"), [({}, -1), ({"scale": False}, 4), ({"center": False, "scale": False}, -1)]
+)
 def test_instance_normalisation_keeps_a_group_for_each_unit(options, groups):
     model = between(layers.GroupNormalization(groups, name="norm", **options))
     for edit in (lambda: model.grow("maps", 2), lambda: model.split("maps", [0])):

@@ -1,5 +1,7 @@
 """Laws that hold for every edit of every network."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -8,12 +10,24 @@ from keras_struct.backend import current
 from keras_struct.testing.preservation import outputs, relative_change
 from keras_struct.testing.random_models import random_data, random_model
 
-SEEDS = range(20, 28)
+SEEDS = range(20, 26)
 
 
-def compiled(seed, optimizer="adam"):
+@functools.cache
+def made_once(seed):
     model = StructuralModel.from_model(random_model(seed, "float64"))
-    model.compile(optimizer, "mse", run_eagerly=True)
+    model.compile("adam", "mse", run_eagerly=True)
+    return model, dict(model.structure.axes), model.get_weights()
+
+
+def compiled(seed):
+    """A random network as it was when it was built, whatever was done to it, with slots of three times the weights."""
+    model, axes, weights = made_once(seed)
+    for axis, width in axes.items():
+        if model.structure.axes[axis] != width:  # a test failed half-way
+            made_once.cache_clear()
+            return compiled(seed)
+    model.set_weights(weights)
     for slot in model._structural.slots:
         current().write(slot.variable, 3.0 * current().read(slot.reference))
     return model, random_data(model)[0]
@@ -71,22 +85,25 @@ def test_copies_have_the_slots_of_their_unit_and_share_its_outgoing_weights(seed
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_pruning_and_reordering_at_once_equals_one_after_the_other(seed):
-    at_once, _ = compiled(seed)
-    stepwise, _ = compiled(seed)
-    for axis, width in dict(at_once.structure.axes).items():
-        for model in (at_once, stepwise):
-            model.grow(axis, 1, seed=width)
-        at_once.apply(Resize(axis, (width, *range(width - 1, 0, -1))))
-        stepwise.apply(Resize(axis, (*range(1, width), width)))
-        stepwise.apply(Resize(axis, tuple(range(width - 1, -1, -1))))
-    for left, right in zip(at_once.get_weights(), stepwise.get_weights(), strict=True):
+    model, _ = compiled(seed)
+    axes = dict(model.structure.axes)
+    for axis, width in axes.items():
+        model.grow(axis, 1, seed=width)
+        model.apply(Resize(axis, (width, *range(width - 1, 0, -1))))
+    at_once = model.get_weights()
+    compiled(seed)
+    for axis, width in axes.items():
+        model.grow(axis, 1, seed=width)
+        model.apply(Resize(axis, (*range(1, width), width)))
+        model.apply(Resize(axis, tuple(range(width - 1, -1, -1))))
+    for left, right in zip(at_once, model.get_weights(), strict=True):
         np.testing.assert_array_equal(left, right)
 
 
-def test_new_entries_of_slots_are_those_of_the_start_or_the_mean():
+def test_new_entries_of_slots_are_those_of_the_start_or_the_mean(monkeypatch):
     for kind, check in (("initial", lambda new, old: new == 0), ("mean", lambda new, old: np.isclose(new, old))):
         model, _ = compiled(20)
-        model._structural.new_slots = kind
+        monkeypatch.setattr(model._structural, "new_slots", kind)
         axis, width = next(iter(model.structure.axes.items()))
         port = next(p for p, rule in model.structure.ports(axis).items() if rule.role == "produce")
         source = (*range(width), NEW)
@@ -97,3 +114,4 @@ def test_new_entries_of_slots_are_those_of_the_start_or_the_mean():
         model.apply(Resize(axis, source, values))
         new = np.moveaxis(current().read(slot.variable), port.axis, -1)[..., -1]
         assert check(new, old).all()
+        model.apply(Resize(axis, tuple(range(width))))

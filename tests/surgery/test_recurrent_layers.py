@@ -8,8 +8,8 @@ from keras_struct import StructuralModel
 from keras_struct.testing.preservation import outputs, relative_change
 
 layers = keras.layers
-X = np.random.default_rng(0).standard_normal((4, 5, 3)).astype("float32")
-FRAMES = np.random.default_rng(1).standard_normal((2, 3, 6, 6, 2)).astype("float32")
+X = np.random.default_rng(0).standard_normal((4, 2, 3)).astype("float32")
+FRAMES = np.random.default_rng(1).standard_normal((2, 2, 5, 5, 2)).astype("float32")
 
 STATEFUL = {
     "SimpleRNN": lambda: layers.SimpleRNN(4, stateful=True, name="r"),
@@ -28,7 +28,7 @@ def carried(model):
 @pytest.mark.parametrize("kind", STATEFUL)
 def test_states_follow_their_units(kind):
     keras.utils.set_random_seed(0)
-    x = keras.Input(batch_shape=(4, 5, 3))
+    x = keras.Input(batch_shape=(4, 2, 3))
     model = StructuralModel(x, layers.Dense(2)(STATEFUL[kind]()(x)))
     model.compile("sgd", "mse", run_eagerly=True)
     parameters = model.count_params()
@@ -59,13 +59,16 @@ def test_states_follow_their_units(kind):
 
 def check(model, axes, x, y):
     assert dict(model.structure.axes) == axes
-    model.compile("adam", "mse", run_eagerly=True)
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse", run_eagerly=True)
     model.train_on_batch(x, y)
+    before = outputs(model, x)
+    for edit in (lambda axis: model.grow(axis, 2), lambda axis: model.split(axis, [0])):
+        for axis in axes:
+            edit(axis)
+        after = outputs(model, x)
+        assert relative_change(before, after) < 1e-6
+        before = after
     for axis in axes:
-        for edit in (lambda axis=axis: model.grow(axis, 2), lambda axis=axis: model.split(axis, [0])):
-            before = outputs(model, x)
-            edit()
-            assert relative_change(before, outputs(model, x)) < 1e-6
         model.prune(axis, [1])
     model.train_on_batch(x, y)
     copy = keras.models.clone_model(model)
@@ -78,7 +81,7 @@ def check(model, axes, x, y):
 def test_each_of_several_cells_has_units_of_its_own(sequences):
     keras.utils.set_random_seed(0)
     cells = [layers.LSTMCell(4, name="low"), layers.GRUCell(5, name="middle"), layers.SimpleRNNCell(3, name="high")]
-    x = keras.Input((5, 3))
+    x = keras.Input((2, 3))
     h = layers.Dense(6, name="h")(x)
     y, *states = layers.RNN(cells, return_sequences=sequences, return_state=True, name="r")(h)
     y = layers.Flatten()(y)
@@ -88,7 +91,7 @@ def test_each_of_several_cells_has_units_of_its_own(sequences):
 
 def test_both_directions_of_several_cells():
     keras.utils.set_random_seed(0)
-    x = keras.Input((5, 3))
+    x = keras.Input((2, 3))
     inner = layers.RNN([layers.GRUCell(4, name="low"), layers.GRUCell(3, name="high")])
     y = layers.Bidirectional(inner, merge_mode="sum", name="r")(x)
     check(StructuralModel(x, layers.Dense(2)(y)), {"r/low": 4, "r": 3, "r/backward/low": 4}, X, X[:, 0, :2])
@@ -97,7 +100,7 @@ def test_both_directions_of_several_cells():
 @pytest.mark.parametrize("options", [{}, {"return_sequences": True, "padding": "same", "use_bias": False}])
 def test_convolutional_recurrence(options):
     keras.utils.set_random_seed(0)
-    x = keras.Input((3, 6, 6, 2))
+    x = keras.Input((2, 5, 5, 2))
     h = layers.TimeDistributed(layers.Conv2D(3, 1, name="each"), name="h")(x)
     y = layers.ConvLSTM2D(4, 3, name="r", **options)(h)
     model = StructuralModel(x, layers.Dense(2)(layers.Flatten()(layers.BatchNormalization()(y))))
@@ -105,13 +108,13 @@ def test_convolutional_recurrence(options):
 
 
 def test_a_stateful_convolutional_recurrence_keeps_its_maps():
-    x = keras.Input(batch_shape=(2, 3, 6, 6, 2))
+    x = keras.Input(batch_shape=(2, 2, 5, 5, 2))
     model = StructuralModel(x, layers.Dense(2)(layers.Flatten()(layers.ConvLSTM2D(4, 3, stateful=True, name="r")(x))))
     model(FRAMES)
     before = carried(model)
     model.grow("r", 1)
     for a, b in zip(carried(model), before, strict=True):
-        assert a.shape == (2, 4, 4, 5)
+        assert a.shape == (2, 3, 3, 5)
         np.testing.assert_array_equal(a[..., :4], b)
     model(FRAMES)
 
@@ -130,7 +133,7 @@ def test_cells_of_ones_own_and_of_equal_names_are_fixed_with_the_reason():
     class Own(layers.SimpleRNNCell):
         pass
 
-    x = keras.Input((5, 3))
+    x = keras.Input((2, 3))
     model = StructuralModel(x, layers.Dense(2)(layers.RNN(Own(4), name="r")(layers.Dense(4, name="h")(x))))
     assert "runs 'Own'" in model.structure.locked["h"]
     cells = [layers.GRUCell(4, name="same"), layers.GRUCell(4, name="same")]

@@ -47,7 +47,7 @@ def test_says_so():
 """
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+@pytest.mark.parametrize("arguments", [(), ("-p", "xdist", "-n", "2")])
 def test_only_unmarked_tests_that_compute_for_long_fail_and_say_what_to_do(arguments, tmp_path):
     (tmp_path / "conftest.py").write_text((Path(__file__).parents[2] / "conftest.py").read_text())
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow: takes long\n")
@@ -55,7 +55,7 @@ def test_only_unmarked_tests_that_compute_for_long_fail_and_say_what_to_do(argum
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=tmp_path,
-        env={**os.environ, "TEST_SECONDS": "0.3"},
+        env={**os.environ, "TEST_SECONDS": "0.3", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
     )
