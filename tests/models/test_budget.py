@@ -9,6 +9,7 @@ from keras_struct.models import budget as budgets
 from keras_struct.statistics import flops
 
 layers = keras.layers
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is pruned does not depend on how steps are compiled
 
 
 def built(**options):
@@ -22,18 +23,38 @@ def built(**options):
     return StructuralModel.from_model(keras.Model(inputs, layers.Dense(4)(layers.Dense(32, name="hidden")(x))))
 
 
-def with_data():
-    model = built()
+def data():
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((64, 8, 8, 3)).astype("float32"), rng.standard_normal((64, 4)).astype("float32")
-    model.compile("adam", "mse", probe=x, targets=y)
-    return model, x, y
+    return rng.standard_normal((64, 8, 8, 3)).astype("float32"), rng.standard_normal((64, 4)).astype("float32")
 
 
-@pytest.mark.parametrize("scope", ["global", "local"])
-@pytest.mark.parametrize("share", [0.75, 0.5, 0.2])
-def test_operations_come_down_to_the_share_that_is_allowed_and_not_much_further(scope, share):
-    model, x, y = with_data()
+@pytest.fixture(scope="module")
+def network(eager_module):
+    """A compiled model, inputs and targets that it measures, and the weights that it begins with."""
+    model, (x, y) = built(), data()
+    model.compile("sgd", "mse", probe=x, targets=y)
+    return model, x, y, model.get_weights()
+
+
+@pytest.fixture
+def with_data(network):
+    """The same model as it was at first, for tests that do not compile it anew."""
+    *given, weights = network
+    network[0].set_weights(weights)
+    return given
+
+
+@pytest.fixture(scope="module")
+def unchanged(eager_module):
+    """A model for what is refused."""
+    return built()
+
+
+@pytest.mark.parametrize(
+    ("scope", "share"), [("global", 0.75), ("global", 0.2), ("local", 0.75), ("local", 0.5), ("local", 0.2)]
+)
+def test_operations_come_down_to_the_share_that_is_allowed_and_not_much_further(with_data, scope, share):
+    model, x, y = with_data
     before = flops(model)
     events = model.prune(budget=Budget(flops=share), scope=scope)
     assert 0.75 * share <= flops(model) / before <= share
@@ -41,19 +62,19 @@ def test_operations_come_down_to_the_share_that_is_allowed_and_not_much_further(
     assert np.isfinite(model.train_on_batch(x, y))
 
 
-def test_parameters_can_be_given_as_a_number_and_both_limits_hold():
-    model, _, _ = with_data()
+def test_parameters_can_be_given_as_a_number_and_both_limits_hold(network, with_data):
+    model, _, _, weights = network
     model.prune(budget=Budget(parameters=2000))
     assert 1500 <= model.count_params() <= 2000
-    model, _, _ = with_data()
+    model.set_weights(weights)
     before = flops(model)
     model.prune(budget=Budget(parameters=3000, flops=0.3))
     assert model.count_params() <= 3000
     assert flops(model) <= 0.3 * before
 
 
-def test_global_ranking_takes_units_where_they_are_worth_least_and_local_ranking_everywhere_the_same():
-    model, _, _ = with_data()
+def test_global_ranking_takes_units_where_they_are_worth_least_and_local_ranking_everywhere_the_same(with_data):
+    model, _, _ = with_data
     kernel = model.get_layer("inner").kernel
     kernel.assign(np.asarray(kernel) * np.where(np.arange(16) < 12, 1e-4, 1.0))
     local = StructuralModel.from_model(model)
@@ -63,22 +84,22 @@ def test_global_ranking_takes_units_where_they_are_worth_least_and_local_ranking
     assert local.structure.axes["inner"] == local.structure.axes["first"]
 
 
-def test_widths_are_multiples_and_no_smaller_than_the_minimum():
-    model, _, _ = with_data()
+def test_widths_are_multiples_and_no_smaller_than_the_minimum(with_data):
+    model, _, _ = with_data
     model.prune(budget=Budget(flops=0.4), multiple=4, minimum=8)
     assert all(width % 4 == 0 and width >= 8 for width in model.structure.axes.values())
 
 
-def test_only_the_axes_that_are_named_are_pruned():
-    model, _, _ = with_data()
+def test_only_the_axes_that_are_named_are_pruned(with_data):
+    model, _, _ = with_data
     model.prune(budget=Budget(flops=0.7), axes=["inner"])
     assert model.structure.axes["first"] == 16
     assert model.structure.axes["inner"] < 16
 
 
 @pytest.mark.parametrize("selector", [selectors.Taylor(), selectors.MostSimilar(), selectors.OptimalBrainSurgeon()])
-def test_selectors_that_need_data_prune_to_a_budget_too(selector, tmp_path):
-    model, x, y = with_data()
+def test_selectors_that_need_data_prune_to_a_budget_too(with_data, selector, tmp_path):
+    model, x, y = with_data
     before = flops(model)
     model.prune(budget=Budget(flops=0.5), selector=selector)
     assert flops(model) <= 0.5 * before
@@ -87,8 +108,8 @@ def test_selectors_that_need_data_prune_to_a_budget_too(selector, tmp_path):
     np.testing.assert_array_equal(loaded(x), model(x))
 
 
-def test_latency_is_measured_on_pruned_copies(monkeypatch):
-    model, _, _ = with_data()
+def test_latency_is_measured_on_pruned_copies(with_data, monkeypatch):
+    model, _, _ = with_data
     monkeypatch.setattr(budgets, "_latency", lambda measured, shape: float(flops(measured)))
     before = flops(model)
     model.prune(budget=Budget(latency=0.5))
@@ -99,13 +120,13 @@ def test_a_time_can_be_measured():
     assert budgets._latency(built(), None) > 0
 
 
-def test_a_model_within_the_budget_stays_as_it_is():
-    model, _, _ = with_data()
+def test_a_model_within_the_budget_stays_as_it_is(with_data):
+    model, _, _ = with_data
     assert model.prune(budget=Budget(flops=1.0)) == []
 
 
-def test_a_budget_that_cannot_be_met_says_what_is_least_and_changes_nothing():
-    model, _, _ = with_data()
+def test_a_budget_that_cannot_be_met_says_what_is_least_and_changes_nothing(with_data):
+    model, _, _ = with_data
     before, widths = model.get_weights(), dict(model.structure.axes)
     with pytest.raises(ValueError, match=r"with 1 units left on each of the 3 axes it still costs [\d,]+ operations"):
         model.prune(budget=Budget(flops=100))
@@ -124,9 +145,9 @@ def test_a_budget_that_cannot_be_met_says_what_is_least_and_changes_nothing():
         ({"budget": Budget(flops=0.5), "axes": ["outer"]}, r"Cannot prune axes \['outer'\]"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(arguments, message):
+def test_arguments_that_do_not_fit_are_refused(unchanged, arguments, message):
     with pytest.raises(ValueError, match=message):
-        built().prune(**arguments)
+        unchanged.prune(**arguments)
 
 
 @pytest.mark.parametrize("given", [{}, {"flops": 0}, {"flops": -1.0}, {"latency": 2}])
@@ -142,8 +163,8 @@ def test_a_model_in_which_nothing_can_be_edited_says_why():
 
 
 @pytest.mark.parametrize("scope", ["global", "local"])
-def test_a_share_of_the_units_goes(scope):
-    model, _, _ = with_data()
+def test_a_share_of_the_units_goes(with_data, scope):
+    model, _, _ = with_data
     before = dict(model.structure.axes)
     worth = {axis: selectors.Magnitude().scores(model.measure(axis)) for axis in before}
     model.prune(fraction=0.25, selector=selectors.Magnitude(), scope=scope)
@@ -156,8 +177,8 @@ def test_a_share_of_the_units_goes(scope):
         assert after == {axis: int((part / part.mean() > limit).sum()) for axis, part in worth.items()}
 
 
-def test_units_below_a_threshold_go_and_no_others():
-    model, _, _ = with_data()
+def test_units_below_a_threshold_go_and_no_others(with_data):
+    model, _, _ = with_data
     kernel = model.get_layer("hidden").kernel
     kernel.assign(np.asarray(kernel) * np.where(np.arange(32) % 4, 1.0, 0.01))
     event = model.prune("hidden", threshold=0.1, selector=selectors.Magnitude())
@@ -166,8 +187,8 @@ def test_units_below_a_threshold_go_and_no_others():
     assert model.prune(threshold=1e-6) == []
 
 
-def test_a_share_of_one_axis_keeps_its_minimum_and_a_multiple():
-    model, _, _ = with_data()
+def test_a_share_of_one_axis_keeps_its_minimum_and_a_multiple(with_data):
+    model, _, _ = with_data
     assert model.prune("hidden", fraction=0.3, multiple=8).after == 24
     assert model.prune("hidden", fraction=0.9, minimum=20).after == 20
     with pytest.raises(ValueError, match="Cannot prune axis 'hidden' to 18 units: `minimum` is 20"):
@@ -189,8 +210,8 @@ def test_a_share_of_one_axis_keeps_its_minimum_and_a_multiple():
         ({"axis": "hiden", "fraction": 0.5}, "there is no such axis"),
     ],
 )
-def test_how_much_goes_must_be_said_once(options, expected):
-    model, _, _ = with_data()
+def test_how_much_goes_must_be_said_once(with_data, options, expected):
+    model, _, _ = with_data
     before = dict(model.structure.axes)
     with pytest.raises(ValueError, match=expected):
         model.prune(**options)
@@ -211,10 +232,9 @@ def test_how_much_goes_must_be_said_once(options, expected):
         ),
     ],
 )
-def test_data_of_the_wrong_shape_is_refused_when_it_is_given(probe, targets, expected):
-    model = built()
+def test_data_of_the_wrong_shape_is_refused_when_it_is_given(unchanged, probe, targets, expected):
     with pytest.raises(ValueError, match=expected):
-        model.compile("adam", "mse", probe=probe, targets=targets)
+        unchanged.compile("adam", "mse", probe=probe, targets=targets)
 
 
 @pytest.mark.parametrize(
@@ -225,9 +245,9 @@ def test_data_of_the_wrong_shape_is_refused_when_it_is_given(probe, targets, exp
         ({"budget": 0.5}, r"`budget` must be a Budget, such as Budget\(flops=0.5\)"),
     ],
 )
-def test_selectors_and_budgets_are_objects(options, expected):
+def test_selectors_and_budgets_are_objects(unchanged, options, expected):
     with pytest.raises(TypeError, match=expected):
-        built().prune(**options)
+        unchanged.prune(**options)
 
 
 @pytest.mark.parametrize(
@@ -239,9 +259,9 @@ def test_selectors_and_budgets_are_objects(options, expected):
         (selectors.Taylor(), "`strategy` must be a strategy"),
     ],
 )
-def test_strategies_are_objects(strategy, expected):
+def test_strategies_are_objects(unchanged, strategy, expected):
     with pytest.raises(TypeError, match=expected):
-        built().compile("adam", "mse", strategy=strategy)
+        unchanged.compile("adam", "mse", strategy=strategy)
 
 
 def test_one_axis_may_be_named_without_a_list():
@@ -293,15 +313,15 @@ def test_a_limit_of_operations_in_training_is_that_of_the_sizes_that_are_trained
 
 
 def test_units_are_ranked_on_data_that_are_given_after_a_training_that_kept_none():
-    model, x, y = with_data()
-    model.compile("adam", "mse")
+    model, (x, y) = built(), data()
+    model.compile("sgd", "mse")
     model.fit(x[:8], y[:8], verbose=0)
     with pytest.raises(ValueError, match=r"kept only while a strategy trains.*`data=\(x, y\)` to `prune`"):
         model.prune("hidden", count=2, selector=selectors.Taylor())
     with pytest.raises(ValueError, match=r"`data=x` to `prune`"):
         model.prune("hidden", count=2, selector=selectors.Activity())
     reference = StructuralModel.from_model(model)
-    reference.compile("adam", "mse", probe=x, targets=y)
+    reference.compile("sgd", "mse", probe=x, targets=y)
     expected = selectors.Taylor()(reference.measure("hidden"), 5)
     event = model.prune("hidden", count=5, selector=selectors.Taylor(), data=(x, y))
     assert set(range(32)) - set(event.source) == set(expected)
@@ -313,8 +333,8 @@ def test_units_are_ranked_on_data_that_are_given_after_a_training_that_kept_none
         model.prune("hidden", count=1, selector=selectors.Taylor())
 
 
-def test_axes_that_a_selector_cannot_rank_are_left_out_unless_they_are_named():
-    model, _, _ = with_data()
+def test_axes_that_a_selector_cannot_rank_are_left_out_unless_they_are_named(with_data):
+    model, _, _ = with_data
     with pytest.warns(UserWarning, match="BatchNormScale leaves out an axis.*'(hidden|inner)'"):
         events = model.prune(fraction=0.5, selector=selectors.BatchNormScale())
     assert {event.axis for event in events} == {"first"}

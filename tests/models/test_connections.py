@@ -51,7 +51,7 @@ def test_conversion_keeps_function_optimizer_and_compile_state(network):
     twin = StructuralModel.from_model(network)
     for other in (new, twin):
         keras.utils.set_random_seed(7)
-        other.fit(X, Y, batch_size=8, verbose=0)
+        other.fit(X, Y, batch_size=16, verbose=0)
     np.testing.assert_allclose(output(new), output(twin), rtol=1e-5, atol=1e-6)
 
 

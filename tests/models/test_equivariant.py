@@ -33,16 +33,18 @@ def plain(top="pool"):
     return keras.Model(inputs, L.Dense(3, activation="softmax")(x))
 
 
-@pytest.mark.parametrize("top", ["pool", "flatten"])
-@pytest.mark.parametrize(("group", "frame"), [("C4", None), ("D4", None), ("D1", "D2")])
+@pytest.mark.parametrize(
+    ("group", "frame", "top"),
+    [("C4", None, "flatten"), ("D4", None, "pool"), ("D1", "D2", "pool"), ("D1", "D2", "flatten")],
+)
 def test_a_network_becomes_invariant_and_stays_so_while_it_trains(group, frame, top, request):
     if (group, top) == ("D4", "pool"):
         request.getfixturevalue("compiled")
     keras.utils.set_random_seed(0)
     model = to_equivariant(plain(top), group, frame)
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
     before = outputs(model, X)[0]
-    model.fit(X, np.arange(8) % 3, epochs=2, batch_size=4, verbose=0)
+    model.fit(X, np.arange(8) % 3, batch_size=4, verbose=0)
     assert np.abs(outputs(model, X)[0] - before).max() > 1e-3
     assert max(equivariance_error(model, X, group).values()) < 1e-5
     assert model.get_layer("last").filters * model.get_layer("last").frame.order == 32
@@ -116,14 +118,13 @@ def test_what_has_no_equivariant_form_is_named(layers, expected):
         to_equivariant(keras.Sequential([keras.Input((8, 8, 1)), *layers]), "D4")
 
 
-@pytest.mark.parametrize("groups", ["D4", "C4", [["C1", "D2"]] * 8])
+@pytest.mark.parametrize("groups", ["D4", pytest.param("C4", marks=pytest.mark.slow), [["C1", "D2"]] * 8])
 def test_the_exported_network_is_stock_and_computes_the_same(groups, tmp_path):
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(1).random((4, 28, 28, 1)).astype("float32")
     model = EquivariantCNN(width=1 / 8, groups=groups)
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
-    for _ in range(2):
-        model.train_on_batch(x, np.arange(4))
+    model.train_on_batch(x, np.arange(4))
     exported = model.to_plain()
     exported.save(tmp_path / "plain.keras")
     loaded = keras.models.load_model(tmp_path / "plain.keras")

@@ -27,7 +27,7 @@ def model_of(kind=StructuralModel, **options):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6,), name="x")
     model = kind(inputs, keras.layers.Dense(1, name="out")(GrowableDense(4, activation="relu", name="hidden")(inputs)))
-    model.compile("adam", "mse", **{"strategy": strategy(), "probe": 32, **options})
+    model.compile("sgd", "mse", **{"strategy": strategy(), "probe": 32, **options})
     return model
 
 
@@ -94,7 +94,7 @@ def test_class_weights_and_metrics_work_as_usual():
             keras.layers.Dense(2, activation="softmax"),
         ]
     )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], strategy=strategy(), probe=32)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], strategy=strategy(), probe=32)
     history = model.fit(X, (Y[:, 0] > 0).astype(int), batch_size=16, epochs=2, verbose=0, class_weight={0: 1.0, 1: 2.0})
     check_grown(model)
     assert "accuracy" in history.history
@@ -103,8 +103,8 @@ def test_class_weights_and_metrics_work_as_usual():
 @pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 3}])
 def test_ways_of_executing_a_step_work(options):
     model = model_of(**options)
-    model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
-    check_grown(model, 12)
+    model.fit(X, Y, batch_size=16, verbose=0)
+    check_grown(model, 6)
 
 
 @pytest.mark.parametrize("schedule", [Linear(6, 12), Batched(6, 11, stages=3), EveryNSteps(5)])
@@ -128,7 +128,7 @@ def test_structural_steps_fall_between_executions():
 def test_the_buffer_keeps_the_last_batch_of_each_execution():
     model = model_of(strategy=Grow(schedule=Linear(2, 100)), steps_per_execution=4, probe=1000)
     model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False)
-    model.compile("adam", "mse", strategy=strategy(), probe=1000, steps_per_execution=4)
+    model.compile("sgd", "mse", strategy=strategy(), probe=1000, steps_per_execution=4)
     model._structural.step = 1  # so that the buffer is not filled beforehand
     model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False)
     held = model._structural.observation.buffer.inputs()
@@ -144,9 +144,9 @@ def test_a_shorter_last_execution_counts_the_steps_that_were_made():
 def test_an_xla_step_computes_the_same_as_another():
     losses = []
     for jit_compile in (False, True):
-        model = model_of(strategy=Grow(schedule=Linear(4, 8)), jit_compile=jit_compile)
-        losses.append(model.fit(X, Y, batch_size=16, epochs=3, verbose=0, shuffle=False).history["loss"])
-        assert model.structure.axes["hidden"] == 8
+        model = model_of(strategy=Grow(schedule=Linear(2, 4)), jit_compile=jit_compile)
+        losses.append(model.fit(X, Y, batch_size=32, epochs=2, verbose=0, shuffle=False).history["loss"])
+        assert model.structure.axes["hidden"] == 6
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
@@ -175,7 +175,7 @@ def test_inputs_and_outputs_can_be_many_and_named():
     model = StructuralModel(
         {"a": a, "b": b}, {"p": keras.layers.Dense(1, name="p")(hidden), "q": keras.layers.Dense(1, name="q")(hidden)}
     )
-    model.compile("adam", {"p": "mse", "q": "mae"}, strategy=strategy(), probe=32)
+    model.compile("sgd", {"p": "mse", "q": "mae"}, strategy=strategy(), probe=32)
     model.fit({"a": X[:, :3], "b": X[:, 3:]}, {"p": Y, "q": Y}, batch_size=16, epochs=2, verbose=0)
     check_grown(model)
     assert set(model.predict({"a": X[:2, :3], "b": X[:2, 3:]}, verbose=0)) == {"p", "q"}

@@ -50,9 +50,14 @@ def test_moments_of_half_precision_activations_are_those_of_the_activations_them
 
 
 @pytest.mark.parametrize(
-    "initializer", [Select(candidates=6), PreActivation(candidates=6), OptimizedActivation(candidates=2, steps=2)]
+    ("policy", "initializer"),
+    [
+        ("mixed_float16", Select(candidates=6)),
+        ("mixed_bfloat16", Select(candidates=6)),
+        ("mixed_bfloat16", PreActivation(candidates=6)),
+        ("mixed_float16", OptimizedActivation(candidates=2, steps=2)),
+    ],
 )
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_networks_grow_in_half_precision(policy, initializer):
     model, x = convolutional(policy, 60.0)
     trigger = EffectiveDimension(gamma=0.3)

@@ -191,7 +191,7 @@ def test_strategies_train_and_hold_what_they_promise(case, tmp_path):
     loaded = keras.models.load_model(tmp_path / "m.keras")
     for other in (network, loaded):
         keras.utils.set_random_seed(3)
-        other.fit(X, Y, batch_size=16, epochs=2, verbose=0)
+        other.fit(X, Y, batch_size=16, verbose=0)
     for name in ("a", "b", "o"):
         left, right = (current().read(other.get_layer(name).kernel) for other in (network, loaded))
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
