@@ -302,7 +302,8 @@ def weights(model):
 def test_cells_are_searched_and_chosen():
     keras.utils.set_random_seed(0)
     x, y = np.random.default_rng(3).normal(size=(32, 8, 8, 1)).astype("float32"), np.arange(32) % 2
-    supernet = darts_supernet((8, 8, 1), 2, init_channels=2, layers=3, nodes=1)
+    operations = ["max_pool_3x3", "skip_connect", "dil_conv_3x3"]
+    supernet = darts_supernet((8, 8, 1), 2, init_channels=2, layers=2, nodes=1, operations=operations, reductions=[1])
     if keras.backend.backend() == "jax":
         with pytest.raises(NotImplementedError, match="TensorFlow and PyTorch"):
             Darts(supernet, "sparse_categorical_crossentropy")

@@ -23,13 +23,13 @@ TINY = [
     "--train-epochs",
     "1",
     "--samples",
-    "96",
+    "48",
 ]
 TINY += ["--batch-size", "16", "--ratio", "2", "--augment"]
 
 
 @pytest.fixture(scope="module", params=["darts-prime", pytest.param("crb", marks=pytest.mark.slow)])
-def finished(request, eager_module, tmp_path_factory):
+def finished(request, eager_module, few_operations, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     assert main([*TINY, "--method", request.param, "--out", str(out)]) == 0
     (folder,) = out.iterdir()
@@ -87,13 +87,14 @@ def test_images_that_do_not_halve_twice_are_refused(tmp_path, capsys):
     assert "multiples of 4" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("eager")
 def test_a_recurrent_cell_is_searched_on_a_text(tmp_path):
-    (tmp_path / "tale.txt").write_text("the cat and the dog and the bird. " * 200)
+    (tmp_path / "tale.txt").write_text("the cat and the dog and the bird. " * 64)
     command = ["darts", "--quiet", "--data", "tale", "--data-dir", str(tmp_path), "--epochs", "1", "--nodes", "1"]
     assert main([*command, "--out", str(tmp_path)]) != 0, "a name without .txt is that of images"
     command[3] = "tale.txt"
-    command += ["--units", "6", "--batch-size", "8", "--length", "6", "--train-epochs", "2", "--ratio", "2"]
+    command += ["--units", "6", "--batch-size", "4", "--length", "6", "--train-epochs", "1", "--ratio", "2"]
+    command += ["--samples", "112"]
     assert main([*command, "--out", str(tmp_path / "out")]) == 0
     (folder,) = (tmp_path / "out").iterdir()
     names = {path.name for path in folder.iterdir()}

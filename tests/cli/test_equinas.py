@@ -16,20 +16,37 @@ pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not ho
 def tiny(tmp_path_factory):
     """A command of few steps, on few images."""
     path = tmp_path_factory.mktemp("data") / "images.npz"
-    x, y = np.random.default_rng(0).random((48, 8, 8)).astype("float32"), np.arange(48) % 4
+    x, y = np.random.default_rng(0).random((32, 8, 8)).astype("float32"), np.arange(32) % 4
     np.savez(path, x_train=x, y_train=y, x_test=x[:16], y_test=y[:16])
-    return ["equinas", "--quiet", "--data", str(path), "--width", "0.125", "--batch-size", "16", "--seed", "3"]
+    return ["equinas", "--quiet", "--data", str(path), "--width", "0.125", "--batch-size", "32", "--seed", "3"]
 
 
-@pytest.fixture(scope="module", params=["d", "e"])
-def finished(request, tiny, eager_module, tmp_path_factory):
-    out = tmp_path_factory.mktemp("out")
-    short = (
-        ["--epochs", "2", "--groups", "C1,D4"] if request.param == "d" else ["--generations", "1", "--groups", "C4,D4"]
-    )
-    assert main([*tiny, "--mode", request.param, *short, "--out", str(out)]) == 0
+def run(arguments, out):
+    assert main([*arguments, "--out", str(out)]) == 0
     (folder,) = out.iterdir()
-    return request.param, folder
+    return folder
+
+
+@pytest.fixture(scope="module")
+def descended(tiny, eager_module, tmp_path_factory):
+    return run([*tiny, "--mode", "d", "--epochs", "2", "--groups", "C1,D4"], tmp_path_factory.mktemp("out"))
+
+
+@pytest.fixture(scope="module")
+def resumable(tiny, tmp_path_factory):
+    """A command that evolves networks, and keeps them in a folder to go on from."""
+    kept = tmp_path_factory.mktemp("kept") / "search"
+    return [*tiny, "--mode", "e", "--generations", "1", "--groups", "C4,D4", "--resume", str(kept)]
+
+
+@pytest.fixture(scope="module")
+def evolved(resumable, eager_module, tmp_path_factory):
+    return run(resumable, tmp_path_factory.mktemp("out"))
+
+
+@pytest.fixture(params=["d", "e"])
+def finished(request):
+    return request.param, request.getfixturevalue({"d": "descended", "e": "evolved"}[request.param])
 
 
 def test_a_run_leaves_a_complete_folder(finished):
@@ -62,13 +79,9 @@ def test_the_report_needs_nothing_outside_of_itself(finished):
     assert "conv8" in html or "groups of the layers" in html
 
 
-def test_an_interrupted_search_goes_on(tiny, tmp_path):
-    short = ["--mode", "e", "--generations", "1", "--groups", "C4,D4", "--resume", str(tmp_path / "search")]
-    for _ in range(2):
-        assert main([*tiny, *short, "--out", str(tmp_path / "out")]) == 0
-    first, second = (
-        json.loads(p.read_text())["architectures"] for p in sorted((tmp_path / "out").glob("*/search.json"))
-    )
+def test_an_interrupted_search_goes_on(resumable, evolved, tmp_path):
+    again = run(resumable, tmp_path / "out")
+    first, second = (json.loads((p / "search.json").read_text())["architectures"] for p in (evolved, again))
     assert first == second
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from keras_struct.cli import main
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # few steps
+
 LAYERS = """
 import keras
 

@@ -17,10 +17,12 @@ from keras_struct.cli import main
 from keras_struct.cli.experiment import Settings
 
 TINY = ["grow", "--quiet", "--epochs", "2", "--hidden", "6,5", "--gamma", "0.6", "--max-units", "9", "--seed", "3"]
+TINY += ["--batch-size", "512"]
+pytestmark = pytest.mark.usefixtures("eager_module")  # few steps
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(eager_module, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "runs"
     assert main([*TINY, "--out", str(out)]) == 0
     (folder,) = out.iterdir()
@@ -72,17 +74,17 @@ def test_the_report_opens_in_a_browser(finished, tmp_path):
     assert shot.stat().st_size > 10_000
 
 
-def test_the_table_is_printed_and_earlier_runs_stay(tmp_path, capsys):
+def test_the_table_is_printed_and_earlier_runs_stay(finished, tmp_path, capsys):
     path = tmp_path / "own.npz"
     rng = np.random.default_rng(0)
     x, y = rng.random((80, 6)), rng.integers(0, 3, 80)
     np.savez(path, x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
-    for _ in range(2):
-        assert main([*TINY, "--data", str(path), "--out", str(tmp_path / "runs")]) == 0
+    assert main([*TINY, "--data", str(path), "--out", str(finished.parent)]) == 0
     printed = capsys.readouterr().out
     assert "static, initial size" in printed
     assert "accuracy" in printed
-    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert len(list(finished.parent.iterdir())) == 2
+    assert finished.is_dir()
 
 
 def broken_file(tmp_path):
@@ -178,5 +180,5 @@ def test_an_interrupt_while_writing_leaves_nothing_half_written(tmp_path, monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr("keras_struct.cli.grow.report", interrupt)
-    assert main([*TINY, "--epochs", "1", "--out", str(tmp_path)]) == 130
+    assert main([*TINY, "--epochs", "1", "--batch-size", "2000", "--out", str(tmp_path)]) == 130
     assert list(tmp_path.iterdir()) == []

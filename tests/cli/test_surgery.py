@@ -8,6 +8,8 @@ from keras_struct import StructuralModel
 from keras_struct.cli import main
 from keras_struct.statistics import flops
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # few steps
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):

@@ -22,6 +22,8 @@ from keras_struct.search.mutations import (
 from keras_struct.symmetry import Group
 from keras_struct.symmetry.groups import common_frame
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # few steps
+
 LOSS = "sparse_categorical_crossentropy"
 RNG = np.random.default_rng(0)
 X = RNG.random((48, 8, 8, 1)).astype("float32")
@@ -59,6 +61,10 @@ def numbers(variables):
     return [np.array(keras.ops.convert_to_numpy(v.value)) for v in variables]
 
 
+def outputs(model):
+    return np.array(keras.ops.convert_to_numpy(model(X, training=False)))
+
+
 # EquiNAS_D
 
 
@@ -79,7 +85,7 @@ def test_batches_pair_a_pass_over_the_data_with_independent_draws():
 
 def stepped(optimizer, architecture_optimizer, seed=0):
     """One step, with what the weights were before and after it."""
-    model = mixture(seed=seed)
+    model = mixture(seed=seed, mixed=2)
     alphas = [layer.alpha for layer in mixed_layers(model).values()]
     trained = AlternatingModel(model, alphas, architecture_optimizer)
     trained.compile(optimizer, LOSS)
@@ -106,17 +112,16 @@ def gradient(model, variables, x, y):
     return found
 
 
-@pytest.mark.usefixtures("eager")
 def test_mixtures_move_by_the_gradient_of_the_second_batch_alone_and_weights_by_that_of_the_first():
     _, before, after = stepped(keras.optimizers.SGD(0.0), keras.optimizers.SGD(1.0))
     assert all(np.array_equal(a, b) for a, b in zip(before[1], after[1], strict=True))  # no other weight moves
-    model = mixture()
+    model = mixture(mixed=2)
     expected = gradient(model, [layer.alpha for layer in mixed_layers(model).values()], X[16:32], Y[16:32])
     for old, new, moved in zip(before[0], after[0], expected, strict=True):
         np.testing.assert_allclose(old - new, moved, rtol=1e-3, atol=1e-6)
     _, before, after = stepped(keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.0))
     assert all(np.array_equal(a, b) for a, b in zip(before[0], after[0], strict=True))
-    model = mixture()
+    model = mixture(mixed=2)
     others = [v for v in model.trainable_variables if v.name != "alpha"]
     expected = gradient(model, others, X[:16], Y[:16])
     for old, new, moved in zip(before[1], after[1], expected, strict=True):
@@ -125,8 +130,10 @@ def test_mixtures_move_by_the_gradient_of_the_second_batch_alone_and_weights_by_
 
 def test_a_search_records_mixtures_and_learns():
     data = datasets.load("digits")
-    search = EquiNASD(mixture(["C1", "D4"], mixed=2, num_classes=10), LOSS, metrics=["accuracy"])
-    history = search.fit(data.x_train[:600, ..., None], data.y_train[:600], batch_size=32, epochs=4, verbose=0)
+    search = EquiNASD(
+        mixture(["C1", "D4"], mixed=2, num_classes=10), LOSS, keras.optimizers.Adam(0.05), metrics=["accuracy"]
+    )
+    history = search.fit(data.x_train[:96, ..., None], data.y_train[:96], batch_size=48, epochs=4, verbose=0)
     assert history.history["accuracy"][-1] > history.history["accuracy"][0] + 0.1
     assert len(search.mixtures) == 5
     assert search.mixtures[0]["conv1"] == pytest.approx({"C1": 0.5, "D4": 0.5})
@@ -140,13 +147,14 @@ def test_a_search_records_mixtures_and_learns():
     assert {name: layer.mixture() for name, layer in mixed_layers(fresh).items()} == before
 
 
-@pytest.mark.usefixtures("eager")
 def test_a_killed_search_goes_on_as_it_would_have(tmp_path):
     def search():
-        return EquiNASD(mixture(mixed=2), LOSS, keras.optimizers.Adam(0.01), keras.optimizers.Adam(0.01), seed=3)
+        return EquiNASD(
+            mixture(["C1", "D4"], mixed=2), LOSS, keras.optimizers.Adam(0.01), keras.optimizers.Adam(0.01), seed=3
+        )
 
     whole = search()
-    whole.fit(X[:32], Y[:32], batch_size=16, epochs=3, verbose=0)
+    whole.fit(X[:16], Y[:16], batch_size=16, epochs=3, verbose=0)
 
     class Kill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -154,14 +162,13 @@ def test_a_killed_search_goes_on_as_it_would_have(tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search().fit(X[:32], Y[:32], batch_size=16, epochs=3, verbose=0, callbacks=[Kill()], backup=tmp_path)
+        search().fit(X[:16], Y[:16], batch_size=16, epochs=3, verbose=0, callbacks=[Kill()], backup=tmp_path)
     resumed = search()
-    resumed.fit(X[:32], Y[:32], batch_size=16, epochs=3, verbose=0, backup=tmp_path)
+    resumed.fit(X[:16], Y[:16], batch_size=16, epochs=3, verbose=0, backup=tmp_path)
     for a, b in zip(numbers(whole.model.weights), numbers(resumed.model.weights), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.usefixtures("eager")
 def test_random_mixtures_are_frozen():
     model = mixture()
     randomize(model, seed=1)
@@ -218,16 +225,17 @@ def test_the_front_is_what_nothing_beats():
         assert front[i] == (not beaten)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_children_compute_what_their_parent_does_and_nothing_is_traced_anew():
     search = EquiNASE(network(), LOSS, epochs=1, batch_size=16)
     parent = search.population[0]
     search._train([parent], X, Y, (X, Y), 1)
-    before = search.load(parent).predict(X, verbose=0)
+    before = outputs(search.load(parent))
     step = search.model.train_function
     for place, groups in enumerate(relaxations(parent.groups)):
         child = search.child(parent, groups, 1, place)
         assert child.parameters > parent.parameters
-        np.testing.assert_allclose(search.load(child).predict(X, verbose=0), before, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(outputs(search.load(child)), before, rtol=1e-5, atol=1e-6)
         assert tuple(search.model.get_layer(name).group.name for name in search.layers) == groups
     assert search.model.train_function is step
     assert search.model._structural.retraces == 0
@@ -265,15 +273,30 @@ def test_the_first_network_has_children_before_it_is_trained_unless_it_warms_up(
     assert all(0 <= one["accuracy"] <= 1 for generation in history for one in generation)
 
 
-@pytest.mark.usefixtures("eager")
-def test_a_search_keeps_the_front_and_its_clones_and_is_repeatable():
-    runs = []
-    for _ in range(2):
-        search = EquiNASE(
-            network(), LOSS, generations=2, epochs=0.34, parents=3, mutation="reduced", batch_size=16, seed=5
-        )
-        search.fit(X, Y, (X[:16], Y[:16]), verbose=0)
-        runs.append(search)
+@pytest.fixture(scope="module")
+def evolutions(eager_module, tmp_path_factory):
+    """A search, the same one killed after a generation and gone on with, one that finds all done, and the folder of both."""
+    folder = tmp_path_factory.mktemp("evolution")
+
+    def search():
+        options = {"groups": ["C1", "C4", "D4"], "mutation": "reduced", "parents": 3, "seed": 5}
+        return EquiNASE(network(), LOSS, generations=2, epochs=1 / 3, batch_size=16, **options)
+
+    def kill(generation, population):
+        if generation == 1:
+            raise KeyboardInterrupt
+
+    whole, resumed, again = search(), search(), search()
+    whole.fit(X, Y, (X[:16], Y[:16]), verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        search().fit(X, Y, (X[:16], Y[:16]), folder=folder, verbose=0, on_generation=kill)
+    resumed.fit(X, Y, (X[:16], Y[:16]), folder=folder, verbose=0)
+    again.fit(X, Y, (X[:16], Y[:16]), folder=folder, verbose=0)
+    return whole, resumed, again, folder
+
+
+def test_a_search_keeps_the_front_and_its_clones_and_is_repeatable(evolutions):
+    runs = evolutions[:2]
     assert runs[0].history == runs[1].history
     history = runs[0].history
     assert len(history) == 3
@@ -288,38 +311,19 @@ def test_a_search_keeps_the_front_and_its_clones_and_is_repeatable():
     assert len(runs[0].population) >= 3
 
 
-@pytest.mark.usefixtures("eager")
-def test_a_killed_search_goes_on_with_the_same_population(tmp_path):
-    def search():
-        return EquiNASE(
-            network(), LOSS, generations=2, epochs=0.34, parents=2, mutation="reduced", batch_size=16, seed=2
-        )
-
-    whole = search()
-    whole.fit(X, Y, (X[:16], Y[:16]), verbose=0)
-
-    def kill(generation, population):
-        if generation == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        search().fit(X, Y, (X[:16], Y[:16]), folder=tmp_path, verbose=0, on_generation=kill)
-    resumed = search()
-    resumed.fit(X, Y, (X[:16], Y[:16]), folder=tmp_path, verbose=0)
+def test_a_killed_search_goes_on_with_the_same_population(evolutions):
+    whole, resumed, again, folder = evolutions
     assert resumed.history == whole.history
     assert [one.groups for one in resumed.population] == [one.groups for one in whole.population]
-    again = search()
-    again.fit(X, Y, (X[:16], Y[:16]), folder=tmp_path, verbose=0)
     assert again.history == whole.history
     other = EquiNASE(network(num_classes=3), LOSS)
     other.layers = other.layers[:2]
     with pytest.raises(ValueError, match="holds a search of another network, with 3 convolutions"):
-        other.fit(X, Y, (X[:16], Y[:16]), folder=tmp_path, verbose=0)
+        other.fit(X, Y, (X[:16], Y[:16]), folder=folder, verbose=0)
     with pytest.raises(ValueError, match="Unknown group 'C9'"):
         EquiNASE(network(), LOSS, groups=["C1", "C9"])
 
 
-@pytest.mark.usefixtures("eager")
 def test_a_network_of_given_groups_has_fresh_weights():
     search = EquiNASE(network(), LOSS)
     groups = ("D4", "C4", "C2")

@@ -105,21 +105,22 @@ def test_stock_tuners_tune_hyperparameters_of_the_search(digits, tmp_path):
     assert model.name == "darts_network"
 
 
-@pytest.mark.usefixtures("eager")  # few steps
+@pytest.mark.usefixtures("eager", "few_operations")  # few steps
 def test_without_training_supernets_are_scored_with_a_warning(digits, tmp_path):
-    tuner = tuners.DartsPrimeTuner(space(train_epochs=0), max_trials=1, directory=tmp_path)
+    tuner = tuners.DartsPrimeTuner(space(train_epochs=0, schedule=None), max_trials=1, directory=tmp_path)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        tuner.search(digits[0][:110], digits[1][:110], epochs=1, batch_size=8, verbose=0)
+        tuner.search(digits[0][:40], digits[1][:40], epochs=1, batch_size=16, verbose=0)
     assert any("does not rank the cells" in str(warning.message) for warning in heard)
     assert tuner.get_best_models()[0].name == "darts_network"
 
 
+@pytest.mark.usefixtures("eager")
 def test_mixtures_of_symmetries_end_as_stock_networks(digits, tmp_path):
     hypermodel = tuners.EquiDHyperModel((8, 8, 1), 10, groups=["C1", "D4"], **TINY)
     tuner = tuners.EquiNASDTuner(hypermodel, max_trials=1, directory=tmp_path)
     x, y = digits
-    tuner.search(x[:64], y[:64], epochs=1, batch_size=32, validation_data=(x[160:], y[160:]), verbose=0)
+    tuner.search(x[:32], y[:32], epochs=1, batch_size=32, validation_data=(x[160:], y[160:]), verbose=0)
     (model,) = tuner.get_best_models()
     assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
     score = model.evaluate(x[160:], y[160:], verbose=0, return_dict=True)["accuracy"]
@@ -127,19 +128,28 @@ def test_mixtures_of_symmetries_end_as_stock_networks(digits, tmp_path):
     assert set(json.loads(tuner.get_search_history("0")["mixtures"])["conv1"]) == {"C1", "D4"}
 
 
+@pytest.mark.usefixtures("eager")
 def test_recurrent_cells_are_searched_and_trained_as_a_language_model(tmp_path):
-    text = np.cumsum(np.random.default_rng(5).choice([1, 1, 1, 2], 1500)) % 5
+    text = np.cumsum(np.random.default_rng(5).choice([1, 1, 1, 2], 208)) % 5
     hypermodel = tuners.DartsLanguageHyperModel(
-        5, 8, nodes=2, length=6, train_epochs=2, learning_rate=2.0, genotype_from="best", dropout={"input_dropout": 0.1}
+        5,
+        8,
+        nodes=2,
+        length=6,
+        vary=False,
+        train_epochs=2,
+        learning_rate=2.0,
+        genotype_from="best",
+        dropout={"input_dropout": 0.1},
     )
     objective = kt.Objective("val_loss", "min")
     tuner = tuners.DartsPrimeTuner(hypermodel, objective, max_trials=1, directory=tmp_path, project_name="text")
-    tuner.search(text[:1200], validation_data=text[1200:], epochs=2, batch_size=8, verbose=0)
+    tuner.search(text[:104], validation_data=text[104:], epochs=2, batch_size=8, verbose=0)
     (genotype,) = tuner.get_best_genotypes()
     assert isinstance(genotype, RecurrentGenotype)
     (model,) = tuner.get_best_models()
     assert model.get_layer("rnn").genes == genotype.recurrent
-    score = model.evaluate(datasets.TextBatches(text[1200:], 8, 6), callbacks=[FreshStates()], verbose=0)[0]
+    score = model.evaluate(datasets.TextBatches(text[104:], 8, 6), callbacks=[FreshStates()], verbose=0)[0]
     (trial,) = tuner.oracle.get_best_trials()
     assert score == pytest.approx(trial.score, rel=1e-3)
     history = tuner.get_search_history(trial.trial_id)
@@ -150,6 +160,7 @@ def test_recurrent_cells_are_searched_and_trained_as_a_language_model(tmp_path):
         hypermodel.prepared(np.zeros((3, 4)), None, None, 0)
 
 
+@pytest.mark.usefixtures("eager")
 def test_strategies_of_growing_networks_are_tuned_and_come_back_with_their_widths(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((64, 4)).astype("float32")
