@@ -48,9 +48,15 @@ def whole(tmp_path_factory):
     return whole
 
 
-def test_a_killed_run_ends_as_one_that_was_not_killed(whole, tmp_path):
+@pytest.fixture
+def killed(tmp_path):
+    """A folder in which a run was killed, that made a backup after every fourth step."""
     kill((tmp_path, 4, 9))
-    check_same(result(tmp_path, 4), whole)
+    return tmp_path
+
+
+def test_a_killed_run_ends_as_one_that_was_not_killed(whole, killed):
+    check_same(result(killed, 4), whole)
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from keras_struct import AutoRGN, StructuralModel
 from keras_struct.schedules import Linear
 from keras_struct.strategies import Grow
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # steps are compiled where no new trace is what is tested
+
 X = np.random.default_rng(0).standard_normal((32, 5)).astype("float32")
 Y = X[:, :2] * 0.3
 
@@ -136,6 +138,7 @@ def test_after_training_the_optimizer_is_as_before():
     assert len(model.optimizer.variables) >= variables
 
 
+@pytest.mark.usefixtures("compiled")
 def test_growth_goes_on_beside_it():
     model = network(StructuralModel)
     model.compile("adam", "mse", strategy=Grow(schedule=Linear(4, 4)))

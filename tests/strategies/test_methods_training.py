@@ -71,8 +71,16 @@ def data(shape, samples=64):
     return RNG.standard_normal((samples, *shape)).astype("float32"), RNG.integers(0, 3, samples)
 
 
-@pytest.mark.parametrize("build", [dense, convolutional, residual])
-@pytest.mark.parametrize("name", EAGER)
+NETWORKS = {name: (dense, convolutional, residual) for name in ("NorthSelect", "Firefly")} | {
+    "NorthPre": (dense, residual),
+    "NorthRandom": (dense, convolutional),
+    "NorthWeight": (convolutional, residual),
+    "GradMax": (dense, residual),
+    "NeST": (dense, convolutional),
+}
+
+
+@pytest.mark.parametrize(("name", "build"), [(name, build) for name in EAGER for build in NETWORKS[name]])
 @pytest.mark.filterwarnings("ignore:.*units that axis .* is to get")
 def test_it_grows_while_it_trains_and_keeps_to_the_limit(name, build):
     keras.utils.set_random_seed(0)

@@ -9,6 +9,8 @@ from keras_struct.layers import FreeNet, GroupConv2D
 from keras_struct.schedules import Cubic, EveryNSteps
 from keras_struct.triggers import AuxiliaryGradient, EffectiveDimension, FractionOfWidth, WeightEffectiveDimension
 
+pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
+
 layers = keras.layers
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((48, 8)).astype("float32")
@@ -77,7 +79,7 @@ def test_it_trains_or_says_at_compile_that_it_cannot(name, policy):
         with pytest.raises(ValueError, match="cannot work in float16"):
             model.compile("sgd", "mse", strategy=strategy)
         return
-    model.compile("sgd", "mse", strategy=strategy, run_eagerly=True)
+    model.compile("sgd", "mse", strategy=strategy)
     history = model.fit(x, Y, batch_size=24, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
     assert model._structural.policy_state is not None
