@@ -86,6 +86,7 @@ def test_each_layer_moves_by_its_factor_of_what_it_would_move(optimizer):
     assert all(np.allclose(a, b, rtol=1e-5, atol=1e-8) for a, b in zip(seen[False], seen[True], strict=True))
 
 
+@pytest.mark.usefixtures("compiled")
 def test_factors_are_measured_anew_and_take_effect_without_a_new_trace():
     model = network()
     model.compile(keras.optimizers.SGD(0.05), "mse")

@@ -71,7 +71,7 @@ def data(shape, samples=64):
     return RNG.standard_normal((samples, *shape)).astype("float32"), RNG.integers(0, 3, samples)
 
 
-NETWORKS = {name: (dense, convolutional, residual) for name in ("NorthSelect", "Firefly")} | {
+NETWORKS = dict.fromkeys(("NorthSelect", "Firefly"), (dense, convolutional, residual)) | {
     "NorthPre": (dense, residual),
     "NorthRandom": (dense, convolutional),
     "NorthWeight": (convolutional, residual),
