@@ -20,17 +20,18 @@ def search_files(facts: dict[str, Any], record: Any, genotype: Any) -> dict[str,
         genotype: What was found.
     """
     cells = ("recurrent",) if isinstance(genotype, RecurrentGenotype) else ("normal", "reduce")
-    pictures = {"genotype.png": plot_genotype(genotype)}
-    pictures |= {f"{cell}_weights.png": plot_operations(record, f"alpha_{cell}") for cell in cells}
+    figures = {"genotype.png": plot_genotype(genotype)}
+    figures |= {f"{cell}_weights.png": plot_operations(record, f"alpha_{cell}") for cell in cells}
     if len(cells) > 1:
-        pictures["collapse.png"] = plot_collapse(record)
+        figures["collapse.png"] = plot_collapse(record)
     if record.schedule.get("F"):
-        pictures["schedule.png"] = plot_schedule(record)
+        figures["schedule.png"] = plot_schedule(record)
+    pictures = {name: png(figure) for name, figure in figures.items()}
     return {
         "search.json": json.dumps(facts, indent=1, default=str),
         "genotype.txt": f"{genotype}\n",
         **{f"{cell}.dot": cell_dot(genotype, cell) for cell in cells},
-        **{name: png(figure) for name, figure in pictures.items()},
+        **pictures,
         "report.html": _report(facts, pictures),
     }
 
@@ -48,7 +49,7 @@ _TEXTS = {
 }
 
 
-def _report(facts: dict[str, Any], pictures: dict[str, Any]) -> str:
+def _report(facts: dict[str, Any], pictures: dict[str, bytes]) -> str:
     title = f"A cell for {facts['data']}"
     body = [
         f"<h1>{escape(title)}</h1>",

@@ -54,10 +54,11 @@ def equinas_command(options: Any, out: Path, command: str = "") -> Path:
         "accuracy": accuracy,
         **found,
     }
+    picture = png(figure)
     files: dict[str, str | bytes] = {
         "search.json": json.dumps(facts, indent=1, default=str),
-        "search.png": png(figure),
-        "report.html": _report(facts, figure),
+        "search.png": picture,
+        "report.html": _report(facts, picture),
     }
     folder = write_run(out, model, files)
     print(f"\n{data.name}: test accuracy {accuracy:.4f}. Written to {folder}{os.sep}: open report.html")
@@ -109,7 +110,7 @@ def _evolve(options: Any, data: Any, classes: int, verbose: int) -> tuple[Any, d
     return search.load(search.best()), found, plot_population(search.history)
 
 
-def _report(facts: dict[str, Any], figure: Any) -> str:
+def _report(facts: dict[str, Any], picture: bytes) -> str:
     title = f"A network that found its symmetry: {facts['data']}"
     body = [
         f"<h1>{escape(title)}</h1>",
@@ -117,7 +118,7 @@ def _report(facts: dict[str, Any], figure: Any) -> str:
         "<h2>What was found</h2>",
         f"<div class=scroll>{_mixtures(facts['mixtures'][-1]) if 'mixtures' in facts else _architectures(facts)}</div>",
         "<h2>On the way</h2>",
-        image(figure, "Shares of the groups by epoch, or networks of all generations"),
+        image(picture, "Shares of the groups by epoch, or networks of all generations"),
         "<h2>Settings</h2>",
         f"<div class=scroll>{pairs(facts['settings'] | {'command': facts['command']})}</div>",
         f"<footer>{escape(', '.join(f'{k} {v}' for k, v in facts['versions'].items()))}</footer>",

@@ -51,7 +51,8 @@ def freenet_files(facts: dict[str, Any], model: Any) -> dict[str, str | bytes]:
         "adjacency.png": plot_adjacency(model),
     }
     figures |= {"edges.png": plot_edges(model), "coactivation.png": plot_coactivation(model)}
-    return {**{name: png(figure) for name, figure in figures.items()}, "report.html": _report(facts, figures)}
+    pictures = {name: png(figure) for name, figure in figures.items()}
+    return {**pictures, "report.html": _report(facts, pictures)}
 
 
 def _mean_curve(rows: Sequence[dict[str, Any]], kind: str, neurons: int) -> list[float]:
@@ -59,7 +60,7 @@ def _mean_curve(rows: Sequence[dict[str, Any]], kind: str, neurons: int) -> list
     return np.mean(curves, axis=0).tolist()
 
 
-def _report(facts: dict[str, Any], figures: dict[str, Any]) -> str:
+def _report(facts: dict[str, Any], pictures: dict[str, bytes]) -> str:
     title = f"A network without layers: {facts['data']}"
     added, removed = (sum(row[place] for row in facts["history"]) for place in (2, 3))
     looks = len(facts["history"])
@@ -69,9 +70,9 @@ def _report(facts: dict[str, Any], figures: dict[str, Any]) -> str:
         "It is compared with one hidden layer that has as many parameters as it began with.</p>",
         f"<div class=scroll>{_table(facts['trials'])}</div>",
     ]
-    for name, figure in figures.items():
+    for name, picture in pictures.items():
         head, text = _TEXTS[name]
-        body += [f"<h2>{head}</h2>", image(figure, text)]
+        body += [f"<h2>{head}</h2>", image(picture, text)]
     body += [
         "<h2>Settings</h2>",
         f"<div class=scroll>{pairs(facts['settings'] | {'command': facts['command']})}</div>",

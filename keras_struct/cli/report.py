@@ -40,9 +40,9 @@ def report(facts: dict[str, Any], model: Any) -> str:
         "<h2>Compared with static networks of the same budget</h2>",
         f"<div class=scroll>{_networks(facts['networks'])}</div>",
         "<h2>Units over time</h2>",
-        image(plot_widths(model), "Units of each layer over training steps"),
+        image(png(plot_widths(model)), "Units of each layer over training steps"),
         "<h2>Test accuracy</h2>",
-        image(plot_curves(curves, "test accuracy"), "Test accuracy after each epoch"),
+        image(png(plot_curves(curves, "test accuracy")), "Test accuracy after each epoch"),
         _events(facts["events"]),
         "<h2>Settings</h2>",
         f"<div class=scroll>{pairs(facts['settings'] | {'command': facts['command']})}</div>",
@@ -96,7 +96,7 @@ def pairs(values: dict[str, Any]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def image(figure: Any, text: str) -> str:
-    """Return a Matplotlib figure as part of the page, with a text for those who do not see it."""
-    data = base64.b64encode(png(figure)).decode()
+def image(picture: bytes, text: str) -> str:
+    """Return a picture (a PNG file) as part of the page, with a text for those who do not see it."""
+    data = base64.b64encode(picture).decode()
     return f"<img alt='{escape(text)}' src='data:image/png;base64,{data}'>"

@@ -55,8 +55,8 @@ def killed(tmp_path):
     return tmp_path
 
 
-def test_a_killed_run_ends_as_one_that_was_not_killed(whole, killed):
-    check_same(result(killed, 4), whole)
+def test_a_killed_run_ends_as_one_that_was_not_killed(killed, request):
+    check_same(result(killed, 4), request.getfixturevalue("whole"))  # not within the time of the other fixture
 
 
 @pytest.mark.slow
