@@ -33,6 +33,28 @@ def test_a_step_of_tensorflow_can_return_more_than_logs():
 
 
 @only_on("tensorflow")
+@pytest.mark.parametrize("weights", [None, np.linspace(0, 1, 10)])
+def test_a_step_that_keeps_its_batch_trains_as_keras_does_and_is_traced_once_for_all_sizes_of_batches(weights):
+    losses, traces = [], []
+    x, y = np.random.default_rng(0).standard_normal((10, 3)).astype("float32"), np.ones((10, 1), "float32")
+    for options in ({}, {"probe": 4}):
+        model = model_of(**options)
+        step = model.train_step
+        model.train_step = lambda data, step=step: (traces.append(0), step(data))[1]
+        traces.clear()
+        history = model.fit(x, y, batch_size=4, epochs=2, shuffle=False, sample_weight=weights, verbose=0)
+        losses.append(history.history["loss"])
+    assert len(traces) == 1
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    assert set(map(tuple, x[-2:])) <= set(map(tuple, np.array(model._structural.observation.buffer.inputs())))
+    batches = (
+        (x[:size], y[:size], None) for size in (4, 3, 4)
+    )  # with a part that is missing; Keras looks at the first
+    model.fit(batches, steps_per_epoch=2, shuffle=False, verbose=0)
+    assert model._structural.step == 8
+
+
+@only_on("tensorflow")
 def test_accumulators_are_reset_by_a_method_of_the_optimizer():
     model = model_of()
     model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")
