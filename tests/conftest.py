@@ -50,6 +50,20 @@ def compiled():
         yield
 
 
+@pytest.fixture(scope="session")
+def few_operations():
+    """A context in which cells for images choose among four operations: for tests that are not about which there are."""
+
+    @contextmanager
+    def patched():
+        with pytest.MonkeyPatch.context() as patch:
+            some = ("none", "max_pool_3x3", "skip_connect", "dil_conv_3x3")
+            patch.setattr("keras_struct.applications.darts.PRIMITIVES", some)
+            yield
+
+    return patched
+
+
 def dense():
     stack = [keras.Input((5,)), GrowableDense(4, activation=relu1, name="h"), GrowableDense(3, activation="tanh")]
     return StructuralModel([*stack, layers.Dense(2)]), RNG.standard_normal((20, 5)), "h"

@@ -43,11 +43,10 @@ def running_models() -> list[Any]:
     return list(_models)
 
 
-def slots_built_by(optimizer: Any) -> list[tuple[Any, Any, Any, str]] | None:
-    """Variables that an optimizer built for weights: each with its weight, initializer and name; `None` if that was not seen."""
-    found = _slots.get(optimizer, [])
-    held = set(map(id, optimizer.variables))
-    return found if found and all(id(slot) in held for slot, *_ in found) else None
+def slots_built_by(optimizer: Any) -> list[tuple[Any, Any, Any, str]]:
+    """Variables that an optimizer was seen to build for weights: each with its weight, initializer and name."""
+    found, held = _slots.get(optimizer, []), set(map(id, optimizer.variables))
+    return found if all(id(slot) in held for slot, *_ in found) else []
 
 
 @contextmanager

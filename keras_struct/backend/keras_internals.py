@@ -129,9 +129,7 @@ def build_shapes(layer: Any) -> dict[str, Any] | None:
 
 def set_build_shapes(layer: Any, shapes: dict[str, Any]) -> None:
     """Replace recorded build shapes of a layer, by the name of the argument of `build`."""
-    object.__setattr__(
-        layer, "_build_shapes_dict", shapes
-    )  # a record, nothing to track: assigning it is the dearer part
+    object.__setattr__(layer, "_build_shapes_dict", shapes)  # Keras would look for variables in them
 
 
 def is_adapted(layer: Any) -> bool:

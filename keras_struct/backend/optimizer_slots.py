@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +64,11 @@ def _as_of_a_twin(holder: Any) -> list[tuple[Any, Any, Any, str]]:
     """Slots of an optimizer that was built unseen: those in the same places as those of one of its kind, built now."""
     twin = internals.optimizer_of_the_same_kind(holder)
     with unnoted():
-        heard = _listen(twin, lambda: twin.build(list(holder._trainable_variables)))
+        twin.build(list(holder._trainable_variables))
     places = {id(variable): i for i, variable in enumerate(twin.variables)}
     if len(twin.variables) != len(holder.variables):
         raise ValueError(_unknown(holder, "its variables differ from those of a freshly built optimizer of its kind"))
-    return [(holder.variables[places[id(slot)]], *rest) for slot, *rest in heard]
+    return [(holder.variables[places[id(slot)]], *rest) for slot, *rest in slots_built_by(twin)]
 
 
 def _refuse_unknown(optimizer: Any) -> None:
@@ -81,20 +81,6 @@ def _unknown(optimizer: Any, why: str) -> str:
         f"StructuralModel cannot carry the state of the optimizer {type(optimizer).__name__} over a change of structure: "
         f"{why}. Compile with another one, for example Adam, AdamW, SGD with momentum, RMSprop, Lion or Muon."
     )
-
-
-def _listen(optimizer: Any, build: Callable[[], None]) -> list[tuple[Any, Any, Any, str]]:
-    heard: list[tuple[Any, Any, Any, str]] = []
-    original = optimizer.add_variable_from_reference
-
-    def listen(reference_variable, name=None, initializer="zeros"):
-        slot = original(reference_variable, name=name, initializer=initializer)
-        heard.append((slot, reference_variable, initializer, name or ""))
-        return slot
-
-    object.__setattr__(optimizer, "add_variable_from_reference", listen)
-    build()
-    return heard
 
 
 def _slot(optimizer: Any, variable: Any, reference: Any, initializer: Any, name: str) -> Slot:

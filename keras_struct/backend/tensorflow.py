@@ -202,29 +202,23 @@ def refuse_distribution(model: Any) -> None:
 
 def tapped_train_function(model: Any) -> Callable:
     """Return a compiled train function that also keeps its (last) batch, without targets where none are kept."""
-    single = model.steps_per_execution == 1 and not model.run_eagerly and not tf.distribute.has_strategy()
-    run = _one_step(model) if single else _several_steps(model)
     whole = model._structural.observation.keeps_targets
+
+    def kept(data):
+        return data if whole else keras.utils.unpack_x_y_sample_weight(data)[:1]
+
+    single = model.steps_per_execution == 1 and not model.run_eagerly
+    run = _one_step(model, kept) if single else model._make_function(lambda data: (model.train_step(data), kept(data)))
 
     def train_function(iterator):
         logs, batch = run(iterator)
-        model._structural.remember(batch if whole else keras.utils.unpack_x_y_sample_weight(batch)[:1])
+        model._structural.remember(batch)
         return logs
 
     return train_function
 
 
-def _several_steps(model: Any) -> Callable:
-    """Keras's own function, with the last batch as a second result."""
-    whole = model._structural.observation.keeps_targets
-
-    def step(data):
-        return model.train_step(data), data if whole else keras.utils.unpack_x_y_sample_weight(data)[:1]
-
-    return model._make_function(step)
-
-
-def _one_step(model: Any) -> Callable:
+def _one_step(model: Any, kept: Callable) -> Callable:
     """A step on a batch that is taken before: results of a function that takes it itself cost Keras more than the taking."""
     step = tf.function(
         tf.autograph.experimental.do_not_convert(lambda data: model.train_step(data)),
@@ -241,8 +235,8 @@ def _one_step(model: Any) -> Callable:
     def run(iterator):
         data = _without_optionals(next(iterator))
         if isinstance(iterator, tf.data.Iterator) and not tf.config.functions_run_eagerly():
-            return of_batches_of(iterator.element_spec)(data), data
-        return step(data), data
+            return of_batches_of(iterator.element_spec)(data), kept(data)
+        return step(data), kept(data)
 
     return run
 

@@ -47,9 +47,8 @@ def test_a_step_that_keeps_its_batch_trains_as_keras_does_and_is_traced_once_for
     assert len(traces) == 1
     np.testing.assert_allclose(*losses, rtol=1e-6)
     assert set(map(tuple, x[-2:])) <= set(map(tuple, np.array(model._structural.observation.buffer.inputs())))
-    batches = (
-        (x[:size], y[:size], None) for size in (4, 3, 4)
-    )  # with a part that is missing; Keras looks at the first
+    # Keras looks at the first of a generator; parts may be missing.
+    batches = ((x[:size], y[:size], None) for size in (4, 3, 4))
     model.fit(batches, steps_per_epoch=2, shuffle=False, verbose=0)
     assert model._structural.step == 8
 

@@ -31,7 +31,8 @@ TINY += ["--batch-size", "16", "--ratio", "2", "--augment"]
 @pytest.fixture(scope="module", params=["darts-prime", pytest.param("crb", marks=pytest.mark.slow)])
 def finished(request, eager_module, few_operations, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    assert main([*TINY, "--method", request.param, "--out", str(out)]) == 0
+    with few_operations():
+        assert main([*TINY, "--method", request.param, "--out", str(out)]) == 0
     (folder,) = out.iterdir()
     return request.param, folder
 

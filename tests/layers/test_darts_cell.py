@@ -41,12 +41,16 @@ CELLS = {
     "DARTS_V1 reduction": {"genes": DARTS_V1.reduce[:4], "reduction": True},
     "some outputs": {"nodes": 3, "concat": (2, 4), "operations": ["dil_conv_3x3", "max_pool_3x3"]},
 }
+WHOLE = {
+    "whole DARTS_V2": {"genes": DARTS_V2.normal},
+    "whole DARTS_V1 reduction": {"genes": DARTS_V1.reduce, "reduction": True},
+}
 
 
 def fused_and_reference(kind):
     """A cell with weights of any kind, the reference with the same weights, and inputs."""
     keras.utils.set_random_seed(0)
-    cell = DartsCell(4, **CELLS[kind])
+    cell = DartsCell(4, **(CELLS | WHOLE)[kind])
     inputs = [images(16 if cell.after_reduction else 8, 6), images(8, 5)]
     if cell.weighted:
         edges = sum(2 + i for i in range(cell.nodes))
@@ -65,7 +69,7 @@ def cells(eager_module):
     return cache(fused_and_reference)
 
 
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", [*CELLS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in WHOLE)])
 def test_a_fused_cell_equals_one_of_a_layer_for_each_operation(kind, cells):
     cell, reference, inputs = cells(kind)
     for training in (False, True):

@@ -30,8 +30,8 @@ class Fire(Exception):
     """What goes wrong."""
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 5), fail_at=st.integers(0, 14), choice=st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 9), fail_at=st.integers(0, 14), choice=st.integers(0, 2**32 - 1))
 def test_a_failed_edit_changes_nothing(seed, fail_at, choice):
     model = trained(seed)
     if not model.structure.axes:
@@ -62,8 +62,8 @@ def test_a_failed_edit_changes_nothing(seed, fail_at, choice):
     model.train_on_batch(*random_data(model))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 5), wrong=st.integers(1, 5), choice=st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 9), wrong=st.integers(1, 5), choice=st.integers(0, 2**32 - 1))
 def test_an_edit_that_names_a_unit_too_many_changes_nothing(seed, wrong, choice):
     model = trained(seed)
     if not model.structure.axes:

@@ -10,7 +10,7 @@ from keras_struct.backend import current
 from keras_struct.testing.preservation import outputs, relative_change
 from keras_struct.testing.random_models import random_data, random_model
 
-SEEDS = range(20, 26)
+SEEDS = range(20, 28)
 
 
 @functools.cache

@@ -105,10 +105,10 @@ def test_stock_tuners_tune_hyperparameters_of_the_search(digits, tmp_path):
     assert model.name == "darts_network"
 
 
-@pytest.mark.usefixtures("eager", "few_operations")  # few steps
-def test_without_training_supernets_are_scored_with_a_warning(digits, tmp_path):
+@pytest.mark.usefixtures("eager")  # few steps
+def test_without_training_supernets_are_scored_with_a_warning(digits, few_operations, tmp_path):
     tuner = tuners.DartsPrimeTuner(space(train_epochs=0, schedule=None), max_trials=1, directory=tmp_path)
-    with warnings.catch_warnings(record=True) as heard:
+    with few_operations(), warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         tuner.search(digits[0][:40], digits[1][:40], epochs=1, batch_size=16, verbose=0)
     assert any("does not rank the cells" in str(warning.message) for warning in heard)
