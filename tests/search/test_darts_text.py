@@ -63,7 +63,7 @@ def test_each_of_the_texts_has_a_state_of_its_own():
 
 
 def test_a_search_learns_a_text_and_ends_in_a_genotype():
-    model = supernet(operations=["tanh", "relu", "identity"])
+    model = supernet(operations=["tanh", "sigmoid"])  # states that are bounded, whatever the statistics of training are
     found = DartsPrime(model, LOSS, optimizer=keras.optimizers.SGD(3.0), ratio=3)
     assert found.recurrent
     assert found.penalty.strength == 1.0
