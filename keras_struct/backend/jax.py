@@ -26,6 +26,11 @@ def read(variable: Any) -> np.ndarray:
     return np.array(variable._value)
 
 
+def read_all(variables: Sequence[Any]) -> list[np.ndarray]:
+    """Copy the values of Keras variables."""
+    return [read(variable) for variable in variables]
+
+
 def write(variable: Any, value: np.ndarray) -> bool:
     """Give a Keras variable a value of any shape. Returns False: a new shape is compiled without being asked."""
     variable._value = jnp.array(value, dtype=variable._value.dtype)

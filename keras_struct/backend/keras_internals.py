@@ -172,13 +172,15 @@ def own_variables(layer: Any, states: bool = True) -> dict[str, Any]:
     """
     if not isinstance(layer, keras.layers.Layer):
         return {}
+    held = (*layer._trainable_variables, *layer._non_trainable_variables)
+    if not layer._layers and not isinstance(layer, keras.layers.RNN):
+        return {variable.name: variable for variable in held}
     inside = {
         f"{inner.name}/{name}": variable
         for inner in layer._layers
         for name, variable in own_variables(inner, states).items()
     }
     borrowed = set(map(id, inside.values()))
-    held = (*layer._trainable_variables, *layer._non_trainable_variables)
     carried = {f"states/{place}": variable for place, variable in enumerate(states_of(layer) if states else ())}
     return {**{variable.name: variable for variable in held if id(variable) not in borrowed}, **inside, **carried}
 
@@ -208,7 +210,10 @@ def shapes_by_config(layer: Any) -> dict[str, tuple[int, ...]] | None:
 def set_fact(layer: Any, attribute: str, value: Any) -> None:
     """Set an attribute of a layer, and the argument of that name and number that Keras keeps for where there is no get_config."""
     old, kept = getattr(layer, attribute, None), getattr(layer, "_auto_config", None)
-    setattr(layer, attribute, value)
+    if isinstance(value, int | tuple):
+        object.__setattr__(layer, attribute, value)  # Keras would look for variables in it
+    else:
+        setattr(layer, attribute, value)
     if kept is not None and isinstance(old, int) and kept.config.get(attribute) == old:
         kept.config[attribute] = value
 
@@ -335,7 +340,7 @@ def in_layer_call() -> bool:
 
 def set_shape(variable: Any, shape: tuple[int, ...]) -> None:
     """Tell a Keras variable its shape."""
-    variable._shape = tuple(int(extent) for extent in shape)
+    variable._shape = tuple(map(int, shape))
 
 
 def forget_compiled_functions(model: Any) -> None:

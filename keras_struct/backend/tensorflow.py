@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager.context import context
+from tensorflow.python.eager.execute import execute
 
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend import tensorflow_functions as functions
@@ -105,6 +107,20 @@ def read(variable: Any) -> np.ndarray:
     return tf.raw_ops.ReadVariableOp(resource=holder.handle, dtype=holder.dtype).numpy()
 
 
+def read_all(variables: Sequence[Any]) -> list[np.ndarray]:
+    """Copy the values of Keras variables, where they are on one device in one operation: it is starting one that costs time."""
+    if len(variables) < 2:
+        return [read(variable) for variable in variables]
+    holders = [variable._value for variable in variables]
+    attributes = ("N", len(holders), "dtypes", [holder.dtype.as_datatype_enum for holder in holders])
+    try:
+        handles = [holder.handle for holder in holders]
+        values = execute(b"_ReadVariablesOp", len(holders), handles, attributes, context())
+    except (tf.errors.OpError, RuntimeError):  # on several devices, or in a TensorFlow that has it no more
+        return [read(variable) for variable in variables]
+    return [value.numpy() for value in values]
+
+
 def write(variable: Any, value: np.ndarray) -> bool:
     """Give a Keras variable a value of any shape.
 
@@ -124,9 +140,9 @@ def write(variable: Any, value: np.ndarray) -> bool:
 
 def _fits(static: tf.TensorShape, shape: tuple[int, ...]) -> bool:
     """Whether a static shape, unknown along unit axes, allows for a shape."""
-    return static.rank == len(shape) and all(
-        wanted is None or wanted == extent for wanted, extent in zip(static, shape, strict=True)
-    )
+    if static.rank != len(shape):
+        return False
+    return all(wanted in (None, extent) for wanted, extent in zip(static.as_list(), shape, strict=True))
 
 
 def set_elastic(variable: Any, axes: Iterable[int]) -> bool:

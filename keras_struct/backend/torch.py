@@ -27,6 +27,11 @@ def read(variable: Any) -> np.ndarray:
     return value.float().numpy().copy() if value.dtype == torch.bfloat16 else value.numpy().copy()
 
 
+def read_all(variables: Sequence[Any]) -> list[np.ndarray]:
+    """Copy the values of Keras variables."""
+    return [read(variable) for variable in variables]
+
+
 def write(variable: Any, value: np.ndarray) -> bool:
     """Give a Keras variable a value of any shape. Returns False: nothing is compiled."""
     old = variable._value

@@ -20,13 +20,12 @@ def is_trainable(layer: Any, variable: Any) -> bool:
 def frozen_layers(network: Network, axis: str, role: str) -> tuple[list[str], int]:
     """Return which layers with weights that make (`"produce"`) or read (`"consume"`) units are not trainable, of how many."""
     found: dict[str, bool] = {}
-    for port, rule in network.graph.ports(axis).items():
+    for port in (port for port, rule in network.graph.ports(axis).items() if rule.role == role):
         layer = network.layers[port.layer]
         variable = internals.own_variables(layer).get(port.variable)
-        if rule.role == role and variable is not None and len(variable.shape) > 1:
-            found[port.layer] = found.get(port.layer, False) or is_trainable(
-                layer, variable
-            )  # a normalised kernel has fixed vectors beside it
+        if variable is not None and len(internals.shape_of(variable)) > 1:
+            # A normalised kernel has fixed vectors beside it.
+            found[port.layer] = found.get(port.layer, False) or is_trainable(layer, variable)
     return [name for name, trainable in found.items() if not trainable], len(found)
 
 

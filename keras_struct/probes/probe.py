@@ -312,7 +312,7 @@ class StructureProbe:
         return current().outside(lambda: tuple(int(extent) for extent in self.variable(port).shape))
 
     def _rank(self, port: Port) -> int:
-        return len(self.variable(port).shape)
+        return len(internals.shape_of(self.variable(port)))
 
     def _fan_in(self, axis: str, port: Port, rule: AxisRule) -> FanIn:
         def read() -> np.ndarray:

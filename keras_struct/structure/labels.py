@@ -56,6 +56,8 @@ class UnitLabels:
         """Labels along `axis`, of full extent; `FIXED` throughout when they do not vary there."""
         axis %= len(self.shape)
         if self.varies[axis]:
+            if sum(self.varies) == 1:
+                return self.ids.reshape(-1)
             return np.moveaxis(self.ids, axis, 0).reshape(self.ids.shape[axis], -1)[:, 0]
         extent = self.shape[axis]
         return np.full(0 if extent is None else extent, FIXED, np.int64)

@@ -37,7 +37,8 @@ class Layout:
 
     def positions(self, ids: np.ndarray) -> np.ndarray:
         """Lay out the labels `ids` along the variable's axis."""
-        return np.tile(np.repeat(ids, self.repeat), self.tile)
+        repeated = ids if self.repeat == 1 else np.repeat(ids, self.repeat)
+        return repeated if self.tile == 1 else np.tile(repeated, self.tile)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,10 @@ def _refresh_layer(network: Network, path: str, numbers: tuple[int, ...]) -> Non
         rank = len(shapes[0])
         axes = {axis: shapes[0][axis % rank] for axis in spec.axes}
         axes = {axis: extent for axis, extent in axes.items() if not _labelled(network, numbers[0], axis, rank)}
-        layer.input_spec = keras.layers.InputSpec(ndim=spec.ndim, min_ndim=spec.min_ndim, axes=axes, dtype=spec.dtype)
+        if axes != spec.axes:
+            layer.input_spec = keras.layers.InputSpec(
+                ndim=spec.ndim, min_ndim=spec.min_ndim, axes=axes, dtype=spec.dtype
+            )
 
 
 def _labelled(network: Network, number: int, axis: int, rank: int) -> bool:

@@ -98,18 +98,22 @@ def plan(
         _check_keys(edit.shift, known)
     writes: list[tuple[Any, np.ndarray, np.ndarray]] = []
     fresh: list[tuple[Port, Rearrangement, np.ndarray]] = []
+    weights = {(layer, name): internals.own_variables(network.layers[layer])[name] for layer, name in by_variable}
+    followers = {key: [slot for slot in slots if slot.reference is weight] for key, weight in weights.items()}
+    old_values = iter(
+        current().read_all([v for key in weights for v in (weights[key], *(s.variable for s in followers[key]))])
+    )
     for (layer, name), axes in by_variable.items():
-        variable = internals.own_variables(network.layers[layer])[name]
-        old = current().read(variable)
+        old = next(old_values)
         value = _weight(old, f"{layer}/{name}", axes, {a: shares[Port(layer, name, a)] for a in axes})
-        writes.append((variable, old, value))
+        writes.append((weights[layer, name], old, value))
         fresh += [
             (Port(layer, name, a), change, value)
             for a, change in axes.items()
             if change.rule.role == "consume" or (change.rule.role == "produce" and value.ndim > 1)
         ]
-        for slot in (slot for slot in slots if slot.reference is variable):
-            held = current().read(slot.variable)
+        for slot in followers[layer, name]:
+            held = next(old_values)
             writes.append((slot.variable, held, _slot(slot, held, axes, value, new_slots)))
     for edit in resizings:
         _check_not_dead(edit, graph, fresh)
@@ -284,9 +288,12 @@ def _checked(given: np.ndarray, place: np.ndarray, key: str) -> np.ndarray:
             f"Values for '{key}' have shape {given.shape}: expected {place.shape}; `values` hold the new entries only, "
             "`shift` the whole variable."
         )
-    with np.errstate(over="ignore"):
-        fitting = given.astype(place.dtype)
-    if not np.isfinite(fitting.astype(np.float64)).all():
+    if given.dtype == place.dtype:
+        fitting = given
+    else:
+        with np.errstate(over="ignore"):
+            fitting = given.astype(place.dtype)
+    if not np.isfinite(fitting if fitting.dtype.kind == "f" else fitting.astype(np.float64)).all():
         raise ValueError(
             f"Values for '{key}' hold NaN or infinity (as {place.dtype}): compute them anew, or leave them out for the "
             "default."
@@ -324,8 +331,8 @@ def _check_not_dead(edit: Resize, graph: StructureGraph, fresh: list[tuple[Port,
         if not dead.any():
             return
         if change.new.any():
-            entries = np.moveaxis(value, port.axis, 0)[change.new]
-            alive = (entries != 0).reshape(len(entries), -1).any(axis=1)
+            entries = np.compress(change.new, value, port.axis) != 0
+            alive = entries.any(axis=tuple(axis for axis in range(value.ndim) if axis != port.axis))
             dead[graph.unit_along(port, edit.axis)[change.new][alive]] = False
     if np.any(dead):
         raise ValueError(

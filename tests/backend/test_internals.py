@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_struct.backend import current, optimizer_slots
 from keras_struct.backend import keras_internals as internals
@@ -140,3 +141,21 @@ def test_compiled_functions_can_be_forgotten(model):
     internals.start_at_epoch(model, 3)
     history = model.fit(np.zeros((4, 3)), np.zeros((4, 4)), epochs=4, verbose=0)
     assert history.epoch == [3]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_variables_are_read_together_as_one_by_one(model, together, monkeypatch):
+    backend, variables = current(), [*model.variables, *model.optimizer.variables]
+    assert {str(variable.dtype) for variable in variables} == {"float32", "int64"}
+    expected = [backend.read(variable) for variable in variables]
+
+    def refuse(*args):
+        raise tf.errors.NotFoundError(None, None, "Op type not registered '_ReadVariablesOp'")
+
+    monkeypatch.setattr(backend, *(("read", None) if together else ("execute", refuse)))
+    found = backend.read_all(variables)
+    variables[0].assign(variables[0] + 1.0)
+    for value, right in zip(found, expected, strict=True):
+        assert value.dtype == right.dtype
+        np.testing.assert_array_equal(value, right)
+    assert backend.read_all([]) == []
