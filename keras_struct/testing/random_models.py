@@ -16,6 +16,8 @@ Block = Callable[["Draw", Any], Any]
 
 MERGES = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "selu", "softsign", "leaky_relu", "mish")
+WIDEST = 1000
+"""Features up to which an image is flattened: layers as wide as what they read, squared, come behind it."""
 CONVS = {1: (layers.Conv1D, GrowableConv1D), 2: (layers.Conv2D, GrowableConv2D), 3: (layers.Conv3D, GrowableConv3D)}
 
 
@@ -256,7 +258,7 @@ def _head(draw: Draw, x: Any) -> Any:
     if rank == 0:
         return x
     choice = draw.pick("flatten", "global", "reshape")
-    if choice == "global":
+    if choice == "global" or np.prod(x.shape[1:]) > WIDEST:
         return getattr(layers, f"Global{draw.pick('Max', 'Average')}Pooling{rank}D")(name=draw.name())(x)
     if choice == "reshape":
         positions = int(np.prod(x.shape[1:-1]))
