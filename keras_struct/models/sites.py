@@ -64,7 +64,7 @@ class UnitSites:
             raise NothingToEditError(
                 f"{type(self.evolution.strategy).__name__} has nothing to act on: it would have to leave out "
                 f"{_reasons(self._left_out)}. Let other layers be trainable or name others, take another strategy, or edit by "
-                "hand (model.grow, model.prune, model.apply(edit, preserve=False))."
+                "hand (model.grow, model.prune, with preserve=False where an edit changes the output)."
             )
         self._say()
         self._check_axes()

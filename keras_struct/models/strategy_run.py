@@ -32,6 +32,7 @@ class StrategyRun:
     graph: Any
     initial_widths: dict[str, int]
     apply: Any
+    follow_layers: Any
     sync: Any
     limits: Any
     model: Any
@@ -58,6 +59,7 @@ class StrategyRun:
         seen = self.observation
         seen.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
         if strategy is not None:
+            self.follow_layers()
             self.sites = SITES[strategy.works_on](self)
             strategy.check(self.sites.counts(), self.sites.locked())
             self.sites.begin()

@@ -39,7 +39,13 @@ class UnitEdits:
             return self._structural.measured(axis)
 
     def grow(
-        self, axis: str, count: int = 1, initializer: Any = None, seed: int | None = None, data: Any = None
+        self,
+        axis: str,
+        count: int = 1,
+        initializer: Any = None,
+        seed: int | None = None,
+        data: Any = None,
+        preserve: bool = True,
     ) -> StructureEvent | None:
         """Add units to an axis, without changing what the model computes unless the initializer means to.
 
@@ -50,6 +56,8 @@ class UnitEdits:
                 have, and outgoing weights of zero.
             seed: Seed of the new weights; by default a new one for each edit.
             data: What the initializer looks at, as for `measure`.
+            preserve: Refuse an axis whose units a normalisation or an activation mixes, where the output changes whatever the
+                new units are.
 
         Returns:
             What was logged; `None` if the initializer can make no unit, which it warns about. A warning says, too, when layers
@@ -67,7 +75,7 @@ class UnitEdits:
         rng = np.random.default_rng(len(found.log) if seed is None else seed)
         with found.looking_at(data):
             edit = initializer.propose(found.measured(axis), int(count), rng)
-            return None if edit is None else self.apply(edit)
+            return None if edit is None else self.apply(edit, preserve=preserve)
 
     @overload
     def prune(
@@ -82,6 +90,7 @@ class UnitEdits:
         minimum: int = 1,
         multiple: int = 1,
         data: Any = None,
+        preserve: bool = True,
     ) -> StructureEvent: ...
 
     @overload
@@ -116,6 +125,7 @@ class UnitEdits:
         multiple=1,
         data=None,
         input_shape=None,
+        preserve=True,
     ):
         """Remove units from an axis, or from the whole model.
 
@@ -141,6 +151,8 @@ class UnitEdits:
                 probe, or what recent training has kept.
             input_shape: For a budget of `flops` or `latency`, where the model does not state the size of its inputs: shape of one
                 sample, such as `(64, 64, 3)`, or a list of shapes.
+            preserve: With an axis: refuse one whose units a normalisation or an activation mixes, so that what remains computes
+                something else. Without, such axes are pruned, too.
 
         Returns:
             What was logged; without an axis an event for each one that was pruned. `None` if no unit of the axis is below the
@@ -174,14 +186,16 @@ class UnitEdits:
             axes = [axis]
         with self._structural.looking_at(data):
             if units is not None or count is not None:
-                return self.apply(self._chosen(axis, units, count, selector, minimum))
+                return self.apply(self._chosen(axis, units, count, selector, minimum), preserve=preserve)
             ranking = Ranking(self, selector, scope, axes, minimum, multiple)
             chosen = (
                 prune_by(ranking, fraction, threshold)
                 if budget is None
                 else prune_to(self, budget, ranking, input_shape)
             )
-            found = self._structural.apply(chosen, preserve=axis is not None, reason=type(selector).__name__)
+            found = self._structural.apply(
+                chosen, preserve=preserve and axis is not None, reason=type(selector).__name__
+            )
         return found if axis is None else next(iter(found), None)
 
     def _chosen(self, axis: str, units: Any, count: Any, selector: Selector, minimum: int) -> Any:
@@ -193,10 +207,19 @@ class UnitEdits:
             raise ValueError(f"Cannot prune axis '{axis}' to {len(edit.source)} units: `minimum` is {minimum}.")
         return edit
 
-    def split(self, axis: str, units: Sequence[int] | int) -> StructureEvent:
-        """Put a copy of each of `units` behind the others; both share the outgoing weights, so the function is kept."""
+    def split(self, axis: str, units: Sequence[int] | int, preserve: bool = True) -> StructureEvent:
+        """Put a copy of each of `units` behind the others; both share the outgoing weights, so the function is kept.
+
+        Args:
+            axis: A key of `model.structure.axes`.
+            units: Which units of the axis.
+            preserve: Refuse an axis whose units a normalisation or an activation mixes, so that the output changes.
+
+        Raises:
+            ValueError: If the axis or a unit is unknown, or the axis is fixed or would pass its limit.
+        """
         check_axis(self.structure, axis)
-        return self.apply(edits.split(axis, self.structure.axes[axis], units))
+        return self.apply(edits.split(axis, self.structure.axes[axis], units), preserve=preserve)
 
 
 def _check(policy: Any, kind: type, what: str, usual: str) -> None:

@@ -3,6 +3,7 @@
 import importlib.abc
 import subprocess
 import sys
+from functools import partial
 
 import keras
 import numpy as np
@@ -167,12 +168,20 @@ MIXING = [
 @pytest.mark.parametrize("layer", MIXING)
 def test_units_that_are_mixed_can_only_be_edited_without_keeping_the_function(layer):
     model = model_of(keras.layers.Dense(6, name="hidden"), type(layer).from_config(layer.get_config()))
-    with pytest.raises(ValueError, match=r"keep the function: .*mix.*preserve=False"):
-        model.grow("hidden", 2)
-    edit = grow("hidden", 6, 2, {"hidden/kernel": np.ones((5, 2), "float32")})
-    model.apply(edit, preserve=False)
+    edits = {
+        model.grow: ("hidden", 2),
+        model.split: ("hidden", [0, 5]),
+        model.prune: ("hidden", [1, 2]),
+        partial(model.prune, fraction=0.25): ("hidden",),
+        model.apply: (grow("hidden", 6, 2, {"hidden/kernel": np.ones((5, 2), "float32")}),),
+    }
+    for edit, arguments in edits.items():
+        with pytest.raises(ValueError, match=r"keep the function: .*mix.*preserve=False"):
+            edit(*arguments)
+    for width, (edit, arguments) in zip((8, 10, 8, 6, 8), edits.items(), strict=True):
+        edit(*arguments, preserve=False)
+        assert model.structure.axes["hidden"] == width
     model.fit(X, Y, epochs=2, verbose=0)
-    assert model.structure.axes["hidden"] == 8
     assert np.isfinite(model(X, training=False)).all()
 
 

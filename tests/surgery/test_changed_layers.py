@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
+from keras_struct.strategies import NorthRandom
 from keras_struct.testing.preservation import outputs, relative_change
 
 layers = keras.layers
@@ -48,6 +49,14 @@ def test_a_change_that_forbids_an_edit_is_noticed_and_the_model_stays_as_it_is(c
         with pytest.raises(ValueError, match=words):
             edit()
     np.testing.assert_array_equal(outputs(model, X)[0], before[0])
+
+
+def test_a_strategy_is_told_what_changed_since_too():
+    model = network()
+    for layer in model.layers[1:]:
+        layer.enable_lora(2)
+    with pytest.raises(ValueError, match=r"NorthRandom has no layer to act on: .*'a' has LoRA weights; merge them"):
+        model.compile("adam", "mse", strategy=NorthRandom())
 
 
 def test_merging_lora_weights_as_the_reason_says_allows_edits(tmp_path):
