@@ -116,7 +116,7 @@ def read_all(variables: Sequence[Any]) -> list[np.ndarray]:
     try:
         handles = [holder.handle for holder in holders]
         values = execute(b"_ReadVariablesOp", len(holders), handles, attributes, context())
-    except (tf.errors.OpError, RuntimeError):  # on several devices, or in a TensorFlow that has it no more
+    except tf.errors.OpError:  # on several devices, or in a TensorFlow that has it no more
         return [read(variable) for variable in variables]
     return [value.numpy() for value in values]
 
@@ -140,9 +140,9 @@ def write(variable: Any, value: np.ndarray) -> bool:
 
 def _fits(static: tf.TensorShape, shape: tuple[int, ...]) -> bool:
     """Whether a static shape, unknown along unit axes, allows for a shape."""
-    if static.rank != len(shape):
-        return False
-    return all(wanted in (None, extent) for wanted, extent in zip(static.as_list(), shape, strict=True))
+    return static.rank == len(shape) and all(
+        wanted is None or wanted == extent for wanted, extent in zip(static, shape, strict=True)
+    )
 
 
 def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
