@@ -25,6 +25,7 @@ import numpy as np
 
 from keras_struct import StructuralModel, prune
 from keras_struct.backend.keras_internals import own_variables
+from keras_struct.models.parts import parts_of
 from keras_struct.testing.preservation import outputs, relative_change, silence
 
 FAMILIES = {
@@ -47,7 +48,7 @@ FAMILIES = {
 
 def share(model):
     """Share of the entries of kernels of which at least one axis can be edited."""
-    graph, network = model.structure, model._structural.network
+    graph, network = model.structure, parts_of(model).live.network
     editable = {(port.layer, port.variable) for axis in graph.axes for port in graph.ports(axis)}
     sizes = {
         (path, name): int(np.prod(variable.shape))

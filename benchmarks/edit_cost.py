@@ -30,6 +30,7 @@ import keras
 import numpy as np
 
 from keras_struct import Rewire, StructuralModel, layers
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import NorthRandom
 
@@ -121,7 +122,7 @@ def events(runners, axis, count):
     The unit is removed again after each event, so that the network stays as wide as it is.
     """
     model, steady, edits, nexts = runners["structural"].model, [], [], []
-    before, width = model._structural.retraces, model.structure.axes[axis]
+    before, width = parts_of(model).editor.retraces, model.structure.axes[axis]
     for _ in range(count):
         start = time.perf_counter()
         model.grow(axis, 1)
@@ -138,14 +139,14 @@ def events(runners, axis, count):
         "next_step_in_steps": statistics.median(nexts) / step,
         "edit_ms": 1e3 * statistics.median(edits),
         "steady_step_ms": 1e3 * step,
-        "retraces": model._structural.retraces - before + traces(model),
+        "retraces": parts_of(model).editor.retraces - before + traces(model),
     }
 
 
 def rewirings(runners, layer, count):
     """Cost of exchanging half of the connections of a masked layer, in steps of the same network."""
     model, edits, steps = runners["masked"].model, [], []
-    rng, before = np.random.default_rng(0), model._structural.retraces
+    rng, before = np.random.default_rng(0), parts_of(model).editor.retraces
     shape = tuple(model.get_layer(layer).kernel.shape)
     for _ in range(count):
         mask = rng.random(shape) < 0.5
@@ -157,7 +158,7 @@ def rewirings(runners, layer, count):
     return {
         "rewire_in_steps": edit / statistics.median(steps),
         "rewire_ms": 1e3 * edit,
-        "rewire_retraces": model._structural.retraces - before,
+        "rewire_retraces": parts_of(model).editor.retraces - before,
     }
 
 

@@ -19,6 +19,7 @@ import keras
 
 from keras_struct import datasets
 from keras_struct.applications import EquivariantCNN
+from keras_struct.models.parts import parts_of
 from keras_struct.search import EquiNASD, EquiNASE
 from keras_struct.visualization import plot_mixtures, plot_population
 
@@ -97,4 +98,4 @@ for group in ("C1", "C4", "D4"):
 assert len(search.mixtures) == 11
 assert by_descent > 0.7
 assert all(len(one["groups"]) == 8 for one in evolution.history[-1])
-assert network._structural.retraces == 0
+assert parts_of(network).editor.retraces == 0

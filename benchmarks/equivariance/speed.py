@@ -25,6 +25,7 @@ import tensorflow as tf
 from keras_struct import StructuralModel
 from keras_struct.applications import EquivariantCNN
 from keras_struct.layers import GroupConv2D, MixedEquivariantConv
+from keras_struct.models.parts import parts_of
 
 FIELDS = 16
 CASES = [("C4", 64, 28), ("D4", 64, 28), ("C4", 16, 8), ("D4", 16, 8), ("mixed", 64, 28), ("mixed", 16, 8)]
@@ -92,7 +93,7 @@ def relaxing(repeats):
         edits.append(seconds(act))
         nexts.append(seconds(lambda: model.train_on_batch(x, y)))
     step = statistics.median(steps)
-    return step, statistics.median(edits), statistics.median(nexts), model._structural.retraces
+    return step, statistics.median(edits), statistics.median(nexts), parts_of(model).editor.retraces
 
 
 def main():

@@ -28,6 +28,7 @@ from trials import Trials, circumstances, spread
 from keras_struct import StructuralModel, datasets
 from keras_struct.cli.freenet import dense_units
 from keras_struct.layers import FreeNet
+from keras_struct.models.parts import parts_of
 from keras_struct.strategies import FreeEvolve
 from keras_struct.visualization import plot_comparison, plot_curves
 
@@ -79,7 +80,7 @@ def trial(data, neurons, epsilon, seed, epochs):
     found = {"curve": history["val_accuracy"], "train": history["accuracy"], "parameters": model.count_params()}
     if epsilon is None:
         return found
-    layer, state = model.get_layer("free"), model._structural.policy_state
+    layer, state = model.get_layer("free"), parts_of(model).runner.policy_state
     return {
         **found,
         "parameters": model.count_params() - neurons**2 - neurons * (neurons + 1) // 2,  # the mask, and what is no edge

@@ -24,6 +24,7 @@ import numpy as np
 from step_cost import NETWORKS, Runner, quiet
 
 from keras_struct import initializers, prune
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 
 KINDS = {
@@ -63,11 +64,11 @@ def main():
     plain = Runner("mlp", None, x, y)
     runner = Runner("mlp", quiet("GradMax", schedule=EveryNSteps(10**9)), x, y)
     model, axes = runner.model, list(runner.model.structure.axes)
-    model._structural.observation.buffer = None
+    parts_of(model).observation.buffer = None
     for _ in range(10):
         plain.step()
         runner.step()
-    seen = model._structural.observation
+    seen = parts_of(model).observation
     seen.keeps_targets = True
     inputs = keras.ops.convert_to_tensor(x[:buffer])
     batch_to_look_at = (keras.ops.convert_to_tensor(x[:batch]), keras.ops.convert_to_tensor(y[:batch]), None)

@@ -19,6 +19,7 @@ import numpy as np
 from trials import Trials, circumstances, grown, spread, strategy
 
 from keras_struct import applications, datasets
+from keras_struct.models.parts import parts_of
 from keras_struct.triggers import EffectiveDimension, WeightEffectiveDimension
 
 BATCH, BUFFER = 128, 128
@@ -63,7 +64,7 @@ def trial(data, options, name, gamma, seed):
     return {
         "accuracy": history[-1][1],
         "history": history,
-        "steps": model._structural.step,
+        "steps": parts_of(model).progress.step,
         "time": seconds,
         **grown(model),
     }

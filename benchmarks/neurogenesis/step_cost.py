@@ -26,6 +26,7 @@ import numpy as np
 
 from keras_struct import StructuralModel, applications, datasets, layers, strategies
 from keras_struct.activations import relu1
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.triggers import AuxiliaryGradient, EffectiveDimension, WeightEffectiveDimension
 
@@ -93,7 +94,7 @@ class Runner:
         self.model.make_train_function()
         self.x, self.y, self.batch = x, y, batch
         self.iterator = self.batches_forever()
-        self.model._structural.prime(x)
+        parts_of(self.model).observation.prime(x)
 
     def batches_forever(self):
         if keras.backend.backend() == "tensorflow":
@@ -112,9 +113,9 @@ class Runner:
         """Seconds of one gradient step and the look at the structure after it."""
         start = time.perf_counter()
         logs = self.train()
-        found = self.model._structural
-        found.step += 1
-        found.structural_step(logs)
+        parts = parts_of(self.model)
+        parts.progress.step += 1
+        parts.runner.structural_step(logs)
         return time.perf_counter() - start
 
     def train(self):
@@ -124,7 +125,7 @@ class Runner:
             return logs
         x, y = next(self.iterator)
         logs = self.model.train_on_batch(x, y, return_dict=True)
-        self.model._structural.remember((x, y))
+        parts_of(self.model).observation.remember((x, y))
         return logs
 
 

@@ -90,31 +90,28 @@ def refuse_distribution(model: Any) -> None:
     """Nothing to do: `keras.distribution` is checked by the caller."""
 
 
-def tapped_train_function(model: Any) -> Callable:
+def tapped_train_function(model: Any, remember: Callable[[Any], None], whole: bool) -> Callable:
     """Return Keras's train function; batches are seen on their way in."""
     type(model).make_plain_train_function(model)
     run = model.train_function
 
     def train_function(state, iterator):
-        return run(state, _tap(model, iterator))
+        return run(state, _tap(remember, iterator))
 
     return train_function
 
 
-def _tap(model: Any, iterator: Any) -> Any:
+def _tap(remember: Callable[[Any], None], iterator: Any) -> Any:
     for data in iterator:
-        model._structural.remember(data)
+        remember(data)
         yield data
 
 
-def skipping(model: Any, run: Callable) -> Callable:
+def skipping(model: Any, run: Callable, leaves_out: Callable[[], bool]) -> Callable:
     """Return a train function that leaves out as many executions as a resumed run has behind it in its epoch."""
 
     def train_function(state, iterator):
-        found = model._structural
-        found.skipped = found.skip > 0
-        if found.skipped:
-            found.skip -= 1
+        if leaves_out():
             for _ in range(model.steps_per_execution):
                 next(iterator)
             return {}, state

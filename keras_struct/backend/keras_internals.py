@@ -25,6 +25,11 @@ DropoutRNNCell: Any = _DropoutRNNCell
 """What `keras.layers.RNN` looks for in cells that leave out the same units in all steps of a sequence."""
 
 
+def optimizer_of(model: Any) -> Any:
+    """The optimizer of a model, or `None` before it is compiled."""
+    return getattr(model, "optimizer", None)
+
+
 def functional_of(model: Any) -> Any:
     """Return the Functional network behind a Functional or Sequential model; `None` if it has none (yet).
 

@@ -216,9 +216,8 @@ def refuse_distribution(model: Any) -> None:
         )
 
 
-def tapped_train_function(model: Any) -> Callable:
-    """Return a compiled train function that also keeps its (last) batch, without targets where none are kept."""
-    whole = model._structural.observation.keeps_targets
+def tapped_train_function(model: Any, remember: Callable[[Any], None], whole: bool) -> Callable:
+    """Return a compiled train function that also keeps its (last) batch, without targets unless `whole`."""
 
     def kept(data):
         return data if whole else keras.utils.unpack_x_y_sample_weight(data)[:1]
@@ -228,7 +227,7 @@ def tapped_train_function(model: Any) -> Callable:
 
     def train_function(iterator):
         logs, batch = run(iterator)
-        model._structural.remember(batch)
+        remember(batch)
         return logs
 
     return train_function
@@ -263,14 +262,11 @@ def _without_optionals(data: Any) -> Any:
     return keras.tree.map_structure(lambda part: None if isinstance(part, missing) else part, data)
 
 
-def skipping(model: Any, run: Callable) -> Callable:
+def skipping(model: Any, run: Callable, leaves_out: Callable[[], bool]) -> Callable:
     """Return a train function that leaves out as many executions as a resumed run has behind it in its epoch."""
 
     def train_function(iterator):
-        found = model._structural
-        found.skipped = found.skip > 0
-        if found.skipped:
-            found.skip -= 1
+        if leaves_out():
             for _ in range(model.steps_per_execution):
                 next(iterator)
             return {}

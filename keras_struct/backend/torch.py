@@ -95,27 +95,24 @@ def refuse_distribution(model: Any) -> None:
     """Nothing to do: `keras.distribution` is checked by the caller."""
 
 
-def tapped_train_function(model: Any) -> Callable:
+def tapped_train_function(model: Any, remember: Callable[[Any], None], whole: bool) -> Callable:
     """Return Keras's train function; batches are seen on their way in."""
     type(model).make_plain_train_function(model)
     run = model.train_function
 
     def train_function(data):
         for batch in data:
-            model._structural.remember(batch)
+            remember(batch)
         return run(data)
 
     return train_function
 
 
-def skipping(model: Any, run: Callable) -> Callable:
+def skipping(model: Any, run: Callable, leaves_out: Callable[[], bool]) -> Callable:
     """Return a train function that leaves out as many executions as a resumed run has behind it in its epoch."""
 
     def train_function(data):
-        found = model._structural
-        found.skipped = found.skip > 0
-        if found.skipped:
-            found.skip -= 1
+        if leaves_out():
             return {}
         return run(data)
 

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_struct.models.parts import find_parts, parts_of
+
 _POINTER = "latest.json"
 
 
@@ -77,7 +79,8 @@ class StructureBackup(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Resume if there is a backup."""
-        if not hasattr(self.model, "_structural"):
+        parts = find_parts(self.model)
+        if parts is None:
             raise ValueError(
                 "StructureBackup works with a StructuralModel. For a plain Keras model use "
                 "keras.callbacks.BackupAndRestore, or convert it with StructuralModel.from_model(model)."
@@ -86,7 +89,7 @@ class StructureBackup(keras.callbacks.Callback):
         self._pending = None
         if (self.directory / _POINTER).exists():
             self._resume(json.loads((self.directory / _POINTER).read_text()))
-        self._saved_at = self.model._structural.step
+        self._saved_at = parts.progress.step
 
     def on_epoch_begin(self, epoch, logs=None):
         """Remember the epoch."""
@@ -94,16 +97,16 @@ class StructureBackup(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         """Once the batches that were trained on before are skipped, take up metrics and random state."""
-        if self._pending is not None and not self.model._structural.skip:
+        if self._pending is not None and not parts_of(self.model).progress.skip:
             self._assign(self._pending)
             self._pending = None
 
     def on_train_batch_end(self, batch, logs=None):
         """Save when it is time."""
-        found = self.model._structural
-        if found.skip or found.skipped or self.save_freq == "epoch":
+        progress = parts_of(self.model).progress
+        if progress.skip or progress.skipped or self.save_freq == "epoch":
             return
-        if found.step - self._saved_at >= self.save_freq:
+        if progress.step - self._saved_at >= self.save_freq:
             self._save(self._epoch, batch + 1)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -118,10 +121,10 @@ class StructureBackup(keras.callbacks.Callback):
 
     def _save(self, epoch: int, batches: int) -> None:
         """Write a new backup beside the old one, then point to it, then remove the old one."""
-        found = self.model._structural
-        found.sync()
-        self._saved_at = found.step
-        folder = self.directory / f"step-{found.step}-{epoch}-{batches}"
+        parts = parts_of(self.model)
+        parts.editor.sync()
+        step = self._saved_at = parts.progress.step
+        folder = self.directory / f"step-{step}-{epoch}-{batches}"
         try:
             self._write(folder, epoch, batches)
         except OSError as error:
@@ -137,7 +140,6 @@ class StructureBackup(keras.callbacks.Callback):
         return self.directory / json.loads(pointer.read_text())["folder"] if pointer.exists() else None
 
     def _write(self, folder: Path, epoch: int, batches: int) -> None:
-        found = self.model._structural
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.model.save_weights(folder / "model.weights.h5")
@@ -147,7 +149,7 @@ class StructureBackup(keras.callbacks.Callback):
             "folder": folder.name,
             "epoch": epoch,
             "batches": batches,
-            "buffered": found.observation.buffer is not None,
+            "buffered": parts_of(self.model).observation.buffer is not None,
         }
         temporary = self.directory / "latest.tmp"
         temporary.write_text(json.dumps(pointer))
@@ -155,13 +157,12 @@ class StructureBackup(keras.callbacks.Callback):
 
     def _resume(self, pointer: dict[str, Any]) -> None:
         folder = self.directory / pointer["folder"]
-        found = self.model._structural
         self.model.load_weights(folder / "model.weights.h5")
         with np.load(folder / "state.npz", allow_pickle=False) as arrays:
             state = {key: arrays[key] for key in arrays.files}
         self._restore_buffer(state)
         self._pending = {key: value for key, value in state.items() if key.startswith("extra-")}
-        found.resume(pointer["epoch"], pointer["batches"])
+        parts_of(self.model).checkpoint.resume(pointer["epoch"], pointer["batches"])
         if not pointer["batches"]:
             self._assign(self._pending)
             self._pending = None
@@ -184,13 +185,13 @@ class StructureBackup(keras.callbacks.Callback):
                 variable.assign(value)
 
     def _buffer(self) -> dict[str, np.ndarray]:
-        buffer = self.model._structural.observation.buffer
+        buffer = parts_of(self.model).observation.buffer
         inputs = None if buffer is None else buffer.inputs()
         flat = [] if inputs is None else keras.tree.flatten(inputs)
         return {f"buffer-{i}": keras.ops.convert_to_numpy(part) for i, part in enumerate(flat)}
 
     def _restore_buffer(self, state: dict[str, np.ndarray]) -> None:
-        buffer = self.model._structural.observation.buffer
+        buffer = parts_of(self.model).observation.buffer
         parts = [state[f"buffer-{i}"] for i in range(len(state)) if f"buffer-{i}" in state]
         if buffer is not None and parts:
             buffer.clear()

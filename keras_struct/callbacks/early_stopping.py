@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_struct.models.parts import find_parts
+
 
 class StructuralEarlyStopping(keras.callbacks.Callback):
     """Stops training when the strategy has looked several times in a row and changed nothing.
@@ -37,16 +39,16 @@ class StructuralEarlyStopping(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Find what changes the structure; looks before this training do not count."""
-        holder = getattr(self.model, "_structural", None) if self.training is None else self.training.evolution
-        if holder is None or holder.strategy is None:
+        parts = find_parts(self.model) if self.training is None else self.training.parts
+        if parts is None or parts.runner.strategy is None:
             raise ValueError(
                 "StructuralEarlyStopping waits for a strategy, and there is none: compile a StructuralModel with `strategy`, or "
                 "pass the StructuralTraining callback of a plain model as `training`, and put it before this one."
             )
-        self._evolution, self.stopped_step = holder, None
-        holder.unchanged_looks = 0
+        self._parts, self.stopped_step = parts, None
+        parts.runner.unchanged_looks = 0
 
     def on_train_batch_end(self, batch, logs=None):
         """Stop if the structure has settled."""
-        if self.stopped_step is None and self._evolution.unchanged_looks >= self.patience:
-            self.stopped_step, self.model.stop_training = self._evolution.step, True
+        if self.stopped_step is None and self._parts.runner.unchanged_looks >= self.patience:
+            self.stopped_step, self.model.stop_training = self._parts.progress.step, True

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current
+from keras_struct.models.parts import parts_of
 from keras_struct.structure.rewiring import Rewire
 
 
@@ -56,7 +57,7 @@ class WeightRewinding(keras.callbacks.Callback):
 
     def _remember(self) -> None:
         if self._saved is None and self._count == self.step:
-            self.model._structural.sync()
+            parts_of(self.model).editor.sync()
             self._saved = (_values(self._weights()), _values(self.model.optimizer.variables))
 
     def _weights(self) -> list[Any]:
@@ -83,7 +84,7 @@ class WeightRewinding(keras.callbacks.Callback):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         masks = {name: current().read(layer.mask) for name, layer in self.model.masked_layers.items()}
-        self.model._structural.apply([Rewire(name, mask) for name, mask in masks.items()], reason="rewound")
+        parts_of(self.model).editor.apply([Rewire(name, mask) for name, mask in masks.items()], reason="rewound")
 
 
 def _values(variables: Any) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keras_struct.models.distribution import refuse_distribution
-from keras_struct.models.evolution import Evolution
+from keras_struct.models.parts import StructuralParts, find_parts
 from keras_struct.models.stepping import StructuralStepping
 from keras_struct.structure.events import StructureLog
 
@@ -36,7 +36,7 @@ class StructuralTraining(StructuralStepping):
     """
 
     def __init__(self, strategy: Any, probe: Any = None, targets: Any = None) -> None:
-        super().__init__(None)
+        super().__init__()
         self.strategy = strategy
         self.probe_inputs, self.probe_targets = probe, targets
         if strategy.needs_inputs and probe is None:
@@ -53,33 +53,33 @@ class StructuralTraining(StructuralStepping):
     @property
     def structure_log(self) -> StructureLog:
         """Every edit so far, oldest first."""
-        return StructureLog() if self.evolution is None else self.evolution.log
+        return StructureLog() if self.parts is None else self.parts.editor.log
 
     @property
     def structure(self) -> Any:
         """The units of the model, as `StructuralModel.structure`; `None` before training."""
-        return None if self.evolution is None else self.evolution.graph
+        return None if self.parts is None else self.parts.editor.graph
 
     @property
     def retraces(self) -> int:
         """How often the training step had to be traced anew."""
-        return 0 if self.evolution is None else self.evolution.retraces
+        return 0 if self.parts is None else self.parts.editor.retraces
 
     def on_train_begin(self, logs=None):
         """Read the model's structure and measure the baseline."""
-        if self.evolution is None or self.evolution.model is not self.model:
-            self.evolution = self._begin()
+        if self.parts is None or self.parts.model is not self.model:
+            self.parts = self._begin()
         super().on_train_begin(logs)
 
-    def _begin(self) -> Evolution:
+    def _begin(self) -> StructuralParts:
         refuse_distribution(self.model)
-        own = getattr(self.model, "_structural", None)
-        if own is not None and own.strategy is not None:
+        own = find_parts(self.model)
+        if own is not None and own.runner.strategy is not None:
             raise ValueError(
                 "The model is a StructuralModel that was compiled with a strategy of its own: use either that, or "
                 "StructuralTraining with a plain Keras model."
             )
-        evolution = Evolution(self.model) if own is None else own
-        evolution.use_strategy(self.strategy, self.probe_inputs, self.probe_targets)
-        evolution.follow_optimizer()
-        return evolution
+        parts = StructuralParts(self.model) if own is None else own
+        parts.runner.use_strategy(self.strategy, self.probe_inputs, self.probe_targets)
+        parts.editor.optimizer.follow()
+        return parts

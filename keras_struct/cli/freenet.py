@@ -17,6 +17,7 @@ from keras_struct.cli.grow import versions
 from keras_struct.cli.inputs import load_data
 from keras_struct.export import to_compact
 from keras_struct.layers import FreeNet
+from keras_struct.models.parts import parts_of
 from keras_struct.models.structural_model import StructuralModel
 from keras_struct.strategies import FreeEvolve
 
@@ -52,8 +53,7 @@ def freenet_command(options: Any, out: Path, command: str = "") -> Path:
         "settings": settings,
         "versions": versions(),
         "trials": rows,
-        "history": model._structural.policy_state["history"],
-        "shares": model._structural.policy_state["shares"],
+        **{key: parts_of(model).runner.policy_state[key] for key in ("history", "shares")},
     }
     text, compact = json.dumps(facts, indent=1, default=str), to_compact(model)
     folder = write_run(out, model, {"freenet.json": text, "compact.keras": compact, **freenet_files(facts, model)})

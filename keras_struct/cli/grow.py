@@ -20,6 +20,7 @@ from keras_struct import datasets
 from keras_struct.cli.experiment import Row, Settings, run, table
 from keras_struct.cli.inputs import load_data
 from keras_struct.cli.report import report
+from keras_struct.models.parts import parts_of
 from keras_struct.visualization import plot_widths, png
 
 
@@ -102,7 +103,7 @@ def summary(data: datasets.Dataset, settings: Settings, rows: list[Row], command
         "settings": asdict(settings),
         "command": command,
         "versions": versions(),
-        "initial_widths": grown._structural.initial_widths,
+        "initial_widths": parts_of(grown).editor.initial_widths,
         "final_widths": dict(grown.structure.axes),
         "networks": [{k: v for k, v in vars(row).items() if k != "model"} for row in rows],
         "events": grown.structure_log.records(),

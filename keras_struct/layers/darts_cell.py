@@ -61,6 +61,7 @@ class DartsCell(keras.layers.Layer):
     """
 
     retraced = True
+    weighting = None
 
     def __init__(
         self,

@@ -245,6 +245,7 @@ class DartsRNN(keras.layers.Layer):
     """
 
     retraced = True
+    weighting = None
 
     def __init__(
         self,

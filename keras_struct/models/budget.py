@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_struct.backend.keras_internals import is_library_class, structured_ends
 from keras_struct.models.costs import Costs
+from keras_struct.models.parts import parts_of
 from keras_struct.selectors.base import finite
 from keras_struct.statistics.flops import flops
 from keras_struct.statistics.flops_counter import symbolic_inputs
@@ -211,7 +212,7 @@ def _criterion(
     model: Any, budget: Budget, ranking: Ranking, input_shape: Any
 ) -> tuple[Callable[[float], bool], Callable[[], str]]:
     """Whether the model fits the budget when a share has gone; and what it costs at the least, in words."""
-    costs, now = Costs(model, model._structural.network, input_shape), model.structure.axes
+    costs, now = Costs(model, parts_of(model).live.network, input_shape), model.structure.axes
     largest = {
         "flops": (budget.flops, flops(model, input_shape) if budget.flops is not None else 0),
         "parameters": (budget.parameters, model.count_params()),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras_struct.layers.architecture import ArchitectureWeights
+from keras_struct.models.parts import parts_of
+from keras_struct.structure.capabilities import Choosable
 from keras_struct.structure.events import StructureEvent
 from keras_struct.structure.genotypes import Genotype, RecurrentGenotype, parsed
 from keras_struct.structure.reconfiguring import Reconfigure
@@ -12,8 +12,6 @@ from keras_struct.structure.reconfiguring import Reconfigure
 
 class ChoiceEdits:
     """What a `StructuralModel` can do with layers that choose among operations."""
-
-    _structural: Any
 
     def choose(self, genotype: Genotype | RecurrentGenotype | str | None = None) -> list[StructureEvent]:
         """Turn every mixture of operations into a discrete choice. The weights of what is chosen are kept.
@@ -30,24 +28,25 @@ class ChoiceEdits:
         Raises:
             ValueError: If there is nothing left to choose, a cell does not have the genotype's operations, or α holds NaN.
         """
-        network, edits = self._structural.network, []
+        network, edits = parts_of(self).live.network, []
         found = parsed(genotype) if isinstance(genotype, str) else genotype
-        for path, layer in network.layers.items():
-            if getattr(layer, "weighted", False):
-                own = getattr(layer, "weighting", None)
+        for path, layer in network.having(Choosable).items():
+            if layer.weighted:
+                own = layer.weighting
                 decision = layer.decision(found, lambda p=path, w=own: (self.weights_of(p) if w is None else w).genes())
                 edits.append(Reconfigure(path, decision, "copied"))
         if not edits:
             raise ValueError(
                 "There is nothing to choose: the model has no DartsCell or DartsRNN with weights and no open MixedOp."
             )
-        events = self._structural.apply(edits, reason="chosen")
-        self._structural.renew_optimizer()
+        editor = parts_of(self).editor
+        events = editor.apply(edits, reason="chosen")
+        editor.optimizer.renew()
         return events
 
     def weights_of(self, path: str) -> ArchitectureWeights:
         """Return the layer that makes the weights that enter a cell, a `DartsRNN` or a `MixedOp`."""
-        network = self._structural.network
+        network = parts_of(self).live.network
         entering = next(call.inputs[-1] for call in network.graph.calls if call.layer == path)
         maker = next(call.layer for call in network.graph.calls if entering in call.outputs)
         layer = network.layers[maker]

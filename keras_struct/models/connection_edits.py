@@ -7,29 +7,30 @@ from typing import Any
 
 import numpy as np
 
+from keras_struct.models.parts import parts_of
 from keras_struct.selectors import Selector
 from keras_struct.selectors.connections import ConnectionSelector, RandomConnections, Scope, WeightMagnitude, keep_best
 from keras_struct.statistics.coactivation import Coactivation
+from keras_struct.structure.capabilities import Maskable
 from keras_struct.structure.edits import prune
 from keras_struct.structure.events import StructureEvent
 from keras_struct.structure.rewiring import Rewire
-from keras_struct.surgery.rewiring import masked_layers
+from keras_struct.surgery.rewiring import count
 
 
 class ConnectionEdits:
     """What a `StructuralModel` can do with connections beside units."""
 
-    _structural: Any
-
     @property
     def masked_layers(self) -> dict[str, Any]:
         """Layers whose connections can be edited, by name; `layer.mask` says which there are."""
-        return masked_layers(self._structural.network)
+        return dict(parts_of(self).live.network.having(Maskable))
 
     @property
     def connections(self) -> dict[str, int]:
         """How many connections each masked layer has."""
-        return self._structural.connections
+        parts_of(self).editor.sync()
+        return {name: count(layer) for name, layer in self.masked_layers.items()}
 
     def measure_connections(self, layers: Sequence[str] | None = None) -> dict[str, Any]:
         """Return what a selector of connections gets to see of each masked layer.
@@ -45,8 +46,9 @@ class ConnectionEdits:
             raise ValueError("The model has no masked layer. Convert it with keras_struct.sparsify(model).")
         if unknown := [name for name in layers or () if name not in known]:
             raise ValueError(f"Layers {unknown} have no mask. Masked layers are {sorted(known)}.")
-        self._structural.sync()
-        return self._structural.observation.measure_connections({n: known[n] for n in layers or known})
+        parts = parts_of(self)
+        parts.editor.sync()
+        return parts.observation.measure_connections({n: known[n] for n in layers or known})
 
     def coactivation(self, layer: str, x: Any, threshold: float | None = None) -> Coactivation:
         """Count in how many samples both ends of the connections of a layer are active.
@@ -67,7 +69,7 @@ class ConnectionEdits:
             *FreeNets: Learning layerfree neural network topologies*, anonymous submission, section 3.4.
         """
         self.measure_connections([layer])
-        return self._structural.observation.coactivation(layer, x, threshold)
+        return parts_of(self).observation.coactivation(layer, x, threshold)
 
     def prune_connections(
         self,
@@ -97,7 +99,7 @@ class ConnectionEdits:
         selector = _checked(WeightMagnitude() if selector is None else selector)
         measured, rng = self.measure_connections(layers), np.random.default_rng(seed)
         edits = keep_best(measured, selector, sparsity, scope, normalize, rng)
-        return self._structural.apply(edits, reason=type(selector).__name__)
+        return parts_of(self).editor.apply(edits, reason=type(selector).__name__)
 
     def grow_connections(
         self, layer: str, count: int, selector: ConnectionSelector | None = None, values: Any = None, seed: int = 0
@@ -130,7 +132,7 @@ class ConnectionEdits:
         )
         mask = measured.mask.copy()
         mask.flat[np.argsort(-scores, axis=None, kind="stable")[:count]] = True
-        return self._structural.apply([Rewire(layer, mask, values)], reason=type(selector).__name__)[0]
+        return parts_of(self).editor.apply([Rewire(layer, mask, values)], reason=type(selector).__name__)[0]
 
     def prune_silent(self) -> list[StructureEvent]:
         """Remove units that nothing reads, as all their outgoing weights are zero. The function is kept.
@@ -140,13 +142,13 @@ class ConnectionEdits:
         Returns:
             What was logged, an event for each axis that lost units; an axis keeps one.
         """
-        edits = []
-        for axis, width in self._structural.graph.axes.items():
-            read = sum(fan.norms for fan in self._structural.measured(axis).fan_out())
+        edits, parts = [], parts_of(self)
+        for axis, width in parts.editor.graph.axes.items():
+            read = sum(fan.norms for fan in parts.runner.measured(axis).fan_out())
             silent = np.flatnonzero(np.broadcast_to(read, (width,)) == 0)[: width - 1]
             if len(silent):
                 edits.append(prune(axis, width, silent.tolist()))
-        return self._structural.apply(edits, preserve=False, reason="silent")
+        return parts.editor.apply(edits, preserve=False, reason="silent")
 
 
 def _checked(selector: Any) -> ConnectionSelector:

@@ -75,7 +75,7 @@ class OtherHolders:
                 current().after_edit(model, ())
 
     def _optimizers(self, variables: frozenset[int] | set[int] | None = None) -> list[Any]:
-        own = keras_internals.optimizer_chain(getattr(self.model, "optimizer", None))
+        own = keras_internals.optimizer_chain(keras_internals.optimizer_of(self.model))
         found = holders.optimizers_of(self._variables if variables is None else variables)
         return [other for other in found if not any(other is held for held in own)]
 

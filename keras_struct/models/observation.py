@@ -14,6 +14,7 @@ from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.models.costs import Costs
 from keras_struct.models.epoch_shuffle import is_array_data
+from keras_struct.models.live_network import LiveNetwork
 from keras_struct.models.probe_check import checked_probe
 from keras_struct.probes import InputBuffer, StructureProbe
 from keras_struct.probes.buffer import Pieces, first_samples, samples_of
@@ -37,12 +38,11 @@ class Observation:
         remembers_batch: Whether the last batch was handed over by the train function.
 
     Args:
-        model: The model.
-        network: Its graph and layers.
+        live: The network of the model.
     """
 
-    def __init__(self, model: Any, network: Network) -> None:
-        self.model, self.network = model, network
+    def __init__(self, live: LiveNetwork) -> None:
+        self._live = live
         self.buffer: InputBuffer | None = None
         self.fixed_inputs: Any = None
         self.fixed_targets: Any = None
@@ -53,6 +53,18 @@ class Observation:
         self.remembers_batch = False
         self._warned: set[str] = set()
         self._probe: StructureProbe | None = None
+        live.read_again.append(self.forget_compiled)
+        live.layers_changed.append(self.forget_compiled)
+
+    @property
+    def model(self) -> Any:
+        """The model."""
+        return self._live.model
+
+    @property
+    def network(self) -> Network:
+        """Its graph and layers."""
+        return self._live.network
 
     def reset(self, keeps_targets: bool = False) -> None:
         """Forget what was given or kept to measure on."""

@@ -32,35 +32,35 @@ class StructuralStepping(keras.callbacks.Callback):
     """Runs a structural step after every execution of the train function, and reports widths as metrics do.
 
     Args:
-        evolution: The structural side of the model that is trained.
+        parts: What belongs to the model that is trained; `None` if that is known when training begins.
     """
 
-    def __init__(self, evolution: Any) -> None:
+    def __init__(self, parts: Any = None) -> None:
         super().__init__()
-        self.evolution = evolution
+        self.parts = parts
         self._last = -1
         self._total = 0.0
 
     def on_train_begin(self, logs=None):
         """Measure the baseline before the first gradient step."""
-        self.evolution.begin()
+        self.parts.runner.begin()
 
     def on_epoch_begin(self, epoch, logs=None):
         """Count steps of an epoch from its start."""
         self._last = -1
-        self.evolution.epoch = epoch
+        self.parts.progress.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps that were made, and let the strategy act."""
         if steps := (self.params or {}).get("steps"):
             batch = min(batch, steps - 1)  # the last execution of an epoch can be shorter than Keras counts it
-        if self.evolution.skipped:
+        if self.parts.progress.skipped:
             self._last = batch
             return
         self._take_loss(logs, batch - self._last, batch + 1)
-        self.evolution.step += batch - self._last
+        self.parts.progress.step += batch - self._last
         self._last = batch
-        events = self.evolution.structural_step(logs)
+        events = self.parts.runner.structural_step(logs)
         for event in events:
             self.announce(event, logs)
         self.report(logs)
@@ -71,26 +71,26 @@ class StructuralStepping(keras.callbacks.Callback):
             return
         total = float(logs["loss"]) * in_epoch
         before, self._total = (0.0 if steps == in_epoch else self._total), total
-        self.evolution.observation.loss = (total - before) / max(1, steps)
+        self.parts.observation.loss = (total - before) / max(1, steps)
 
     def on_epoch_end(self, epoch, logs=None):
         """Put parameters and widths into the history, and let the strategy say what keeps it from acting."""
-        self.evolution.end_epoch()
+        self.parts.runner.end_epoch()
         self.report(logs)
 
     def report(self, logs: dict[str, Any] | None) -> None:
         """Add parameters and widths to the logs that other callbacks and the progress bar see."""
-        if logs is not None and self.evolution.strategy is not None:
-            axes = self.evolution.graph.axes
-            found = {"parameters": self.evolution.parameters}
+        runner = self.parts.runner
+        if logs is not None and runner.strategy is not None:
+            axes = self.parts.live.graph.axes
+            found = {"parameters": self.parts.editor.parameters}
             shown = len(axes) <= SHOWN
             found |= {f"{a}_units": width for a, width in axes.items()} if shown else {"units": sum(axes.values())}
-            if self.evolution.sites.counts_connections:
-                found["connections"] = self.evolution.total_connections
+            found |= runner.targets.metrics()
             logs.update({name: Count(number) for name, number in found.items()})
 
     def announce(self, event: Any, logs: Any) -> None:
         """Tell every callback that has `on_structure_change(event, logs)`."""
-        for callback in self.evolution.listeners:
+        for callback in self.parts.progress.listeners:
             if hasattr(callback, "on_structure_change"):
                 callback.on_structure_change(event, logs)

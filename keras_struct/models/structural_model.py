@@ -14,12 +14,12 @@ from keras_struct.models.connection_edits import ConnectionEdits
 from keras_struct.models.convert import convert_layers, copy_compile_state
 from keras_struct.models.distribution import refuse_distribution
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
-from keras_struct.models.evolution import Evolution
 from keras_struct.models.loading import cannot_rebuild
-from keras_struct.models.sites import NothingToEditError
+from keras_struct.models.parts import StructuralParts
 from keras_struct.models.stepping import StructuralStepping
 from keras_struct.models.suitability import warn_of_frozen
 from keras_struct.models.symmetry_edits import SymmetryEdits
+from keras_struct.models.targets import NothingToEditError
 from keras_struct.models.unit_edits import UnitEdits
 from keras_struct.models.weights_file import state_array, state_from_array, structure_in
 from keras_struct.structure import edits
@@ -29,7 +29,7 @@ from keras_struct.structure.policy import Policy, pack, unpack
 from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.surgery.copying import check_hooks
-from keras_struct.surgery.plan import NewSlots
+from keras_struct.surgery.edit_kinds import NewSlots
 
 _STATE = "structure"
 Edit = edits.Resize | Rewire | Reconfigure
@@ -63,7 +63,7 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         if outputs is None:
             inputs, outputs = _chain(inputs)
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
-        self._structural = Evolution(self)
+        self._structural = StructuralParts(self)
 
     @classmethod
     def from_model(cls, model: keras.Model) -> StructuralModel:
@@ -96,13 +96,14 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
     @property
     def structure(self) -> StructureGraph:
         """The units: `.axes` maps the name of each editable axis to its width, `.locked` the others to reasons."""
-        self._structural.follow_layers()
-        return self._structural.graph
+        live = self._structural.live
+        live.follow_layers()
+        return live.graph
 
     @property
     def structure_log(self) -> StructureLog:
         """Every edit so far, oldest first."""
-        return self._structural.log
+        return self._structural.editor.log
 
     @overload
     def apply(self, edit: Edit, values: Mapping[str, Any] | None = None, preserve: bool = True) -> StructureEvent: ...
@@ -126,19 +127,20 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         Raises:
             ValueError: If the edit does not fit; model and optimizer are as they were.
         """
+        editor = self._structural.editor
         if isinstance(edit, list | tuple):
             if values is not None:
                 raise ValueError("`values` belong to a single edit; several edits bring their own.")
-            warn_of_frozen(self._structural, edit)
-            return self._structural.apply(edit, preserve)
+            warn_of_frozen(editor.network, self, edit)
+            return editor.apply(edit, preserve)
         if values is not None:
             if not isinstance(edit, edits.Resize):
                 raise ValueError(
                     "`values` belong to a `Resize`; give a `Rewire` its own `values`, in the shape of the kernel."
                 )
             edit = edits.Resize(edit.axis, edit.source, edits.Values(values))
-        warn_of_frozen(self._structural, [edit])
-        return self._structural.apply([edit], preserve)[0]
+        warn_of_frozen(editor.network, self, [edit])
+        return editor.apply([edit], preserve)[0]
 
     def structural_step(
         self,
@@ -159,12 +161,13 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         Returns:
             The events, none if nothing changed.
         """
-        if inputs is not None and not self._structural.observation.remembers_batch:
-            self._structural.remember((inputs, targets, sample_weight) if targets is not None else (inputs,))
-        self._structural.step += 1
+        parts = self._structural
+        if inputs is not None and not parts.observation.remembers_batch:
+            parts.observation.remember((inputs, targets, sample_weight) if targets is not None else (inputs,))
+        parts.progress.step += 1
         if logs and "loss" in logs:
-            self._structural.observation.loss = float(logs["loss"])
-        return self._structural.structural_step(logs)
+            parts.observation.loss = float(logs["loss"])
+        return parts.runner.structural_step(logs)
 
     def to_plain(self, inference: bool = False) -> keras.Model:
         """Return the same network in stock Keras layers with static shapes, for export and for people without us.
@@ -217,10 +220,10 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         refuse_distribution(self)
         jit = current().JIT if jit_compile is None else jit_compile
         super().compile(optimizer, loss, jit_compile=jit, **kwargs)
-        found = self._structural
-        found.new_slots = new_slots
-        found.follow_optimizer()
-        found.use_strategy(strategy, probe, targets)
+        parts = self._structural
+        parts.editor.new_slots = new_slots
+        parts.editor.optimizer.follow()
+        parts.runner.use_strategy(strategy, probe, targets)
         packed = None if strategy is None else pack(strategy)
         self._structure_config = {"strategy": packed, "new_slots": new_slots, "jit_compile": jit_compile}
 
@@ -252,15 +255,16 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
 
         `history.structure` of the returned history holds the events of this model.
         """
-        found, listed = self._structural, _as_list(callbacks)
-        found.prime(x)
-        found.listeners = listed
+        parts, listed = self._structural, _as_list(callbacks)
+        if not parts.progress.step:
+            parts.observation.prime(x)  # the baseline is that of the start
+        parts.progress.listeners = listed
         options = {"batch_size": batch_size, "epochs": epochs, "verbose": verbose, **kwargs}
         arguments = {**options, "x": x, "y": y}
         seed = next((callback.seed for callback in listed if hasattr(callback, "resumes_by_epoch")), None)
         if seed is not None and kwargs.get("shuffle", True) and is_array_data(x):
-            arguments = epoch_shuffled(x, y, seed, lambda: found.epoch, options)
-        history = super().fit(callbacks=[StructuralStepping(found), *listed], **arguments)
+            arguments = epoch_shuffled(x, y, seed, lambda: parts.progress.epoch, options)
+        history = super().fit(callbacks=[StructuralStepping(parts), *listed], **arguments)
         history.structure = StructureLog(self.structure_log)
         return history
 
@@ -272,11 +276,13 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         """Make the train function; with a buffer of inputs, one that also hands them over."""
         if self.train_function is not None and not force:
             return self.train_function
-        if not self._structural.observation.taps_batches:
+        parts, backend = self._structural, current()
+        seen = parts.observation
+        if not seen.taps_batches:
             self.make_plain_train_function()
         else:
-            self.train_function: Any = current().tapped_train_function(self)
-        self.train_function = current().skipping(self, self.train_function)
+            self.train_function: Any = backend.tapped_train_function(self, seen.remember, seen.keeps_targets)
+        self.train_function = backend.skipping(self, self.train_function, parts.progress.leaves_out)
         return self.train_function
 
     # Saving
@@ -293,29 +299,29 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
     def save_own_variables(self, store):
         """Write the state of the structure beside the weights."""
         super().save_own_variables(store)
-        store[_STATE] = state_array(self._structural.state())
+        store[_STATE] = state_array(self._structural.checkpoint.state())
 
     def load_own_variables(self, store):
         """Read the state of the structure."""
         super().load_own_variables({key: store[key] for key in store.keys() if key != _STATE})  # noqa: SIM118
         if _STATE in store.keys():  # noqa: SIM118
-            state = state_from_array(store[_STATE])
-            if not self._structural.follows_outer:
-                self._structural.match(state)
+            state, checkpoint = state_from_array(store[_STATE]), self._structural.checkpoint
+            if not checkpoint.follows_outer:
+                checkpoint.match(state)
             for layer in self._flatten_layers(include_self=False):
                 if isinstance(layer, StructuralModel):
-                    layer._structural.follows_outer = True  # this model has brought its widths in line
-            self._structural.restore(state)
+                    layer._structural.checkpoint.follows_outer = True  # this model has brought its widths in line
+            checkpoint.restore(state)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Load weights, as `keras.Model.load_weights`; a file of other widths restores its structure first."""
         if (state := structure_in(filepath)) is not None:
-            self._structural.match(state)
+            self._structural.checkpoint.match(state)
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def set_weights(self, weights):
         """Set weights, as `keras.Model.set_weights`; weights of other widths restore their structure first."""
-        self._structural.match_shapes(weights)
+        self._structural.checkpoint.match_weights(weights)
         super().set_weights(weights)
 
 

@@ -50,11 +50,11 @@ def why_kept(network: Network, model: Any, axis: str) -> str | None:
     return f"{_named(frozen)}, and keeps its weights unless `axes` names it" if frozen else None
 
 
-def warn_of_frozen(evolution: Any, edits: Sequence[Any]) -> None:
+def warn_of_frozen(network: Network, model: Any, edits: Sequence[Any]) -> None:
     """Warn of edits by hand whose new units will never learn."""
-    units = evolution.graph.axes
+    units = network.graph.axes
     growing = [e.axis for e in edits if isinstance(e, Resize) and len(e.source) > units.get(e.axis, len(e.source))]
-    reasons = {axis: why_not_learning(evolution.network, evolution.model, axis) for axis in growing}
+    reasons = {axis: why_not_learning(network, model, axis) for axis in growing}
     for axis, reason in reasons.items():
         if reason is not None:
             warnings.warn(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras_struct.layers.group_norm import GroupBatchNormalization
 from keras_struct.layers.group_pooling import GroupPooling2D
+from keras_struct.models.parts import parts_of
+from keras_struct.structure.capabilities import Symmetric
 from keras_struct.structure.events import StructureEvent
 from keras_struct.structure.reconfiguring import Reconfigure, SlotRule
-from keras_struct.surgery.reconfiguring import relayed
+from keras_struct.surgery.reconfiguring import laid_out_anew
+from keras_struct.surgery.trace import Network
 from keras_struct.symmetry import groups
 from keras_struct.symmetry.groups import Group
 
@@ -16,13 +17,10 @@ from keras_struct.symmetry.groups import Group
 class SymmetryEdits:
     """What a `StructuralModel` can do with the symmetries of its layers."""
 
-    _structural: Any
-
     @property
     def symmetries(self) -> dict[str, Group]:
         """Which group each layer with a symmetry is equivariant to, by name."""
-        layers = self._structural.network.layers.items()
-        return {path: layer.group for path, layer in layers if hasattr(layer, "reweigh") and hasattr(layer, "group")}
+        return {path: layer.group for path, layer in parts_of(self).live.network.having(Symmetric).items()}
 
     def relax(
         self,
@@ -72,12 +70,12 @@ class SymmetryEdits:
                 "them. Leave out `pooling`."
             )
         for pool, left in pools.items():
-            relayed(
-                self._structural.network, [Reconfigure(pool, {"group": left.name})], False
+            laid_out_anew(
+                parts_of(self).live.network, Reconfigure(pool, {"group": left.name})
             )  # raises before any edit
         events = self._regroup(layer, new, normalization, slots, "relaxed")
         for pool, left in pools.items():
-            events += self._structural.apply([Reconfigure(pool, {"group": left.name}, slots)], reason="relaxed")
+            events += parts_of(self).editor.apply([Reconfigure(pool, {"group": left.name}, slots)], reason="relaxed")
         return events
 
     def constrain(
@@ -117,11 +115,11 @@ class SymmetryEdits:
             old, found = self._symmetry(layer), self.symmetries
             names += [name for name in self.normalizations_behind(layer) if name != layer and found[name] == old]
         edits = [Reconfigure(name, {"group": new.name}, slots) for name in names]
-        return self._structural.apply(edits, reason=reason)
+        return parts_of(self).editor.apply(edits, reason=reason)
 
     def _pooled_behind(self, layer: str, new: Group) -> dict[str, Group]:
         """Layers that pool features of a layer, and perhaps of others, over more than a group, with what of that is left."""
-        network = self._structural.network
+        network = parts_of(self).live.network
         graph, pools = network.graph, dict.fromkeys(c.layer for c in network.graph.calls if c.layer in network.layers)
         own = [name for name, axis in graph.units.items() if any(producer == layer for producer, _ in axis.producers)]
         inputs = {call.layer: graph.tensors[call.inputs[0]].ids for call in graph.calls if call.inputs}
@@ -135,10 +133,14 @@ class SymmetryEdits:
 
     def normalizations_behind(self, layer: str) -> list[str]:
         """Normalisations right behind a layer."""
-        network = self._structural.network
-        outputs = {number for call in network.graph.calls if call.layer == layer for number in call.outputs}
-        behind = [call.layer for call in network.graph.calls if outputs & set(call.inputs)]
-        return [name for name in dict.fromkeys(behind) if isinstance(network.layers[name], GroupBatchNormalization)]
+        return normalizations_behind(parts_of(self).live.network, layer)
+
+
+def normalizations_behind(network: Network, layer: str) -> list[str]:
+    """Normalisations right behind a layer of a network."""
+    outputs = {number for call in network.graph.calls if call.layer == layer for number in call.outputs}
+    behind = [call.layer for call in network.graph.calls if outputs & set(call.inputs)]
+    return [name for name in dict.fromkeys(behind) if isinstance(network.layers[name], GroupBatchNormalization)]
 
 
 def _names(found: tuple[Group, ...]) -> str:

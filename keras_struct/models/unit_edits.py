@@ -9,17 +9,17 @@ import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.models.budget import Budget, Ranking, Scope, prune_by, prune_to
+from keras_struct.models.parts import parts_of
 from keras_struct.probes import AxisMeasurement
 from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent
-from keras_struct.surgery.plan import check_axis
+from keras_struct.surgery.resizing import check_axis
 
 
 class UnitEdits:
     """What a `StructuralModel` can do with units."""
 
-    _structural: Any
     structure: Any
     apply: Any
 
@@ -35,8 +35,9 @@ class UnitEdits:
             ValueError: If the axis is unknown or fixed; when a part is asked for, if there are no inputs or targets for it.
         """
         check_axis(self.structure, axis)
-        with self._structural.looking_at(data):
-            return self._structural.measured(axis)
+        parts = parts_of(self)
+        with parts.observation.looking_at(data):
+            return parts.runner.measured(axis)
 
     def grow(
         self,
@@ -68,13 +69,13 @@ class UnitEdits:
             TypeError: If `initializer` is no initializer of units.
         """
         check_axis(self.structure, axis)
-        found = self._structural
+        parts = parts_of(self)
         initializer = RandomFanIn() if initializer is None else initializer
         _check(initializer, Initializer, "`initializer` must be an initializer of units", "initializers.RandomFanIn")
         edits.check_count(axis, count)
-        rng = np.random.default_rng(len(found.log) if seed is None else seed)
-        with found.looking_at(data):
-            edit = initializer.propose(found.measured(axis), int(count), rng)
+        rng = np.random.default_rng(len(parts.editor.log) if seed is None else seed)
+        with parts.observation.looking_at(data):
+            edit = initializer.propose(parts.runner.measured(axis), int(count), rng)
             return None if edit is None else self.apply(edit, preserve=preserve)
 
     @overload
@@ -184,7 +185,8 @@ class UnitEdits:
         if axis is not None:
             check_axis(self.structure, axis)
             axes = [axis]
-        with self._structural.looking_at(data):
+        parts = parts_of(self)
+        with parts.observation.looking_at(data):
             if units is not None or count is not None:
                 return self.apply(self._chosen(axis, units, count, selector, minimum), preserve=preserve)
             ranking = Ranking(self, selector, scope, axes, minimum, multiple)
@@ -193,16 +195,18 @@ class UnitEdits:
                 if budget is None
                 else prune_to(self, budget, ranking, input_shape)
             )
-            found = self._structural.apply(
-                chosen, preserve=preserve and axis is not None, reason=type(selector).__name__
-            )
+            found = parts.editor.apply(chosen, preserve=preserve and axis is not None, reason=type(selector).__name__)
         return found if axis is None else next(iter(found), None)
 
     def _chosen(self, axis: str, units: Any, count: Any, selector: Selector, minimum: int) -> Any:
         """The edit that removes units of one axis, those named or those that a selector says."""
         width = self.structure.axes[axis]
         by_hand = units is not None
-        edit = edits.prune(axis, width, units) if by_hand else selector.propose(self._structural.measured(axis), count)
+        edit = (
+            edits.prune(axis, width, units)
+            if by_hand
+            else selector.propose(parts_of(self).runner.measured(axis), count)
+        )
         if len(edit.source) < minimum:
             raise ValueError(f"Cannot prune axis '{axis}' to {len(edit.source)} units: `minimum` is {minimum}.")
         return edit

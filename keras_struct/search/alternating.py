@@ -9,6 +9,7 @@ import keras
 
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
+from keras_struct.models.parts import find_parts
 from keras_struct.models.weights_file import structure_in
 from keras_struct.search.penalties import Penalty
 from keras_struct.search.schedules import ArchitectureSchedule
@@ -121,9 +122,9 @@ class AlternatingModel(internals.BuiltByNetwork, keras.Model):
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Load weights; the network gets the structure that they had when they were saved."""
-        evolution = getattr(self.network, "_structural", None)
-        if evolution is not None and (state := structure_in(filepath)) is not None:
-            evolution.match(state)
+        parts = find_parts(self.network)
+        if parts is not None and (state := structure_in(filepath)) is not None:
+            parts.checkpoint.match(state)
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def compile(self, optimizer, loss, **kwargs):

@@ -13,6 +13,7 @@ import numpy as np
 from keras_struct.backend import keras_internals as internals
 from keras_struct.callbacks import RateByLength
 from keras_struct.layers import ArchitectureWeights, DartsCell
+from keras_struct.models.parts import parts_of
 from keras_struct.search.alternating import AlternatingModel
 from keras_struct.search.backup import SearchBackup
 from keras_struct.search.batches import Augmentation, PairedBatches, PairedText, divided
@@ -142,7 +143,7 @@ class Darts:
         """Take operations that were pruned for ever out of the cells. Returns how many cells changed; CRB only."""
         if not self._clipped:
             return 0
-        edits, network = [], self.model._structural.network
+        edits, network = [], parts_of(self.model).live.network
         for path, layer in network.layers.items():
             if isinstance(layer, DartsCell) and layer.weighted:
                 weights = self.model.weights_of(path)
@@ -152,7 +153,7 @@ class Darts:
                     edits.append(
                         Reconfigure(path, {"paths": [[p.operation, p.source, p.target] for p in kept]}, "copied")
                     )
-        self.model._structural.apply(edits, reason="pruned")
+        parts_of(self.model).editor.apply(edits, reason="pruned")
         return len(edits)
 
     def weights(self) -> dict[str, np.ndarray]:

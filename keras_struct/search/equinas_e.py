@@ -16,6 +16,7 @@ import numpy as np
 from keras_struct import symmetry
 from keras_struct.backend import current
 from keras_struct.layers import GroupConv2D
+from keras_struct.models.parts import parts_of
 from keras_struct.search.mutations import Architecture, Mutation, pareto_front, random_architecture, relaxations
 
 _STATE, _WEIGHTS = "population.json", "weights.npz"
@@ -160,15 +161,15 @@ class EquiNASE:
         found = dict(groups)
         for name, group in groups.items():
             found.update(dict.fromkeys(self.model.normalizations_behind(name), group))
-        self.model._structural.match_groups(found)
+        parts_of(self.model).checkpoint.match({"groups": found})
 
     def _numbers(self) -> list[Any]:
         """Variables of the optimizer that belong to no weight."""
-        slots = {id(slot.variable) for slot in self.model._structural.live_slots()}
+        slots = {id(slot.variable) for slot in parts_of(self.model).editor.optimizer.live_slots()}
         return [v for v in self.model.optimizer.variables if id(v) not in slots]
 
     def _reset_optimizer(self) -> None:
-        for slot in self.model._structural.live_slots():
+        for slot in parts_of(self.model).editor.optimizer.live_slots():
             slot.variable.assign(np.full(slot.variable.shape, slot.initial))
         for variable, value in zip(self._numbers(), self._initial_slots, strict=True):
             variable.assign(value)

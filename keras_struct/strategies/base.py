@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from keras_struct.structure.policy import Policy, check_state
+from keras_struct.structure.targets import EditTarget, Units
 
 
 class Strategy(Policy):
     """Base of strategies: when, where, how many and how to edit. Subclasses are frozen dataclasses.
 
     Attributes:
-        works_on: What is edited: `"units"`, `"connections"`, `"active connections"`, `"edges"` or `"symmetries"`.
+        works_on: What is edited: `Units`, `Connections`, `ActiveConnections`, `Edges`, `Symmetries`, or a target of one's own.
         grows: Whether it adds units. Axes whose new ones would change the function, or never learn, are left out.
         prunes: Whether it takes something away. Layers that are not trainable stay as they are unless `axes` names them.
         needs_inputs: Whether inputs must be kept for measuring.
@@ -21,9 +22,10 @@ class Strategy(Policy):
         looks_at_full_axes: Whether it looks at axes that are at their limit.
         residual: Whether residual connections stay on while activations are measured.
         axes: Names of what it works on, or `None` for all.
+        samples: How many inputs are kept for measuring, or `None` for as many as are needed.
     """
 
-    works_on: ClassVar[str] = "units"
+    works_on: ClassVar[type[EditTarget]] = Units
     grows: ClassVar[bool] = True
     prunes: ClassVar[bool] = True
     needs_inputs: Any = False
@@ -31,6 +33,7 @@ class Strategy(Policy):
     looks_at_full_axes: ClassVar[bool] = True
     residual: Any = True
     axes: Any = None
+    samples: Any = None
 
     def requirements(self) -> frozenset[str]:
         """What is asked of a measurement of units; axes that do not have it are left out.

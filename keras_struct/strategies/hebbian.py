@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_struct.strategies.rewiring import Rewiring, steps_between
 from keras_struct.structure.rewiring import Rewire
+from keras_struct.structure.targets import ActiveConnections, Edges, EditTarget
 
 BINS = 50
 """Into how many parts [0, 1] is divided to remember how shares are distributed."""
@@ -133,7 +134,7 @@ class FreeEvolve(Hebbian):
         >>> strategy = FreeEvolve(epsilon=0.25, every=469, warmup=938)
     """
 
-    works_on: ClassVar[str] = "edges"
+    works_on: ClassVar[type[EditTarget]] = Edges
 
     def check(self, sites: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there are edges to edit.
@@ -193,7 +194,7 @@ class Synaptogenesis(Hebbian):
     prune: bool = False
     max_density: float = 1.0
 
-    works_on: ClassVar[str] = "active connections"
+    works_on: ClassVar[type[EditTarget]] = ActiveConnections
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from keras_struct.strategies.base import Strategy
 from keras_struct.structure.rewiring import Rewire
+from keras_struct.structure.targets import Connections, EditTarget
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Rewiring(Strategy):
 
     layers: tuple[str, ...] | None = field(default=None, kw_only=True)
 
-    works_on: ClassVar[str] = "connections"
+    works_on: ClassVar[type[EditTarget]] = Connections
     grows: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

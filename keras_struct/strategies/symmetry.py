@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from keras_struct.schedules import EveryNSteps, Schedule
 from keras_struct.strategies.rewiring import Rewiring, steps_between
 from keras_struct.structure.reconfiguring import Reconfigure
+from keras_struct.structure.targets import EditTarget, Symmetries
 from keras_struct.symmetry.groups import Group
 
 
@@ -49,7 +50,7 @@ class SymmetrySchedule(Rewiring):
     rest: int = 10
     layers: tuple[str, ...] | None = field(default=None, kw_only=True)
 
-    works_on: ClassVar[str] = "symmetries"
+    works_on: ClassVar[type[EditTarget]] = Symmetries
 
     def __post_init__(self) -> None:
         super().__post_init__()

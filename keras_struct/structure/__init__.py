@@ -10,12 +10,17 @@ from keras_struct.structure.refusal import AxisRefused
 from keras_struct.structure.remap import NEW, remap
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.rules import AxisRule, Layout, Port
+from keras_struct.structure.targets import ActiveConnections, Connections, Edges, EditTarget, Symmetries, Units
 
 __all__ = [
     "NEW",
+    "ActiveConnections",
     "AxisRefused",
     "AxisRule",
     "Call",
+    "Connections",
+    "Edges",
+    "EditTarget",
     "Layout",
     "Policy",
     "Port",
@@ -25,7 +30,9 @@ __all__ = [
     "StructureEvent",
     "StructureGraph",
     "StructureLog",
+    "Symmetries",
     "UnitAxis",
+    "Units",
     "Values",
     "grow",
     "prune",

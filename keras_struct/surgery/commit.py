@@ -30,13 +30,13 @@ def commit(network: Network, plan: Plan) -> bool:
     """
     backend = current()
     written: list[tuple[Any, Any, Any]] = []
-    sizes = [(layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in plan.sizes]
+    facts = [(layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in plan.facts]
     graph, stale, touched = network.graph, plan.stale, {port.layer for port in plan.changes}
     try:
         for variable, old, value in plan.writes:
             written.append((variable, internals.holder(variable), old))
             stale = backend.write(variable, value) or stale
-        for layer, attribute, size in plan.sizes:
+        for layer, attribute, size in plan.facts:
             internals.set_fact(layer, attribute, size)
         _follow_calls(network, plan)
         network.graph = plan.graph
@@ -46,7 +46,7 @@ def commit(network: Network, plan: Plan) -> bool:
         for variable, holder, value in reversed(written):
             internals.put_back(variable, holder)
             backend.write(variable, value)
-        for layer, attribute, size in sizes:
+        for layer, attribute, size in facts:
             internals.set_fact(layer, attribute, size)
         network.graph = graph
         refresh(network, touched)

@@ -1,4 +1,4 @@
-"""Work out edits of single connections."""
+"""Edits of single connections."""
 
 from __future__ import annotations
 
@@ -8,65 +8,79 @@ from typing import Any
 import numpy as np
 
 from keras_struct.backend import current
-from keras_struct.backend.optimizer_slots import Slot
-from keras_struct.layers.masked import Masked
+from keras_struct.structure.capabilities import Maskable
 from keras_struct.structure.rewiring import Rewire
+from keras_struct.surgery.edit_kinds import EditKind, Fact, Request, Write, register_edit
 from keras_struct.surgery.trace import Network
 
-Write = tuple[Any, np.ndarray, np.ndarray]
-"""A variable, its value before and its value afterwards."""
+
+class Rewiring(EditKind[Rewire]):
+    """Edits of single connections of masked layers."""
+
+    edit = Rewire
+
+    def plan(self, request: Request, edits: Sequence[Rewire], touched: set[str]) -> tuple[list[Write], list[Fact]]:
+        """Return the new masks and weights.
+
+        Raises:
+            ValueError: If a layer is unknown or has no mask, is edited twice or in another way at once, a mask has another shape
+                than the kernel or leaves no connection, or values have the wrong shape or are not finite.
+        """
+        layers = request.network.having(Maskable)
+        _check_layers(edits, layers, touched)
+        return [write for edit in edits for write in _rewired(request, edit, layers[edit.layer])], []
+
+    def follow(self, network: Network, writes: Sequence[Write]) -> list[Fact]:
+        """Return the attributes of layers that follow from the masks that will be written."""
+        layers = network.having(Maskable).values()
+        masks = {id(write.variable): write.after for write in writes} if layers else {}
+        return [
+            Fact(layer, name, value)
+            for layer in layers
+            if id(layer.mask) in masks
+            for name, value in layer.follows(masks[id(layer.mask)]).items()
+        ]
+
+    def size(self, network: Network, edit: Rewire) -> int:
+        """Return the number of connections."""
+        layer = network.having(Maskable).get(edit.layer)
+        return 0 if layer is None else count(layer)
+
+    def name(self, edit: Rewire) -> str:
+        """Return the layer."""
+        return edit.layer
 
 
-def masked_layers(network: Network) -> dict[str, Any]:
-    """Layers whose connections can be edited, by path."""
-    return {path: layer for path, layer in network.layers.items() if isinstance(layer, Masked)}
+register_edit(Rewiring())
 
 
-def plan_rewiring(network: Network, edits: Sequence[Rewire], slots: Sequence[Slot], resized: set[str]) -> list[Write]:
-    """Return what edits of connections will write.
+def count(layer: Any) -> int:
+    """How many connections a masked layer has."""
+    return int(current().read(layer.mask).sum())
 
-    Args:
-        network: The model.
-        edits: The edits, of different layers.
-        slots: Optimizer variables that follow the weights.
-        resized: Layers whose units are edited at the same time.
 
-    Raises:
-        ValueError: If a layer is unknown or has no mask, is edited twice or resized at once, a mask has another shape than the
-            kernel or leaves no connection, or values have the wrong shape or are not finite.
-    """
-    layers = masked_layers(network)
-    _check_layers(edits, layers, resized)
-    writes: list[Write] = []
-    for edit in edits:
-        layer = layers[edit.layer]
-        kernel, mask = current().read(layer.kernel), current().read(layer.mask)
-        _check_mask(edit, mask)
-        layer.check_mask(edit.mask)
-        value = _kernel(edit, kernel, mask, silent=layer.dormant == "silent")
-        writes += [(layer.mask, mask, edit.mask), (layer.kernel, kernel, value)]
-        for slot in (slot for slot in slots if slot.reference is layer.kernel and layer.dormant != "training"):
-            held = current().read(slot.variable)
-            fresh = value if slot.copies else np.full_like(held, slot.initial)
-            writes.append((slot.variable, held, np.where(edit.mask & mask, held, fresh).astype(held.dtype)))
+def _rewired(request: Request, edit: Rewire, layer: Any) -> list[Write]:
+    """What an edit writes to the mask and the kernel of its layer, and to the slots of that."""
+    kernel, mask = current().read(layer.kernel), current().read(layer.mask)
+    _check_mask(edit, mask)
+    layer.check_mask(edit.mask)
+    value = _kernel(edit, kernel, mask, silent=layer.dormant == "silent")
+    writes = [Write(layer.mask, mask, edit.mask), Write(layer.kernel, kernel, value)]
+    for slot in request.followers(layer.kernel) if layer.dormant != "training" else ():
+        held = current().read(slot.variable)
+        fresh = value if slot.copies else np.full_like(held, slot.initial)
+        writes.append(Write(slot.variable, held, np.where(edit.mask & mask, held, fresh).astype(held.dtype)))
     return writes
 
 
-def following_masks(network: Network, writes: Sequence[Write]) -> list[tuple[Any, str, Any]]:
-    """Return the attributes of layers that follow from the masks that will be written."""
-    masks = {id(variable): after for variable, _, after in writes}
-    layers = (layer for layer in masked_layers(network).values() if id(layer.mask) in masks)
-    return [(layer, name, value) for layer in layers for name, value in layer.follows(masks[id(layer.mask)]).items()]
-
-
-def _check_layers(edits: Sequence[Rewire], layers: Mapping[str, Any], resized: set[str]) -> None:
+def _check_layers(edits: Sequence[Rewire], layers: Mapping[str, Any], touched: set[str]) -> None:
     for edit in edits:
         if edit.layer not in layers:
             raise ValueError(
                 f"Cannot rewire layer '{edit.layer}': it has no mask. Masked layers are {sorted(layers)}; make more of them with "
                 "keras_struct.sparsify(model), or use MaskedDense and MaskedConv2D."
             )
-        if edit.layer in resized:
+        if edit.layer in touched:
             raise ValueError(
                 f"Cannot rewire layer '{edit.layer}' and edit units that lie along its kernel at once: a mask has the shape of "
                 "the kernel before. Make one edit after the other."

@@ -40,6 +40,7 @@ class Network:
     first_names: dict[str, tuple[str, ...]]
     nodes: dict[Call, Any]
     facts: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = field(default_factory=dict)
+    _capable: dict[type, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.facts = {path: _facts(with_inner_layers(layer)) for path, layer in self.layers.items()}
@@ -47,6 +48,14 @@ class Network:
     def variables(self) -> list[Any]:
         """Variables of all layers, one that several layers hold at each of them."""
         return [variable for layer in self.layers.values() for variable in internals.own_variables(layer).values()]
+
+    def having(self, capability: type) -> dict[str, Any]:
+        """Layers with a capability, a protocol of `keras_struct.structure.capabilities`, by path."""
+        if capability not in self._capable:
+            self._capable[capability] = {
+                path: held for path, held in self.layers.items() if isinstance(held, capability)
+            }
+        return self._capable[capability]
 
     def follow_layers(self) -> bool:
         """Read layers anew whose activation, LoRA weights or quantisation were changed since. Returns whether any were."""

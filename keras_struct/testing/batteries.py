@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_struct.backend import current, keras_internals
 from keras_struct.models import StructuralModel
+from keras_struct.models.parts import parts_of
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.remap import NEW
 from keras_struct.testing.preservation import outputs, relative_change
@@ -119,7 +120,7 @@ def check_layer(layer: keras.layers.Layer, input_shape: tuple[int, ...], reads: 
 
 
 def _slots(model: Any) -> dict[int, tuple[Any, np.ndarray]]:
-    return {id(slot.variable): (slot, current().read(slot.variable)) for slot in model._structural.slots}
+    return {id(slot.variable): (slot, current().read(slot.variable)) for slot in parts_of(model).editor.optimizer.slots}
 
 
 def _check_slots(model: Any, before: dict[int, tuple[Any, np.ndarray]]) -> None:
@@ -171,7 +172,7 @@ def _check_new_units(model: Any) -> None:
     new = [i for i, old in enumerate(event.source) if old == NEW]
     for port, rule in graph.ports(event.axis).items() if new else ():
         if rule.role == "consume":
-            variable = keras_internals.own_variables(model._structural.network.layers[port.layer])[port.variable]
+            variable = keras_internals.own_variables(parts_of(model).live.network.layers[port.layer])[port.variable]
             rows = np.moveaxis(current().read(variable), port.axis, 0)
             read = rows[np.isin(graph.unit_along(port, event.axis), new)]
             assert (read != 0).any(), f"{port.key}: the new units of axis '{event.axis}' stay cut off"

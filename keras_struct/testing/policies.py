@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.models import StructuralModel
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps, Once, Schedule, SparsitySchedule
 from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm, WeightMagnitude
 from keras_struct.strategies import Grow, Prune
@@ -177,15 +178,15 @@ def check_strategy(strategy: Any, build: Callable[[], Any], x: Any, y: Any) -> S
     model, twin = (_trained(strategy, build, x, y, due) for _ in range(2))
     one, other = ([(e.axis, e.before, e.after, e.source, e.edit) for e in m.structure_log] for m in (model, twin))
     assert one == other, f"the same seed must give the same edits: {one} and {other}"
-    state = model._structural.policy_state
-    assert state == twin._structural.policy_state, "the same seed must give the same state"
+    state = parts_of(model).runner.policy_state
+    assert state == parts_of(twin).runner.policy_state, "the same seed must give the same state"
     _check_json(state, "the state of a strategy")
     for left, right in zip(model.get_weights(), twin.get_weights(), strict=True):
         np.testing.assert_array_equal(left, right, "the same seed must give the same weights")
     assert np.isfinite(model.train_on_batch(x, y)), "the loss is not finite after the edits"
     config = keras.saving.serialize_keras_object(model)
     again = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
-    assert again._structural.strategy == strategy, "a loaded model has another strategy"
+    assert parts_of(again).runner.strategy == strategy, "a loaded model has another strategy"
     return model
 
 
@@ -196,10 +197,10 @@ def _trained(strategy: Any, build: Callable[[], Any], x: Any, y: Any, due: int) 
     probe = {"probe": x} if strategy.needs_inputs or strategy.needs_gradients else {}
     targets = {"targets": y} if strategy.needs_gradients else {}
     model.compile("sgd", "mse", strategy=strategy, run_eagerly=True, **probe, **targets)
-    model._structural.begin()
+    parts_of(model).runner.begin()
     for _ in range(STEPS):
         logs = model.train_on_batch(x, y, return_dict=True)
-    model._structural.step = due - 1
+    parts_of(model).progress.step = due - 1
     model.structural_step(x, logs, targets=y)
     return model
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current, keras_internals
+from keras_struct.models.parts import parts_of
 
 
 def outputs(model: Any, x: Any) -> list[np.ndarray]:
@@ -24,7 +25,7 @@ def relative_change(before: list[np.ndarray], after: list[np.ndarray]) -> float:
 
 def silence(model: Any, axis: str, units: list[int]) -> None:
     """Set the outgoing weights of some units of an axis to zero."""
-    network = model._structural.network
+    network = parts_of(model).live.network
     graph = network.graph
     for port, rule in graph.ports(axis).items():
         if rule.role == "consume":

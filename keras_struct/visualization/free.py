@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_struct.layers import CompactFreeNet, FreeNet
+from keras_struct.models.parts import parts_behind
 from keras_struct.structure.acyclic import levels_of
 from keras_struct.visualization.widths import new_axes
 
@@ -157,8 +158,8 @@ def _density(counts: np.ndarray, width: float = 0.02) -> tuple[np.ndarray, np.nd
 
 def _state(history: Any) -> dict[str, Any]:
     """What a Hebbian strategy remembers."""
-    holder = getattr(history, "evolution", None) or getattr(getattr(history, "model", history), "_structural", None)
-    state = getattr(holder, "policy_state", None)
+    parts = parts_behind(history)
+    state = None if parts is None else parts.runner.policy_state
     if not isinstance(state, dict) or not {"history", "shares"} <= set(state) or not state["history"]:
         raise ValueError(
             "There is nothing to plot: expected a model in whose training FreeEvolve or Synaptogenesis has looked at least once, "

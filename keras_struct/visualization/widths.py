@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from keras_struct.models.parts import parts_behind
 from keras_struct.structure.events import StructureLog
 
 DASH = 4
@@ -87,15 +88,15 @@ def _read(history: Any) -> tuple[StructureLog, dict[str, int], int]:
     """Log, widths at the start and last step of whatever holds a log."""
     if isinstance(history, StructureLog):
         return history, {}, 0
-    structural = getattr(getattr(history, "model", history), "_structural", None)
-    if structural is None:
+    parts = parts_behind(history)
+    if parts is None:
         raise TypeError(
             "Cannot plot widths: expected the history that `StructuralModel.fit` returned, a StructuralModel, or its "
             f"structure_log. Received: {type(history).__name__}. For a plain model pass `training.structure_log` of its "
             "StructuralTraining callback."
         )
-    log = getattr(history, "structure", None)
+    editor, log = parts.editor, getattr(history, "structure", None)
     if not isinstance(log, StructureLog):  # a model
-        return structural.log, structural.initial_widths, structural.step
-    changed_since = len(log) < len(structural.log)
-    return log, structural.initial_widths, 0 if changed_since else structural.step
+        return editor.log, editor.initial_widths, parts.progress.step
+    changed_since = len(log) < len(editor.log)
+    return log, editor.initial_widths, 0 if changed_since else parts.progress.step

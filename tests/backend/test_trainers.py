@@ -8,6 +8,7 @@ from keras_struct import StructuralModel
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.layers import GrowableDense
+from keras_struct.models.parts import parts_of
 
 BACKEND = keras.backend.backend()
 X, Y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
@@ -29,7 +30,7 @@ def test_a_step_of_tensorflow_can_return_more_than_logs():
     model = model_of(probe=16)
     logs = model.make_train_function()(iter([(X, Y)]))
     assert "loss" in logs
-    np.testing.assert_array_equal(model._structural.observation.buffer.inputs(), X)
+    np.testing.assert_array_equal(parts_of(model).observation.buffer.inputs(), X)
 
 
 @only_on("tensorflow")
@@ -46,11 +47,11 @@ def test_a_step_that_keeps_its_batch_trains_as_keras_does_and_is_traced_once_for
         losses.append(history.history["loss"])
     assert len(traces) == 1
     np.testing.assert_allclose(*losses, rtol=1e-6)
-    assert set(map(tuple, x[-2:])) <= set(map(tuple, np.array(model._structural.observation.buffer.inputs())))
+    assert set(map(tuple, x[-2:])) <= set(map(tuple, np.array(parts_of(model).observation.buffer.inputs())))
     # Keras looks at the first of a generator; parts may be missing.
     batches = ((x[:size], y[:size], None) for size in (4, 3, 4))
     model.fit(batches, steps_per_epoch=2, shuffle=False, verbose=0)
-    assert model._structural.step == 8
+    assert parts_of(model).progress.step == 8
 
 
 @only_on("tensorflow")
@@ -131,7 +132,7 @@ def test_pytorch_knows_the_parameters_behind_the_variables():
 def test_a_train_function_of_pytorch_takes_a_list_of_batches():
     model = model_of(probe=16)
     model.make_train_function()([(X, Y)])
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model._structural.observation.buffer.inputs()), X)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(parts_of(model).observation.buffer.inputs()), X)
 
 
 def test_a_train_function_can_leave_out_what_a_resumed_run_has_behind_it():
@@ -139,10 +140,10 @@ def test_a_train_function_can_leave_out_what_a_resumed_run_has_behind_it():
 
     class Watch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            seen.append((self.model._structural.step, sorted(logs or {})))
+            seen.append((parts_of(self.model).progress.step, sorted(logs or {})))
 
-    model._structural.resume(epoch=1, batches=2)
-    model._structural.step = 10
+    parts_of(model).checkpoint.resume(epoch=1, batches=2)
+    parts_of(model).progress.step = 10
     history = model.fit(X, Y, batch_size=2, epochs=2, verbose=0, callbacks=[Watch()])
     assert history.epoch == [1]
     assert [step for step, _ in seen] == [10, 10, 11, 12]
@@ -152,9 +153,9 @@ def test_a_train_function_can_leave_out_what_a_resumed_run_has_behind_it():
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch makes one step in an execution")
 def test_a_resumed_run_leaves_out_whole_executions():
     model = model_of(steps_per_execution=2)
-    model._structural.resume(epoch=0, batches=4)
+    parts_of(model).checkpoint.resume(epoch=0, batches=4)
     model.fit(X, Y, batch_size=1, epochs=1, verbose=0)
-    assert model._structural.step == 4
+    assert parts_of(model).progress.step == 4
 
 
 def test_a_forced_train_function_is_keras_own():

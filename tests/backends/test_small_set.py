@@ -13,6 +13,7 @@ from keras_struct.callbacks import FreshStates
 from keras_struct.datasets import TextBatches
 from keras_struct.export import to_compact
 from keras_struct.layers import FreeNet, GrowableConv2D, GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.search import DARTS_RNN_V2, Darts, Proximity
 from keras_struct.selectors import Snip
@@ -90,14 +91,14 @@ def test_the_structure_changes_while_fit_runs(strategy):
     assert all(event.change < 1e-5 for event in model.structure_log)
     check_widths(model)
     assert history.history["loss"][-1] < history.history["loss"][0]
-    assert model._structural.step == 20
+    assert parts_of(model).progress.step == 20
 
 
 def test_the_effective_dimension_is_the_same_on_every_backend():
     model = mlp()
     kernel = np.linspace(-1, 1, 24).reshape(6, 4).astype("float32")
     model.get_layer("h1").kernel.assign(kernel)
-    found = model._structural.observation.probe.measure(X, ["h1"], {})["h1"]
+    found = parts_of(model).observation.probe.measure(X, ["h1"], {})["h1"]
     hidden = np.maximum(X @ kernel, 0).astype("float64")
     np.testing.assert_allclose(found.gram(), hidden.T @ hidden / 64, rtol=1e-5, atol=1e-7)
     assert found.gram().dtype == np.float64
@@ -137,7 +138,7 @@ def test_a_loop_of_single_batches_steps_by_hand():
         batch = slice(16 * (step % 4), 16 * (step % 4) + 16)
         logs = model.train_on_batch(X[batch], Y[batch], return_dict=True)
         model.structural_step(X[batch], logs)
-    held = np.unique(keras.ops.convert_to_numpy(model._structural.observation.buffer.inputs()), axis=0)
+    held = np.unique(keras.ops.convert_to_numpy(parts_of(model).observation.buffer.inputs()), axis=0)
     assert len(held) == 32, "each batch is remembered once"
     assert model.structure_log
     check_widths(model)
@@ -294,7 +295,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def weights(model):
-    model._structural.sync()
+    parts_of(model).editor.sync()
     return [np.array(keras.ops.convert_to_numpy(weight.value)) for weight in model.weights]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_struct import StructuralModel, StructureBackup
 from keras_struct.layers import GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import NorthSelect
 from keras_struct.triggers import EffectiveDimension
@@ -53,7 +54,7 @@ def run(folder, save_freq, kill_at=0):
     weights = {str(i): w for i, w in enumerate(model.get_weights())}
     np.savez(os.path.join(folder, "weights.npz"), **weights)
     with open(os.path.join(folder, "result.json"), "w") as file:
-        json.dump({"events": events, "loss": history.history["loss"][-1], "step": model._structural.step}, file)
+        json.dump({"events": events, "loss": history.history["loss"][-1], "step": parts_of(model).progress.step}, file)
 
 
 def killed(*arguments):

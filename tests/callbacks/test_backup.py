@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, StructureBackup
+from keras_struct.models.parts import parts_of
 
 STEPS = 12
 SCRIPT = Path(__file__).with_name("killable_run.py")
@@ -78,7 +79,7 @@ def test_a_full_disk_leaves_the_backup_before_and_says_so(earlier, tmp_path, mon
     x, saved = np.ones((8, 4), "float32"), model.save_weights
 
     def save(path, *args, **kwargs):
-        if model._structural.step > earlier:
+        if parts_of(model).progress.step > earlier:
             raise OSError(errno.ENOSPC, "No space left on device")
         saved(path, *args, **kwargs)
 

@@ -7,6 +7,7 @@ import pytest
 from keras_struct import StructuralModel, StructuralTraining
 from keras_struct.callbacks import StructuralEarlyStopping
 from keras_struct.layers import FreeNet
+from keras_struct.models.parts import parts_of
 from keras_struct.strategies import FreeEvolve
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
@@ -24,12 +25,12 @@ def test_it_stops_after_looks_that_changed_nothing():
     model.compile(keras.optimizers.SGD(0.0), "mse", strategy=FreeEvolve(0.5, every=4, warmup=0, samples=64), probe=X)
     stop = StructuralEarlyStopping(patience=2)
     model.fit(X, Y, batch_size=16, epochs=50, verbose=0, callbacks=[stop])
-    looks = model._structural.policy_state["history"]
+    looks = parts_of(model).runner.policy_state["history"]
     assert looks[0][2] + looks[0][3] > 0
     assert [added + removed for _, _, added, removed in looks[1:]] == [0, 0]
-    assert stop.stopped_step == model._structural.step <= 13
+    assert stop.stopped_step == parts_of(model).progress.step <= 13
     model.fit(X, Y, batch_size=16, epochs=50, verbose=0, callbacks=[stop])
-    assert len(model._structural.policy_state["history"]) == 5, "looks of the training before do not count"
+    assert len(parts_of(model).runner.policy_state["history"]) == 5, "looks of the training before do not count"
 
 
 def test_it_works_beside_structural_training_of_a_plain_model():

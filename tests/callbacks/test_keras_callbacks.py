@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel, StructureBackup, StructureTensorBoard
 from keras_struct.layers import GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import Linear
 from keras_struct.strategies import Grow
 
@@ -95,7 +96,7 @@ def test_training_goes_on_from_initial_epoch():
     model = growing_model()
     model.fit(X, Y, batch_size=16, epochs=1, verbose=0)
     history = model.fit(X, Y, batch_size=16, initial_epoch=1, epochs=3, verbose=0)
-    assert model._structural.step == 12
+    assert parts_of(model).progress.step == 12
     assert len(history.history["loss"]) == 2
     assert history.history["hidden_units"] == [12, 16]
     assert history.history["parameters"][-1] == model.count_params() == 6 * 16 + 16 + 16 + 1

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_struct import AutoRGN, StructuralModel
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import Linear
 from keras_struct.strategies import Grow
 
@@ -147,7 +148,7 @@ def test_growth_goes_on_beside_it():
     model.fit(X, Y, batch_size=8, verbose=0, callbacks=[rates])
     assert model.structure.axes == {"a": 8, "b": 7}
     assert len(rates.history) == 4
-    assert model._structural.retraces == 0
+    assert parts_of(model).editor.retraces == 0
 
 
 def test_loss_scaling_and_frozen_layers_are_followed():

@@ -10,6 +10,7 @@ import pytest
 
 from keras_struct import StructuralModel, grow, initializers, strategies
 from keras_struct.initializers.base import outgoing
+from keras_struct.models.parts import parts_of
 from keras_struct.probes import AxisMeasurement
 from keras_struct.probes.interpreter import run
 from keras_struct.structure.remap import NEW
@@ -45,7 +46,7 @@ def trained(unchanged_network):
 @pytest.fixture
 def case(trained):
     model, x, y, axis = trained
-    return model, x, y, axis, model._structural.measured(axis)
+    return model, x, y, axis, parts_of(model).runner.measured(axis)
 
 
 def loss(model, x, y):
@@ -275,7 +276,7 @@ def test_select_takes_the_highest_count_and_among_ties_the_nuclear_norm_by_brute
     for k in range(drawn[0].shape[-1]):
         values = {measured.fan_in[0].key: measured.fan_in[0].expand(drawn[0][..., [k]])}
         bigger = grown(model, grow(axis, measured.units, 1, values))
-        probe = bigger._structural.observation.probe
+        probe = parts_of(bigger).observation.probe
         number = probe.post_activation(axis)
         hidden = np.asarray(run(probe.network, x, [number])[number]).reshape(-1, measured.units + 1)
         sigma = np.linalg.svd(hidden.astype(float) / np.sqrt(len(hidden)), compute_uv=False)

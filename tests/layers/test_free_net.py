@@ -10,6 +10,7 @@ import pytest
 from keras_struct import Rewire, StructuralModel
 from keras_struct.backend import current
 from keras_struct.layers import FreeNet
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.statistics import flops_per_layer
 from keras_struct.strategies import RigL, SparseEvolution
@@ -90,13 +91,13 @@ def test_edits_need_new_compiled_steps_only_when_another_order_of_computation_pa
         found.apply(Rewire("free", layer.adjacency & graph(32, density)))
         found.train_on_batch(X, Y)
         assert (layer.schedule.order is not None) == by_levels
-        assert found._structural.retraces == retraces
+        assert parts_of(found).editor.retraces == retraces
         expected, _ = by_hand(layer, X.astype(np.float64), 0)
         hidden = keras.Model(found.inputs[0], layer.output)(X)
         np.testing.assert_allclose(numbers(hidden), expected, rtol=1e-5, atol=1e-5)
     found.apply(Rewire("free", graph(32, 1.0)))
     assert layer.schedule.order is None
-    assert found._structural.retraces == 2
+    assert parts_of(found).editor.retraces == 2
 
 
 @pytest.mark.parametrize("dormant", ["kept", "training"])

@@ -9,6 +9,7 @@ import pytest
 from keras_struct import Resize, Rewire, StructuralModel, sparsify
 from keras_struct.backend import current
 from keras_struct.layers import MaskedConv2D, MaskedDense
+from keras_struct.models.parts import parts_of
 from keras_struct.testing import check_edit, check_layer
 from keras_struct.testing.preservation import outputs
 
@@ -84,7 +85,7 @@ def test_a_masked_network_computes_what_one_with_zeros_would(dormant):
 def test_connections_that_are_gone_stay_zero_and_the_others_train_on_with_their_slots(optimizer):
     model = trained(optimizer)
     mask, kernel = half(model, "h"), model.get_layer("h").kernel
-    slots = [s for s in model._structural.live_slots() if s.reference is kernel]
+    slots = [s for s in parts_of(model).editor.optimizer.live_slots() if s.reference is kernel]
     before = [read(kernel), *(read(s.variable) for s in slots)]
     event = model.apply(Rewire("h", mask))
     assert (event.axis, event.before, event.after, event.edit) == ("h", mask.size, mask.sum(), "Rewire")
@@ -109,7 +110,7 @@ def test_new_connections_start_from_given_weights_and_fresh_slots():
     born = second & ~first
     np.testing.assert_array_equal(read(kernel)[born], values[born])
     np.testing.assert_array_equal(read(kernel)[second & first], before[second & first])
-    for slot in (s for s in model._structural.live_slots() if s.reference is kernel):
+    for slot in (s for s in parts_of(model).editor.optimizer.live_slots() if s.reference is kernel):
         assert (read(slot.variable)[born] == slot.initial).all()
     third = np.ones_like(second)
     before = output(model)
@@ -150,7 +151,7 @@ def test_a_training_step_survives_edits_without_a_new_trace():
     model.apply([Rewire("c", half(model, "c")), Rewire("h", half(model, "h"))])
     model.grow("c", 1)
     model.fit(X, Y, batch_size=16, verbose=0)
-    assert model._structural.retraces == 0
+    assert parts_of(model).editor.retraces == 0
     assert model.train_function is step
 
 

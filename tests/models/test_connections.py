@@ -9,6 +9,7 @@ from keras_struct.backend import current
 from keras_struct.export import load_compact, save_compact
 from keras_struct.layers import MaskedConv2D, MaskedDense
 from keras_struct.models.connections import densities
+from keras_struct.models.parts import parts_of
 from keras_struct.testing.preservation import outputs
 
 RNG = np.random.default_rng(0)
@@ -175,7 +176,7 @@ def test_a_lottery_ticket_goes_back_to_early_weights_and_optimizer_state(network
                 expected = expected * masks[name]
             np.testing.assert_array_equal(read(weight), expected, err_msg=weight.path)
         assert int(new.optimizer.iterations) == int(seen[1][1][0])
-        for slot in new._structural.live_slots():
+        for slot in parts_of(new).editor.optimizer.live_slots():
             if slot.reference is new.get_layer("h").kernel:
                 assert (read(slot.variable)[~masks["h"]] == 0).all()
     assert sum(new.connections.values()) == 108

@@ -21,7 +21,8 @@ assert took < 0.2, took
 assert not {"keras", "numpy", "tensorflow"} & set(sys.modules)
 import keras
 model = keras.models.load_model(sys.argv[1])
-print(type(model).__name__, type(model._structural.strategy).__name__, model.get_layer("h").activation.__name__)
+from keras_struct.models.parts import parts_of
+print(type(model).__name__, type(parts_of(model).runner.strategy).__name__, model.get_layer("h").activation.__name__)
 """
 
 

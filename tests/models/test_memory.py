@@ -9,6 +9,7 @@ import pytest
 
 from keras_struct import StructuralModel
 from keras_struct.layers import GrowableDense
+from keras_struct.models.parts import parts_of
 
 X, Y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
 
@@ -19,7 +20,7 @@ def used_and_dropped(optimizer):
     model.fit(X, Y, verbose=0)
     model.grow("h", 2)
     model.fit(X, Y, verbose=0)
-    return weakref.ref(model), weakref.ref(model._structural)
+    return weakref.ref(model), weakref.ref(parts_of(model).editor)
 
 
 def traced_graphs():

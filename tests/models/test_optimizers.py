@@ -7,6 +7,7 @@ import pytest
 from keras_struct import NEW, StructuralModel, grow, prune, split
 from keras_struct.backend import current
 from keras_struct.layers import GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.testing import check_edit
 
 RNG = np.random.default_rng(0)
@@ -128,7 +129,8 @@ def test_slots_are_taken_over_and_follow_bit_for_bit_and_new_entries_are_those_o
     check_taken_over(model, source.optimizer)
     edits = (lambda: split("h1", 4, [1]), lambda: grow("h1", 5, 2, VALUES), lambda: prune("h1", 7, [2, 5]))
     for edit in edits:
-        slots, old = list(model._structural.slots), values(s.variable for s in model._structural.slots)
+        slots = list(parts_of(model).editor.optimizer.slots)
+        old = values(s.variable for s in slots)
         event = model.apply(edit())
         built_anew = type(model.optimizer).from_config(model.optimizer.get_config())
         built_anew.build(model.trainable_variables)
@@ -180,7 +182,7 @@ def test_new_entries_can_have_the_mean_of_the_others():
     model.compile("adam", "mse", new_slots="mean")
     scramble(model.optimizer)
     model.grow("h1", 1)
-    (slot, *_) = [s for s in model._structural.slots if place_of(s) == "h1/kernel"]
+    (slot, *_) = [s for s in parts_of(model).editor.optimizer.slots if place_of(s) == "h1/kernel"]
     value = current().read(slot.variable)
     np.testing.assert_allclose(value[:, 4], value[:, :4].mean(axis=1), rtol=1e-5)
 
@@ -264,7 +266,7 @@ def test_layers_that_were_frozen_after_compiling_are_no_trouble():
     model.train_on_batch(X, Y)
     model.layers[1].trainable = False
     converted = StructuralModel.from_model(model)
-    slots = {place_of(s): current().read(s.variable) for s in converted._structural.slots}
+    slots = {place_of(s): current().read(s.variable) for s in parts_of(converted).editor.optimizer.slots}
     assert set(slots) == {"h1/kernel", "h1/bias", "dense/kernel", "dense/bias"} or len(slots) == 4
     assert int(converted.optimizer.iterations) == 1
     assert all(np.abs(value).max() > 0 for value in slots.values())
@@ -296,7 +298,7 @@ def test_weights_of_any_precision_follow_with_their_slots(tmp_path, policy):
     for edit in (lambda: model.grow("h1", 2), lambda: model.split("h1", [0]), lambda: model.prune("h1", [1])):
         model.train_on_batch(X, Y)
         edit()
-    kinds = {str(s.variable.dtype) for s in model._structural.slots}
+    kinds = {str(s.variable.dtype) for s in parts_of(model).editor.optimizer.slots}
     assert kinds == {policy if "mixed" not in policy else "float32"}
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

@@ -8,6 +8,7 @@ import pytest
 
 from keras_struct import StructuralModel, prune
 from keras_struct.backend import current
+from keras_struct.models.parts import parts_of
 from keras_struct.testing.preservation import relative_change
 from keras_struct.testing.random_models import random_data, random_model
 
@@ -376,7 +377,7 @@ def test_models_around_an_edited_one_know_its_structure():
     np.testing.assert_allclose(outer.predict(x, verbose=0), before, rtol=1e-5, atol=1e-6)
     assert inner.structure.axes["h1"] == inner.get_layer("h1").units == 11
     outer.fit(x, np.zeros((16, 2)), verbose=0)
-    assert outer.count_params() == outer._structural.parameters
+    assert outer.count_params() == parts_of(outer).editor.parameters
 
 
 def test_a_structural_model_whose_own_layers_do_not_fit_any_more_is_refused():
@@ -398,7 +399,7 @@ def test_a_new_head_on_a_hidden_layer_follows():
     assert tuple(head.kernel.shape) == (9, 2)
     np.testing.assert_allclose(other.predict(X, verbose=0), before, rtol=1e-5, atol=1e-6)
     other.train_on_batch(X, np.zeros((16, 2)))
-    assert model._structural.parameters == model.count_params(), "the head is not the model's own"
+    assert parts_of(model).editor.parameters == model.count_params(), "the head is not the model's own"
 
 
 def test_another_model_may_be_edited_in_the_middle_of_its_training():
@@ -422,9 +423,9 @@ def test_measurements_follow_weights_of_another_width():
 
     model, wider = network(4), network(8)
     model.compile("sgd", "mse", probe=X, strategy=None)
-    assert model._structural.measured("c").gram().shape == (4, 4)
+    assert parts_of(model).runner.measured("c").gram().shape == (4, 4)
     model.set_weights(wider.get_weights())
-    assert model._structural.measured("c").gram().shape == (8, 8)
+    assert parts_of(model).runner.measured("c").gram().shape == (8, 8)
 
 
 def test_a_head_that_mixes_units_is_named_when_what_it_computes_changes():

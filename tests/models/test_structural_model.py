@@ -12,6 +12,7 @@ import pytest
 import keras_struct
 from keras_struct import AxisRule, StructuralModel, grow, prune, split
 from keras_struct.layers import GrowableConv2D, GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.strategies import NorthRandom
 from keras_struct.testing import check_layer
 from keras_struct.testing.preservation import outputs, relative_change
@@ -224,9 +225,9 @@ def test_a_loaded_model_has_structure_log_and_strategy(tmp_path, edit):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert list(loaded.structure_log) == list(model.structure_log)
-    assert loaded._structural.strategy == model._structural.strategy
-    assert loaded._structural.observation.buffer.samples == 12
-    assert loaded._structural.initial_widths == {"hidden": 6}
+    assert parts_of(loaded).runner.strategy == parts_of(model).runner.strategy
+    assert parts_of(loaded).observation.buffer.samples == 12
+    assert parts_of(loaded).editor.initial_widths == {"hidden": 6}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel
 from keras_struct.layers import GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import Batched, EveryNSteps, Linear
 from keras_struct.strategies import Grow, NorthRandom
 from keras_struct.triggers import EffectiveDimension
@@ -35,7 +36,7 @@ def check_grown(model, steps=None):
     assert 4 < model.structure.axes["hidden"] <= 12
     assert model.get_layer("hidden").kernel.shape == (6, model.structure.axes["hidden"])
     assert np.isfinite(model.get_weights()[0]).all()
-    assert steps is None or model._structural.step == steps
+    assert steps is None or parts_of(model).progress.step == steps
 
 
 class Batches(keras.utils.PyDataset):
@@ -129,9 +130,9 @@ def test_the_buffer_keeps_the_last_batch_of_each_execution():
     model = model_of(strategy=Grow(schedule=Linear(2, 100)), steps_per_execution=4, probe=1000)
     model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False)
     model.compile("sgd", "mse", strategy=strategy(), probe=1000, steps_per_execution=4)
-    model._structural.step = 1  # so that the buffer is not filled beforehand
+    parts_of(model).progress.step = 1  # so that the buffer is not filled beforehand
     model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False)
-    held = model._structural.observation.buffer.inputs()
+    held = parts_of(model).observation.buffer.inputs()
     np.testing.assert_array_equal(held, np.concatenate([X[8 * i : 8 * i + 8] for i in (11, 7, 3)]))
 
 
@@ -165,7 +166,7 @@ def test_mixed_precision_keeps_weights_in_float32(policy):
 def test_positional_arguments_are_those_of_keras():
     model = model_of()
     model.fit(X, Y, 32, 2, 0)
-    assert model._structural.step == 6
+    assert parts_of(model).progress.step == 6
 
 
 def test_inputs_and_outputs_can_be_many_and_named():
@@ -188,7 +189,7 @@ def test_train_on_batch_takes_structural_steps_by_hand():
             logs = model.train_on_batch(x, y, return_dict=True)
             model.structural_step(x, logs)
     check_grown(model, 12)
-    assert len(np.unique(model._structural.observation.buffer.inputs(), axis=0)) == 32, "each batch is remembered once"
+    assert len(np.unique(parts_of(model).observation.buffer.inputs(), axis=0)) == 32, "each batch is remembered once"
 
 
 def test_an_overridden_train_step_is_used():

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import chi2
 
 from keras_struct import StructuralModel, grow
+from keras_struct.models.parts import parts_of
 from keras_struct.probes.gradient_sweep import LEAST_NORM, SKETCHES
 from keras_struct.strategies import GradMax
 
@@ -20,14 +21,14 @@ COPIES = weakref.WeakKeyDictionary()
 def trained(unchanged_network):
     model, x, y, axis = unchanged_network
     model.compile("sgd", "mse", strategy=GradMax(max_units=50))
-    model._structural.remember((x, y))
+    parts_of(model).observation.remember((x, y))
     return model, x, y, axis
 
 
 @pytest.fixture
 def case(trained):
     model, x, y, axis = trained
-    return model, x, y, axis, model._structural.measured(axis)
+    return model, x, y, axis, parts_of(model).runner.measured(axis)
 
 
 def loss(model, x, y):
@@ -88,8 +89,8 @@ def test_the_auxiliary_gradient_of_a_linear_unit_is_a_finite_difference_also_at_
         pytest.skip("in a residual block the activation comes after the sum")
     linear = StructuralModel.from_model(linearised(model))
     linear.compile("sgd", "mse", strategy=GradMax(max_units=50))
-    linear._structural.remember((x, y))
-    measured = linear._structural.measured(axis)
+    parts_of(linear).observation.remember((x, y))
+    measured = parts_of(linear).runner.measured(axis)
     incoming, outgoing = drawn(measured, 1, 1.0)
     rows = np.concatenate([part.reshape(1, -1) for part in outgoing], axis=1)
     expected = float(incoming.reshape(-1) @ measured.gradients.auxiliary() @ rows[0])

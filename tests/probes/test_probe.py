@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel, grow
 from keras_struct.layers import GrowableConv2D, GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.probes import InputBuffer
 
 RNG = np.random.default_rng(0)
@@ -33,8 +34,7 @@ def dense_model():
 
 
 def measure(model, x, axis):
-    found = model._structural
-    return found.observation.probe.measure(x, list(model.structure.axes), {})[axis]
+    return parts_of(model).observation.probe.measure(x, list(model.structure.axes), {})[axis]
 
 
 def test_the_gram_matrix_is_that_of_the_post_activations():

@@ -8,6 +8,7 @@ import pytest
 
 from keras_struct import StructuralModel, datasets
 from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D, MixedEquivariantConv
+from keras_struct.models.parts import parts_of
 from keras_struct.search import EquiNASD, EquiNASE
 from keras_struct.search.alternating import AlternatingModel
 from keras_struct.search.batches import PairedBatches
@@ -238,7 +239,7 @@ def test_children_compute_what_their_parent_does_and_nothing_is_traced_anew():
         np.testing.assert_allclose(outputs(search.load(child)), before, rtol=1e-5, atol=1e-6)
         assert tuple(search.model.get_layer(name).group.name for name in search.layers) == groups
     assert search.model.train_function is step
-    assert search.model._structural.retraces == 0
+    assert parts_of(search.model).editor.retraces == 0
 
 
 @pytest.mark.parametrize(("warmup", "batches"), [(0.0, 0), (0.25, 1), (1.0, 3)])

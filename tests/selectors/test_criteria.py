@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, selectors
+from keras_struct.models.parts import parts_of
 from keras_struct.strategies import GradMax
 from keras_struct.structure.policy import pack, unpack
 from keras_struct.testing.preservation import silence
@@ -29,7 +30,7 @@ def case(trained):
     model, x, y, axis, weights = trained
     yield model, x, y, axis, model.measure(axis)
     model.set_weights(weights)
-    model._structural.observation.fixed_inputs, model._structural.observation.fixed_targets = x, y
+    parts_of(model).observation.fixed_inputs, parts_of(model).observation.fixed_targets = x, y
 
 
 def copied(model):
@@ -43,7 +44,7 @@ def copied(model):
 
 def answers(model, x, axis):
     """Post-activations of the units, `(samples, positions, units)`, and everything needed to go on from there."""
-    probe = model._structural.observation.probe
+    probe = parts_of(model).observation.probe
     number = probe.post_activation(axis)
     from keras_struct.probes.interpreter import run
 
@@ -97,8 +98,8 @@ def test_taylor_and_fisher_take_samples_one_by_one(case):
     model, x, y, axis, measured = case
     one_by_one = []
     for n in range(len(x)):
-        model._structural.observation.fixed_inputs = x[n : n + 1]
-        model._structural.observation.fixed_targets = y[n : n + 1]
+        parts_of(model).observation.fixed_inputs = x[n : n + 1]
+        parts_of(model).observation.fixed_targets = y[n : n + 1]
         one_by_one.append(model.measure(axis).gradients.gates()[0])
     alone = np.array(one_by_one)
     np.testing.assert_allclose(selectors.Taylor().scores(measured), abs(alone).mean(0), rtol=1e-3, atol=1e-6)

@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel, statistics
 from keras_struct.layers import GrowableConv2D
+from keras_struct.models.parts import parts_of
 from keras_struct.strategies import GradMax
 
 RNG = np.random.default_rng(0)
@@ -39,8 +40,8 @@ def test_the_measured_bridge_of_a_model_is_the_same():
     )
     model.compile("sgd", "mse", strategy=GradMax())
     x, y = RNG.standard_normal((4, 5, 6, 2)).astype("float32"), RNG.standard_normal((4, 1)).astype("float32")
-    model._structural.remember((x, y))
-    measured = model._structural.measured("a")
+    parts_of(model).observation.remember((x, y))
+    measured = parts_of(model).runner.measured("a")
     import tensorflow as tf
 
     hidden = model.get_layer("a")(x)

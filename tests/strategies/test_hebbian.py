@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel
 from keras_struct.layers import FreeNet, MaskedDense
+from keras_struct.models.parts import parts_of
 from keras_struct.statistics.coactivation import Coactivation, coactivation, coinactivation
 from keras_struct.strategies import FreeEvolve
 from keras_struct.strategies.hebbian import converged, free_evolve
@@ -84,7 +85,7 @@ def test_planted_pairs_are_found_and_the_graph_stays_then(value):
     assert edges.sum() == 3
     weight = float(ops.convert_to_numpy(layer.kernel)[2, 0])
     assert {"stored": weight == pytest.approx(1e-3), "zero": weight == 0}.get(value, 0.01 < abs(weight) < 0.8)
-    state = model._structural.policy_state
+    state = parts_of(model).runner.policy_state
     assert state["history"][0] == [3, "free", 1, 1]
     assert converged(state)
     assert [event.reason for event in model.structure_log] == ["FreeEvolve"]
@@ -109,7 +110,7 @@ def test_it_works_in_training_and_goes_on_after_a_restart(tmp_path):
     assert history["connections"][-1] < 190
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded._structural.policy_state == model._structural.policy_state
+    assert parts_of(loaded).runner.policy_state == parts_of(model).runner.policy_state
     np.testing.assert_array_equal(loaded.get_layer("free").adjacency, model.get_layer("free").adjacency)
 
 

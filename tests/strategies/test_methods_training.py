@@ -11,6 +11,7 @@ from keras_struct.activations import relu1
 from keras_struct.applications import VGG11, WideResNet28
 from keras_struct.initializers import Bridge, LargestGradient, RandomFanIn, Select
 from keras_struct.layers import GrowableConv2D, GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.probes.paths import shortcuts
 from keras_struct.schedules import EveryNSteps, Linear
 from keras_struct.strategies import Grow
@@ -111,9 +112,9 @@ def test_units_tied_by_residual_connections_grow_together():
 def test_residual_connections_are_found_and_switched_off_for_measuring():
     model, shape = residual()
     x, _ = data(shape)
-    network = model._structural.network
+    network = parts_of(model).live.network
     assert {(call.layer, place) for call, place in shortcuts(network)} == {("add0", 0), ("add1", 0)}
-    probe = model._structural.observation.probe
+    probe = parts_of(model).observation.probe
     without = probe.measure(x, ["inner1"], {}, residual=False)["inner1"].gram()
     branch = keras.Model(model.inputs[0], model.get_layer("back0").output)(x)
     follow = model.layers[model.layers.index(model.get_layer("add0")) + 1 :][:2]
@@ -177,7 +178,7 @@ def test_budgets_of_the_whole_model_are_kept_and_used(build):
 def test_a_trigger_on_the_loss_sees_the_loss_of_each_step():
     class Recording(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            self.seen.append(self.model._structural.observation.loss)
+            self.seen.append(parts_of(self.model).observation.loss)
 
     model, shape = dense()
     x, y = data(shape)
@@ -204,7 +205,7 @@ def test_a_trigger_on_the_loss_sees_the_loss_of_each_step():
 def test_measures_of_orthogonality_work_on_every_layer(kind, build):
     model, shape = build()
     x, _ = data(shape)
-    for measured in model._structural.observation.probe.measure(x, list(model.structure.axes), {}).values():
+    for measured in parts_of(model).observation.probe.measure(x, list(model.structure.axes), {}).values():
         assert 0 <= kind().measure(measured) <= 1
 
 

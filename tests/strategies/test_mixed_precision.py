@@ -6,7 +6,9 @@ import pytest
 
 from keras_struct import StructuralModel, sparsify, strategies
 from keras_struct.layers import FreeNet, GroupConv2D
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import Cubic, EveryNSteps
+from keras_struct.structure.targets import Edges, Symmetries, Units
 from keras_struct.triggers import AuxiliaryGradient, EffectiveDimension, FractionOfWidth, WeightEffectiveDimension
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
@@ -48,16 +50,16 @@ def made(name):
 def network(strategy):
     """A network that the strategy can work on, and its inputs."""
     x, y = (keras.Input((8,)) for _ in range(2))
-    if strategy.works_on == "edges":
+    if strategy.works_on is Edges:
         return StructuralModel(x, layers.Dense(1, dtype="float32")(FreeNet(6, name="free")(x))), X
-    if strategy.works_on == "symmetries":
+    if strategy.works_on is Symmetries:
         image = keras.Input((4, 4, 1))
         h = GroupConv2D(2, 3, group="C4", name="conv")(image)
         model = StructuralModel(image, layers.Dense(1, dtype="float32")(layers.Flatten()(h)))
         return model, RNG.standard_normal((48, 4, 4, 1)).astype("float32")
     h = layers.Dense(6, activation="tanh", name="h")(y)
     model = keras.Model(y, layers.Dense(1, dtype="float32")(h))
-    if strategy.works_on == "units":
+    if strategy.works_on is Units:
         return StructuralModel.from_model(model), X
     return sparsify(model, dormant="training"), X
 
@@ -82,7 +84,7 @@ def test_it_trains_or_says_at_compile_that_it_cannot(name, policy):
     model.compile("sgd", "mse", strategy=strategy)
     history = model.fit(x, Y, batch_size=24, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    assert model._structural.policy_state is not None
+    assert parts_of(model).runner.policy_state is not None
     assert {layer.compute_dtype for layer in model.layers} >= {policy.removeprefix("mixed_")}
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel
 from keras_struct.layers import GrowableConv2D, GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import NorthRandom, NorthSelect
 from keras_struct.triggers import EffectiveDimension
@@ -71,14 +72,14 @@ def test_select_leaves_the_layer_more_independent_than_random_growth():
         model.structural_step()
         from keras_struct.statistics.effective_dimension import rank_of_gram
 
-        found = model._structural.observation.probe.measure(x, ["h1"], {})["h1"]
+        found = parts_of(model).observation.probe.measure(x, ["h1"], {})["h1"]
         ranks[strategy] = (rank_of_gram(found.gram(), 0.01), np.sqrt(np.linalg.eigvalsh(found.gram()).clip(0)).sum())
     assert ranks[NorthSelect] > ranks[NorthRandom]
 
 
 def test_the_baseline_is_measured_before_the_first_gradient_step():
     model = dense_model(NorthRandom(schedule=EveryNSteps(1000)))
-    before = model._structural
+    before = parts_of(model).runner
     model.fit(X, Y, batch_size=32, epochs=1, verbose=0)
     assert before.policy_state["axes"].keys() == {"h1", "h2"}
     assert all(0 < value <= 1 for value in before.policy_state["axes"].values())

@@ -10,6 +10,7 @@ import pytest
 from keras_struct import StructuralModel
 from keras_struct.initializers import RandomFanIn
 from keras_struct.layers import GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps, Linear, Schedule
 from keras_struct.selectors import Magnitude
 from keras_struct.strategies import Dyno, Grow, GrowAndPrune, Prune
@@ -88,7 +89,7 @@ def test_dyno_prunes_dormant_units_first_and_moves_its_baseline():
     assert event.after == 16 - 2  # floor(16 * (0.97 - 13 / 16))
     assert set(range(16)) - set(event.source) <= {3, 7, 11}
     assert np.asarray(found.get_layer("hidden").kernel).shape[1] == before.shape[1] - 2
-    state = found._structural.policy_state
+    state = parts_of(found).runner.policy_state
     assert state["prune"]["axes"]["hidden"] == state["grow"]["axes"]["hidden"] == pytest.approx(13 / 14)
     found.structural_step()
     assert len(found.structure_log) == 1
@@ -125,8 +126,8 @@ def test_dyno_trains_every_kind_of_network_and_is_saved_with_it(kind, tmp_path):
     assert np.isfinite(history.history["loss"]).all()
     found.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded._structural.strategy == found._structural.strategy
-    assert loaded._structural.policy_state == found._structural.policy_state
+    assert parts_of(loaded).runner.strategy == parts_of(found).runner.strategy
+    assert parts_of(loaded).runner.policy_state == parts_of(found).runner.policy_state
     np.testing.assert_array_equal(loaded(data), found(data))
 
 

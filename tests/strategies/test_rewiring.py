@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel, selectors, sparsify
 from keras_struct.backend import current
+from keras_struct.models.parts import parts_of
 from keras_struct.probes.connections import ConnectionMeasurement
 from keras_struct.schedules import Cubic, EveryNSteps, Once
 from keras_struct.strategies import (
@@ -186,7 +187,7 @@ def test_strategies_train_and_hold_what_they_promise(case, tmp_path):
         assert count / possible == pytest.approx(density, abs=0.01)
     assert {event.edit for event in network.structure_log} == {"Rewire"}
     assert network.evaluate(X, Y, verbose=0) < start
-    assert network._structural.retraces == 0
+    assert parts_of(network).editor.retraces == 0
     network.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
     for other in (network, loaded):

@@ -8,6 +8,7 @@ import pytest
 
 from keras_struct import Reconfigure, StructuralModel
 from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import SymmetrySchedule
 from keras_struct.structure.policy import pack, unpack
@@ -96,7 +97,7 @@ def network(group="D4"):
 def test_the_pull_is_that_of_the_gradient_by_the_expanded_kernel():
     model, y = network("C4"), X.mean((1, 2))
     model.compile("sgd", "mse", strategy=SymmetrySchedule(), probe=X, targets=y)
-    measured = model._structural.sites.measure(None)["c1"]
+    measured = parts_of(model).runner.targets.measure(None, dict)["c1"]
     layer = model.get_layer("c1")
     plain = model.to_plain()
     for other in plain.layers:
@@ -115,7 +116,7 @@ def test_the_pull_is_that_of_the_gradient_by_the_expanded_kernel():
         assert measured.pull(group) == pytest.approx(expected, rel=1e-2)
         assert measured.distance(group) == pytest.approx(float(layer.equivariance_distance(group)), abs=1e-5)
     assert measured.followers == ()
-    assert model._structural.sites.measure(None)["c0"].followers == ("n0",)
+    assert parts_of(model).runner.targets.measure(None, dict)["c0"].followers == ("n0",)
 
 
 def test_training_relaxes_where_the_data_have_no_symmetry_and_logs_it():
@@ -127,7 +128,7 @@ def test_training_relaxes_where_the_data_have_no_symmetry_and_logs_it():
     assert relaxed
     assert {event.edit for event in model.structure_log} == {"Reconfigure"}
     assert model.symmetries["n0"] == model.symmetries["c0"]
-    assert model._structural.retraces == 0
+    assert parts_of(model).editor.retraces == 0
 
 
 def test_training_constrains_what_has_become_symmetric():

@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel, sparsify
 from keras_struct.layers import FreeNet, MaskedConv2D, MaskedDense
+from keras_struct.models.parts import parts_of
 from keras_struct.strategies import Synaptogenesis
 
 ops = keras.ops
@@ -102,7 +103,7 @@ def test_connections_between_units_that_fire_together_come_and_those_between_sil
     assert (np.abs(numbers(layer.kernel)[:2, :2].ravel()[1:]) > 0).all()
     assert model.structure_log[0].reason == "Synaptogenesis"
     assert (model.predict(np.zeros((4, 2)), verbose=0) != before).any()
-    assert model._structural.policy_state["history"][0] == [1, "masked", 3, int(prune)]
+    assert parts_of(model).runner.policy_state["history"][0] == [1, "masked", 3, int(prune)]
 
 
 def test_the_function_is_kept_where_new_connections_start_from_zero():
@@ -151,7 +152,7 @@ def test_it_works_in_the_training_of_any_sparse_model_with_convolutions():
     model = sparsify(keras.Model(x, keras.layers.Dense(2, name="d2")(h)), sparsity=0.7)
     before = dict(model.connections)
     model.compile("adam", "mse", strategy=Synaptogenesis(0.7, every=2, warmup=2, samples=14, max_density=0.6))
-    assert set(model._structural.sites.acting()) == {"c2", "d1"}, "of the others one end is not known"
+    assert set(parts_of(model).runner.targets.acting()) == {"c2", "d1"}, "of the others one end is not known"
     history = model.fit(np.tile(IMAGES, (4, 1, 1, 1)), np.zeros((28, 2)), batch_size=7, epochs=4, verbose=0).history
     assert model.connections["c2"] > before["c2"]
     assert model.connections["c1"] == before["c1"]
@@ -168,7 +169,7 @@ def test_normalised_and_merged_inputs_are_told_apart():
             model.compile("sgd", "mse", strategy=Synaptogenesis())
         except ValueError:
             return []
-        return model._structural.sites.acting()
+        return parts_of(model).runner.targets.acting()
 
     assert sites(keras.layers.Dropout(0.2)) == ["masked"]
     assert sites(lambda h: keras.layers.Concatenate()([h, keras.layers.Dense(3, "relu6")(h)])) == ["masked"]

@@ -12,6 +12,7 @@ import pytest
 
 from keras_struct import StructuralModel, strategies
 from keras_struct.initializers import RandomFanIn
+from keras_struct.models.parts import parts_of
 from keras_struct.models.stepping import Count
 from keras_struct.schedules import EveryNSteps
 from keras_struct.statistics import MeasurementError
@@ -97,7 +98,7 @@ def test_a_degenerate_baseline_is_noticed_and_can_be_given():
         model(NorthRandom(max_units=12), units=8, probe=x * 0.01).fit(x, Y, batch_size=64, epochs=1, verbose=0)
     given = model(NorthRandom(EffectiveDimension(gamma=0.8, start=1.0), max_units=12), probe=x * 0.01)
     given.fit(x, Y, batch_size=64, epochs=1, verbose=0)
-    assert given._structural.policy_state["axes"] == {"h": 1.0}
+    assert parts_of(given).runner.policy_state["axes"] == {"h": 1.0}
     assert not given.structure_log
 
 
@@ -186,7 +187,7 @@ class Misspelled(Strategy):
 
 def test_a_misspelled_works_on_is_answered_with_the_choices():
     with pytest.raises(
-        ValueError, match=r"`works_on` of strategy Misspelled must be one of .*'units'.*Received: 'unit'"
+        ValueError, match=r"`works_on` of strategy Misspelled must be a class.* Units .*Received: 'unit'"
     ):
         model(Misspelled())
 

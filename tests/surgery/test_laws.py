@@ -7,6 +7,7 @@ import pytest
 
 from keras_struct import NEW, Resize, StructuralModel
 from keras_struct.backend import current
+from keras_struct.models.parts import parts_of
 from keras_struct.testing.preservation import outputs, relative_change
 from keras_struct.testing.random_models import random_data, random_model
 
@@ -28,14 +29,14 @@ def compiled(seed):
             made_once.cache_clear()
             return compiled(seed)
     model.set_weights(weights)
-    for slot in model._structural.slots:
+    for slot in parts_of(model).editor.optimizer.slots:
         current().write(slot.variable, 3.0 * current().read(slot.reference))
     return model, random_data(model)[0]
 
 
 def slots_per_weight(model):
     """For each slot, by how much its entries are what they were made to be: three times the weight's."""
-    for slot in model._structural.slots:
+    for slot in parts_of(model).editor.optimizer.slots:
         weight, held = current().read(slot.reference), current().read(slot.variable)
         yield held[weight != 0] / (3.0 * weight[weight != 0])
 
@@ -103,11 +104,11 @@ def test_pruning_and_reordering_at_once_equals_one_after_the_other(seed):
 def test_new_entries_of_slots_are_those_of_the_start_or_the_mean(monkeypatch):
     for kind, check in (("initial", lambda new, old: new == 0), ("mean", lambda new, old: np.isclose(new, old))):
         model, _ = compiled(20)
-        monkeypatch.setattr(model._structural, "new_slots", kind)
+        monkeypatch.setattr(parts_of(model).editor, "new_slots", kind)
         axis, width = next(iter(model.structure.axes.items()))
         port = next(p for p, rule in model.structure.ports(axis).items() if rule.role == "produce")
         source = (*range(width), NEW)
-        slot = next(s for s in model._structural.slots if s.reference.path.endswith(port.key))
+        slot = next(s for s in parts_of(model).editor.optimizer.slots if s.reference.path.endswith(port.key))
         old = np.moveaxis(current().read(slot.variable), port.axis, -1).mean(axis=-1)
         shape = np.delete(slot.reference.shape, port.axis)
         values = {port.key: np.expand_dims(np.ones(tuple(shape)), port.axis)}

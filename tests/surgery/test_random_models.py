@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, prune
+from keras_struct.models.parts import parts_of
 from keras_struct.testing.preservation import largest_difference, outputs, rebuilt, relative_change, silence
 from keras_struct.testing.random_models import random_data, random_model
 
@@ -11,7 +12,7 @@ FAST, ALL = range(4), range(4, 200)
 
 
 def depth(model):
-    return len(model._structural.graph.calls)
+    return len(parts_of(model).live.graph.calls)
 
 
 def edits_of(model, axis, rng):

@@ -10,6 +10,7 @@ from keras_struct import Reconfigure, Resize, StructuralModel
 from keras_struct.applications import EquivariantCNN
 from keras_struct.backend import current
 from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D
+from keras_struct.models.parts import parts_of
 from keras_struct.symmetry import Group, equivariance_error
 from keras_struct.symmetry.groups import NAMES
 from keras_struct.testing import check_edit
@@ -291,7 +292,7 @@ def test_moments_of_the_copies_add_up_to_that_of_the_shared_weight(optimizer, fr
     model.compile(optimizer, "mse")
     train(model)
     layer = model.get_layer("c1")
-    slots = [s for s in model._structural.live_slots() if s.reference is layer.kernel]
+    slots = [s for s in parts_of(model).editor.optimizer.live_slots() if s.reference is layer.kernel]
     before = [read(s.variable) for s in slots]
     model.relax("c1", "C4")
     for slot, old in zip(slots, before, strict=True):
@@ -305,7 +306,7 @@ def test_moments_of_the_copies_add_up_to_that_of_the_shared_weight(optimizer, fr
 
 def test_slots_can_be_copied_instead(network):
     model = network
-    slots = [s for s in model._structural.live_slots() if s.reference is model.get_layer("c1").kernel]
+    slots = [s for s in parts_of(model).editor.optimizer.live_slots() if s.reference is model.get_layer("c1").kernel]
     before = [read(s.variable) for s in slots]
     model.relax("c1", "C4", slots="copied")
     for slot, old in zip(slots, before, strict=True):
@@ -356,7 +357,7 @@ def test_training_goes_on_without_a_new_trace_and_every_weight_moves():
         assert all((read(v) != old).any() for v, old in zip(model.trainable_variables, before, strict=True))
     model.constrain("c1", "C2")
     model.fit(X, Y, batch_size=16, verbose=0)
-    assert model._structural.retraces == 0
+    assert parts_of(model).editor.retraces == 0
     assert model.train_function is step
     assert {event.edit for event in model.structure_log} == {"Reconfigure"}
     assert "relaxed: group=C4" in model.structure_log.to_table()

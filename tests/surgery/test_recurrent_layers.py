@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
+from keras_struct.models.parts import parts_of
 from keras_struct.testing.preservation import outputs, relative_change
 
 layers = keras.layers
@@ -48,7 +49,7 @@ def test_states_follow_their_units(kind):
         np.testing.assert_array_equal(a[:, : b.shape[-1]], b)
         assert not a[:, b.shape[-1] :].any()
     assert relative_change(expected, outputs(model, X)) < 1e-6
-    assert model._structural.parameters == model.count_params() != parameters
+    assert parts_of(model).editor.parameters == model.count_params() != parameters
     state = carried(model)
     model.split("r", [1])
     np.testing.assert_array_equal(carried(model)[0][:, 6], state[0][:, 1])

@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import AxisRule, StructuralModel, grow, prune, split
 from keras_struct.layers import GrowableDense
+from keras_struct.models.parts import parts_of
 from keras_struct.testing.preservation import outputs, relative_change
 
 layers = keras.layers
@@ -123,7 +124,7 @@ def test_layers_of_the_same_kernel_are_edited_as_one_and_keep_the_function(edit)
     assert relative_change(before, outputs(model, X)) < 1e-6
     width = model.structure.axes["a"]
     assert model.get_layer("twin").units == model.get_layer("a").units == width
-    assert model.count_params() == count + (width - 4) * (6 + 1 + 2 * 3) == model._structural.parameters
+    assert model.count_params() == count + (width - 4) * (6 + 1 + 2 * 3) == parts_of(model).editor.parameters
     model.train_on_batch(X, X[:, :2])
 
 

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_struct import StructuralModel, prune
 from keras_struct.backend import current
+from keras_struct.models.parts import parts_of
 from keras_struct.testing.preservation import outputs, relative_change, silence
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
@@ -124,7 +125,7 @@ def built(name, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((4, *shape)).astype("float32") if shape else rng.integers(0, 10, (4, 2))
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
-    for slot in model._structural.slots:  # state of the optimizer as after a step, without taking one
+    for slot in parts_of(model).editor.optimizer.slots:  # state of the optimizer as after a step, without taking one
         current().write(slot.variable, 0.1 * current().read(slot.reference))
     return model, x
 

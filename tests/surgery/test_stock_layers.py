@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, grow
+from keras_struct.models.parts import parts_of
 from keras_struct.testing import check_edit
 from keras_struct.testing.preservation import outputs, relative_change
 
@@ -103,7 +104,7 @@ def test_a_convolution_of_keras_retraces_when_its_own_filters_change_and_that_is
     model.compile("sgd", "mse")
     model.train_on_batch(IMAGES, Y[:4])
     assert model.grow("stem", 1).retraced
-    assert model._structural.retraces == 1
+    assert parts_of(model).editor.retraces == 1
     model.train_on_batch(IMAGES, Y[:4])
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from keras_struct import AxisRule, Resize, StructuralModel, grow, prune
 from keras_struct.initializers import Initializer, RandomFanIn
+from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps, Linear, Schedule
 from keras_struct.selectors import Selector, SmallestNorm
 from keras_struct.strategies import Grow
@@ -38,7 +39,7 @@ def mlp():
 
 
 def measured():
-    return StructuralModel.from_model(mlp())._structural.observation.probe.measure(X, ["hidden"], {})["hidden"]
+    return parts_of(StructuralModel.from_model(mlp())).observation.probe.measure(X, ["hidden"], {})["hidden"]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import pytest
 from keras_struct import StructuralModel, initializers, schedules, selectors, strategies, triggers
 from keras_struct.activations import relu1
 from keras_struct.layers import FreeNet, GroupConv2D, GroupPooling2D, GrowableDense, MaskedDense
+from keras_struct.models.parts import parts_of
+from keras_struct.structure.targets import ActiveConnections, Connections, Edges, Symmetries, Units
 from keras_struct.testing import (
     check_initializer,
     check_schedule,
@@ -61,11 +63,11 @@ def symmetric():
 
 
 NETWORKS = {
-    "units": dense,
-    "connections": masked,
-    "active connections": masked,
-    "edges": free,
-    "symmetries": symmetric,
+    Units: dense,
+    Connections: masked,
+    ActiveConnections: masked,
+    Edges: free,
+    Symmetries: symmetric,
 }
 """For what a strategy may work on, a network that has it."""
 
@@ -84,7 +86,7 @@ def measured():
     x, y = data_of(model)
     model.compile("sgd", "mse", strategy=strategies.GradMax(), probe=x, targets=y, run_eagerly=True)
     model.train_on_batch(x, y)
-    return model._structural.measured("hidden")
+    return parts_of(model).runner.measured("hidden")
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
+from keras_struct.callbacks import StructuralTraining
 from keras_struct.export import to_compact
 from keras_struct.layers import FreeNet
+from keras_struct.models.parts import StructuralParts
+from keras_struct.strategies import Synaptogenesis
 from keras_struct.visualization import (
     plot_adjacency,
     plot_coactivation,
@@ -62,7 +65,7 @@ def trained():
     first[10], last[40] = 30, 30
     shares = {"free": {"first": {"active": first, "silent": last}, "last": {"active": last, "silent": first}}}
     state = {"history": [[5, "free", 1, 4], [5, "other", 2, 2], [9, "free", 0, 3]], "shares": shares}
-    return SimpleNamespace(_structural=SimpleNamespace(policy_state=state))
+    return SimpleNamespace(_structural=SimpleNamespace(runner=SimpleNamespace(policy_state=state)))
 
 
 def test_edges_that_come_and_go_are_counted_by_look():
@@ -72,7 +75,9 @@ def test_edges_that_come_and_go_are_counted_by_look():
     assert lines() == {"added": [3, 0], "removed": [6, 3]}
     assert lines("free") == {"added": [1, 0], "removed": [4, 3]}
     history = SimpleNamespace(model=trained())
-    callback = SimpleNamespace(evolution=trained()._structural)
+    callback = StructuralTraining(Synaptogenesis(), probe=np.ones((2, 1)))
+    callback.parts = object.__new__(StructuralParts)
+    callback.parts.runner = trained()._structural.runner
     assert len(plot_edges(history).axes[0].lines) == len(plot_edges(callback).axes[0].lines) == 2
 
 

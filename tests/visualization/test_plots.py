@@ -31,8 +31,8 @@ def test_plots_can_go_into_axes_of_ones_own_and_leave_pyplot_alone():
 
 
 def test_a_history_shows_its_own_events_and_a_model_all_of_them():
-    structural = SimpleNamespace(log=StructureLog(EVENTS), initial_widths={"a": 2, "b": 8}, step=9)
-    model = SimpleNamespace(_structural=structural)
+    editor = SimpleNamespace(log=StructureLog(EVENTS), initial_widths={"a": 2, "b": 8})
+    model = SimpleNamespace(_structural=SimpleNamespace(editor=editor, progress=SimpleNamespace(step=9)))
     first = SimpleNamespace(model=model, structure=StructureLog(EVENTS[:1]))
     last = SimpleNamespace(model=model, structure=StructureLog(EVENTS))
 

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
+from keras_struct.models.editor import StructureEditor
 from keras_struct.models.probe_check import checked_probe
-from keras_struct.models.sites import SITES, UnitSites
+from keras_struct.models.targets import TargetFinder, finder_of
 from keras_struct.probes import InputBuffer
 from keras_struct.strategies.base import Strategy, checked_proposal, failed
 from keras_struct.structure.events import StructureEvent
@@ -17,34 +19,32 @@ from keras_struct.structure.policy import Policy, check_state
 from keras_struct.structure.refusal import MeasurementError
 
 
-class StrategyRun:
-    """The half of an `Evolution` that runs its strategy.
+class StrategyRunner:
+    """Runs the strategy of a model: measures, lets it propose, and has its edits carried out.
 
     Attributes:
         strategy: The strategy, or `None`.
-        sites: What it works on.
+        targets: Finds what it works on; `None` without a strategy.
         policy_state: What it remembers, once it has begun.
-        step: Gradient steps so far.
         unchanged_looks: How often in a row it changed nothing.
+
+    Args:
+        editor: Edits the model.
     """
 
-    observation: Any
-    graph: Any
-    initial_widths: dict[str, int]
-    apply: Any
-    follow_layers: Any
-    sync: Any
-    limits: Any
-    model: Any
-
-    def __init__(self) -> None:
+    def __init__(self, editor: StructureEditor) -> None:
+        self.editor, self.observation, self.progress = editor, editor.observation, editor.progress
         self.strategy: Any = None
-        self.sites: UnitSites = UnitSites(self)
+        self.targets: Any = None
         self.policy_state: dict[str, Any] | None = None
-        self.step = 0
         self.unchanged_looks = 0
         self._asked = 0
         self._halted = self._proposed_before = self._idle_said = False
+
+    def measured(self, axis: str) -> Any:
+        """Measure one axis, also in the middle of a running `fit`."""
+        self.editor.sync()
+        return self.observation.measure([axis], self.editor.limits(), self.editor.initial_widths)[axis]
 
     def use_strategy(self, strategy: Any, probe: Any = None, targets: Any = None) -> None:
         """Take a strategy, and what it is to measure on: arrays, a number of recent inputs, or what it needs.
@@ -54,45 +54,59 @@ class StrategyRun:
             TypeError: If it is no strategy.
         """
         _check_strategy(strategy)
+        finder = None if strategy is None else finder_of(strategy)
         self.strategy, self.policy_state, self.unchanged_looks = strategy, None, 0
         self._proposed_before = self._idle_said = False
-        seen = self.observation
-        seen.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
-        if strategy is not None:
-            self.follow_layers()
-            self.sites = SITES[strategy.works_on](self)
-            strategy.check(self.sites.counts(), self.sites.locked())
-            self.sites.begin()
+        self.observation.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
+        self.targets = None if finder is None else self._begin_targets(finder)
+        self._take_probe(probe, targets)
+        if self.observation.keeps_targets:
+            self.observation.check_loss()
+
+    def restore(self, state: dict[str, Any] | None, unchanged_looks: int) -> None:
+        """Go on with a state from elsewhere, at the step that was reached."""
+        self.policy_state, self.unchanged_looks = state, unchanged_looks
+        self._asked = self.progress.step
+
+    def _begin_targets(self, finder: type[TargetFinder]) -> TargetFinder:
+        self.editor.live.follow_layers()
+        found = finder(self.editor, self.strategy)
+        self.strategy.check(found.counts(), found.locked())
+        found.begin()
+        return found
+
+    def _take_probe(self, probe: Any, probe_targets: Any) -> None:
+        """Take what to measure on."""
+        seen, strategy, targets = self.observation, self.strategy, self.targets
         if isinstance(probe, int):
             seen.buffer = InputBuffer(probe)
-            if strategy is not None and strategy.needs_inputs:
-                seen.check_buffer(self.sites.acting())
+            if targets is not None and strategy.needs_inputs:
+                seen.check_buffer(targets.acting())
         elif probe is not None:
-            seen.fixed_inputs, seen.fixed_targets = checked_probe(self.model, probe, targets)
-            if strategy is not None:
-                self.sites.check_probe()
-        elif strategy is not None and strategy.needs_inputs:
-            samples = getattr(strategy, "samples", None)
+            seen.fixed_inputs, seen.fixed_targets = checked_probe(self.editor.model, probe, probe_targets)
+            if targets is not None:
+                targets.check_probe(keras.tree.flatten(seen.fixed_inputs)[0].shape[0], self.strategy_limits)
+        elif targets is not None and strategy.needs_inputs:
+            samples = strategy.samples
             if samples is None:
-                samples = seen.probe.samples_needed(self.sites.acting(), self.strategy_limits())
+                samples = seen.probe.samples_needed(targets.acting(), self.strategy_limits())
             seen.buffer = InputBuffer(samples)
         elif strategy is not None and not seen.keeps_targets and seen.takes_any_size:
             seen.buffer = InputBuffer(1)  # what operations are counted for
-        if seen.keeps_targets:
-            seen.check_loss()
 
     def structural_step(self, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
         """Let the strategy measure and edit once. Returns the events."""
         self.observation.remembers_batch = False
-        since, self._asked = min(self._asked, self.step - 1), self.step
-        if self.strategy is None or self._halted or not self.strategy.due(self.step, since):
+        step = self.progress.step
+        since, self._asked = min(self._asked, step - 1), step
+        if self.strategy is None or self._halted or not self.strategy.due(step, since):
             return []
         if self._loss_is_broken(logs):
             return []
-        self.sync()
-        self.sites.look()
+        self.editor.sync()
+        self.targets.look_again()
         edits = self._proposed(since)
-        events = self.apply(edits, preserve=self.strategy.grows, reason=type(self.strategy).__name__)
+        events = self.editor.apply(edits, preserve=self.strategy.grows, reason=type(self.strategy).__name__)
         self.unchanged_looks = 0 if events else self.unchanged_looks + 1
         if events and (found := self._measure({event.axis for event in events})):
             self.policy_state = self._tried(self.strategy.settle, found, self.policy_state) or self.policy_state
@@ -106,7 +120,7 @@ class StrategyRun:
         self._start(measurements)
         if self.policy_state is None:
             return []
-        answer = self._tried(self.strategy.propose, self.step, measurements, self.policy_state, since)
+        answer = self._tried(self.strategy.propose, self.progress.step, measurements, self.policy_state, since)
         if answer is None:
             return []
         edits, state = checked_proposal(self.strategy, answer, first=not self._proposed_before)
@@ -136,7 +150,7 @@ class StrategyRun:
     def begin(self) -> None:
         """Measure the baseline, if inputs are there, before the first gradient step."""
         if self.strategy is not None and self.policy_state is None:
-            self.sites.look()
+            self.targets.look_again()
             if (found := self._measure()) is not None:
                 self._start(found)
 
@@ -144,7 +158,7 @@ class StrategyRun:
         """Warn, once, of axes on which the strategy cannot act as they are."""
         if self.strategy is None or self.policy_state is None or self._halted or self._idle_said:
             return
-        self.sync()
+        self.editor.sync()
         if (found := self._measure()) is None:
             return
         if texts := self._tried(self.strategy.idle, found, self.policy_state):
@@ -155,15 +169,15 @@ class StrategyRun:
         seen = self.observation
         if (self.strategy.needs_inputs and not seen.full) or (seen.keeps_targets and seen.gradient_batch is None):
             return None
-        return self.sites.measure(only)
+        return self.targets.measure(only, self.strategy_limits)
 
     def strategy_limits(self) -> dict[str, int]:
         """Largest width of each axis under the strategy."""
-        limits = {**self.strategy.limits(self.initial_widths), **self.limits()}
+        limits = {**self.strategy.limits(self.editor.initial_widths), **self.editor.limits()}
         seen = self.observation
         if seen.buffer is None or not self.strategy.needs_inputs:
             return limits
-        acting = {axis for axis in self.sites.acting() if axis in limits}
+        acting = {axis for axis in self.targets.acting() if axis in limits}
         return {**limits, **{axis: min(limits[axis], seen.probe.widest(axis, seen.buffer.samples)) for axis in acting}}
 
     def _loss_is_broken(self, logs: Mapping[str, Any] | None) -> bool:
@@ -172,8 +186,8 @@ class StrategyRun:
             return False
         self._halted = True
         warnings.warn(
-            f"The loss is {float(loss)} at step {self.step}: training goes on, but the structure stays as it is from now "
-            "on. Lower the learning rate, or check the data for NaN.",
+            f"The loss is {float(loss)} at step {self.progress.step}: training goes on, but the structure stays as it is from "
+            "now on. Lower the learning rate, or check the data for NaN.",
             stacklevel=2,
         )
         return True
@@ -196,11 +210,6 @@ def _check_strategy(strategy: Any) -> None:
             raise TypeError(
                 f"Strategy {type(strategy).__name__} lacks {' and '.join(missing)}: `due(step, since)` says whether to look now, "
                 "`propose(step, measurements, state, since)` returns edits and the new state."
-            )
-        if strategy.works_on not in SITES:
-            raise ValueError(
-                f"`works_on` of strategy {type(strategy).__name__} must be one of {sorted(SITES)}. "
-                f"Received: {strategy.works_on!r}"
             )
         return
     hint = f"{strategy.__name__}()" if isinstance(strategy, type) else "keras_struct.strategies.NorthSelect()"
