@@ -10,6 +10,7 @@ import numpy as np
 from keras_struct.backend import keras_internals as internals
 from keras_struct.layers import ArchitectureWeights, DartsCell, DartsRNN, DartsRNNCell, MixedOp
 from keras_struct.layers.cell_normalization import EPSILON, MOMENTUM
+from keras_struct.structure.capabilities import Choosable
 from keras_struct.structure.cells import POOLS, STAGES, Key, Path
 
 L = keras.layers
@@ -24,7 +25,7 @@ def plain_searched(layer: Any) -> Any:
     """
     if isinstance(layer, ArchitectureWeights):
         return L.Identity(name=layer.name)  # nothing looks at it after a choice
-    if getattr(layer, "weighted", False):
+    if isinstance(layer, Choosable) and layer.weighted:
         raise ValueError(
             f"Layer '{layer.name}' still mixes operations, which no stock layer does. Choose first: model.choose()."
         )

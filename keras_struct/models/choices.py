@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keras_struct.layers.architecture import ArchitectureWeights
+from keras_struct.models.methods import model_methods
 from keras_struct.models.parts import parts_of
 from keras_struct.structure.capabilities import Choosable
 from keras_struct.structure.events import StructureEvent
@@ -10,6 +11,7 @@ from keras_struct.structure.genotypes import Genotype, RecurrentGenotype, parsed
 from keras_struct.structure.reconfiguring import Reconfigure
 
 
+@model_methods
 class ChoiceEdits:
     """What a `StructuralModel` can do with layers that choose among operations."""
 

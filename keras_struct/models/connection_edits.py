@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_struct.models.methods import model_methods
 from keras_struct.models.parts import parts_of
 from keras_struct.selectors import Selector
 from keras_struct.selectors.connections import ConnectionSelector, RandomConnections, Scope, WeightMagnitude, keep_best
@@ -18,6 +19,7 @@ from keras_struct.structure.rewiring import Rewire
 from keras_struct.surgery.rewiring import count
 
 
+@model_methods
 class ConnectionEdits:
     """What a `StructuralModel` can do with connections beside units."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.optimizer_slots import Slot
+from keras_struct.structure.capabilities import HasLooseAxes
 from keras_struct.surgery.commit import loosen
 from keras_struct.surgery.trace import Network
 
@@ -41,8 +42,8 @@ def _loose_axes(network: Network) -> dict[tuple[str, str], list[int]]:
     """Axes of variables along which editable, elastic units lie, or whose extent another edit of their layer changes."""
     graph = network.graph
     loose: dict[tuple[str, str], list[int]] = {}
-    for path, layer in network.layers.items():
-        for variable, axes in layer.loose_axes().items() if hasattr(layer, "loose_axes") else ():
+    for path, layer in network.having(HasLooseAxes).items():
+        for variable, axes in layer.loose_axes().items():
             loose.setdefault((path, variable), []).extend(axes)
     for name in graph.axes:
         if graph.units[name].elastic:

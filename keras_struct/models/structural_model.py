@@ -9,8 +9,6 @@ from typing import Any, overload
 import keras
 
 from keras_struct.backend import current, keras_internals
-from keras_struct.models.choices import ChoiceEdits
-from keras_struct.models.connection_edits import ConnectionEdits
 from keras_struct.models.convert import convert_layers, copy_compile_state
 from keras_struct.models.distribution import refuse_distribution
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
@@ -18,9 +16,7 @@ from keras_struct.models.loading import cannot_rebuild
 from keras_struct.models.parts import StructuralParts
 from keras_struct.models.stepping import StructuralStepping
 from keras_struct.models.suitability import warn_of_frozen
-from keras_struct.models.symmetry_edits import SymmetryEdits
 from keras_struct.models.targets import NothingToEditError
-from keras_struct.models.unit_edits import UnitEdits
 from keras_struct.models.weights_file import state_array, state_from_array, structure_in
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent, StructureLog
@@ -36,7 +32,7 @@ Edit = edits.Resize | Rewire | Reconfigure
 
 
 @keras.saving.register_keras_serializable("keras_struct")
-class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, keras.Model):
+class StructuralModel(keras.Model):
     """Keras model whose neurons and channels come and go while it trains.
 
     `fit` is ordinary Keras training. Between gradient steps the `strategy` given to `compile` looks at measurements of
@@ -168,16 +164,6 @@ class StructuralModel(UnitEdits, ConnectionEdits, SymmetryEdits, ChoiceEdits, ke
         if logs and "loss" in logs:
             parts.observation.loss = float(logs["loss"])
         return parts.runner.structural_step(logs)
-
-    def to_plain(self, inference: bool = False) -> keras.Model:
-        """Return the same network in stock Keras layers with static shapes, for export and for people without us.
-
-        Args:
-            inference: Leave out dropout, noise and random augmentation.
-        """
-        from keras_struct.export import to_plain
-
-        return to_plain(self, inference)
 
     # Training
 

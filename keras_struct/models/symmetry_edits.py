@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras_struct.layers.group_norm import GroupBatchNormalization
 from keras_struct.layers.group_pooling import GroupPooling2D
+from keras_struct.models.methods import model_methods
 from keras_struct.models.parts import parts_of
 from keras_struct.structure.capabilities import Symmetric
 from keras_struct.structure.events import StructureEvent
@@ -14,6 +17,7 @@ from keras_struct.symmetry import groups
 from keras_struct.symmetry.groups import Group
 
 
+@model_methods
 class SymmetryEdits:
     """What a `StructuralModel` can do with the symmetries of its layers."""
 
@@ -53,7 +57,7 @@ class SymmetryEdits:
         References:
             Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.3).
         """
-        new, old = groups.get(group), self._symmetry(layer)
+        new, old = groups.get(group), _symmetry(self, layer)
         if not new < old:
             hint = (
                 "To tighten it, use model.constrain."
@@ -63,7 +67,7 @@ class SymmetryEdits:
             raise ValueError(
                 f"Cannot relax layer '{layer}' from {old} to {new}, which is no smaller group inside of it. {hint}"
             )
-        pools = self._pooled_behind(layer, new) if pooling else {}
+        pools = _pooled_behind(self, layer, new) if pooling else {}
         if pooling and not pools:
             raise ValueError(
                 f"The features of layer '{layer}' enter no GroupPooling2D over more than {new} before another convolution reads "
@@ -73,7 +77,7 @@ class SymmetryEdits:
             laid_out_anew(
                 parts_of(self).live.network, Reconfigure(pool, {"group": left.name})
             )  # raises before any edit
-        events = self._regroup(layer, new, normalization, slots, "relaxed")
+        events = _regroup(self, layer, new, normalization, slots, "relaxed")
         for pool, left in pools.items():
             events += parts_of(self).editor.apply([Reconfigure(pool, {"group": left.name}, slots)], reason="relaxed")
         return events
@@ -95,45 +99,48 @@ class SymmetryEdits:
         Raises:
             ValueError: If the layer has no symmetry, or the group does not hold its own or lies outside of the frame.
         """
-        new, old = groups.get(group), self._symmetry(layer)
+        new, old = groups.get(group), _symmetry(self, layer)
         if not old < new:
             hint = "To loosen it, use model.relax." if new < old else "It must hold the present one."
             raise ValueError(f"Cannot constrain layer '{layer}' from {old} to {new}. {hint}")
-        return self._regroup(layer, new, normalization, slots, "constrained")
-
-    def _symmetry(self, layer: str) -> Group:
-        found = self.symmetries
-        if layer not in found:
-            raise ValueError(f"Layer '{layer}' has no symmetry, or does not exist. Layers that have: {sorted(found)}.")
-        return found[layer]
-
-    def _regroup(
-        self, layer: str, new: Group, normalization: bool, slots: SlotRule, reason: str
-    ) -> list[StructureEvent]:
-        names = [layer]
-        if normalization:
-            old, found = self._symmetry(layer), self.symmetries
-            names += [name for name in self.normalizations_behind(layer) if name != layer and found[name] == old]
-        edits = [Reconfigure(name, {"group": new.name}, slots) for name in names]
-        return parts_of(self).editor.apply(edits, reason=reason)
-
-    def _pooled_behind(self, layer: str, new: Group) -> dict[str, Group]:
-        """Layers that pool features of a layer, and perhaps of others, over more than a group, with what of that is left."""
-        network = parts_of(self).live.network
-        graph, pools = network.graph, dict.fromkeys(c.layer for c in network.graph.calls if c.layer in network.layers)
-        own = [name for name, axis in graph.units.items() if any(producer == layer for producer, _ in axis.producers)]
-        inputs = {call.layer: graph.tensors[call.inputs[0]].ids for call in graph.calls if call.inputs}
-        behind = [
-            name
-            for name in pools
-            if isinstance(network.layers[name], GroupPooling2D) and not network.layers[name].group <= new
-            if any(graph.holds(axis, inputs[name]) for axis in own)
-        ]
-        return {name: groups.intersection([network.layers[name].group, new]) for name in behind}
+        return _regroup(self, layer, new, normalization, slots, "constrained")
 
     def normalizations_behind(self, layer: str) -> list[str]:
         """Normalisations right behind a layer."""
         return normalizations_behind(parts_of(self).live.network, layer)
+
+
+def _symmetry(model: Any, layer: str) -> Group:
+    found = model.symmetries
+    if layer not in found:
+        raise ValueError(f"Layer '{layer}' has no symmetry, or does not exist. Layers that have: {sorted(found)}.")
+    return found[layer]
+
+
+def _regroup(
+    model: Any, layer: str, new: Group, normalization: bool, slots: SlotRule, reason: str
+) -> list[StructureEvent]:
+    names = [layer]
+    if normalization:
+        old, found = _symmetry(model, layer), model.symmetries
+        names += [name for name in model.normalizations_behind(layer) if name != layer and found[name] == old]
+    edits = [Reconfigure(name, {"group": new.name}, slots) for name in names]
+    return parts_of(model).editor.apply(edits, reason=reason)
+
+
+def _pooled_behind(model: Any, layer: str, new: Group) -> dict[str, Group]:
+    """Layers that pool features of a layer, and perhaps of others, over more than a group, with what of that is left."""
+    network = parts_of(model).live.network
+    graph, pools = network.graph, dict.fromkeys(c.layer for c in network.graph.calls if c.layer in network.layers)
+    own = [name for name, axis in graph.units.items() if any(producer == layer for producer, _ in axis.producers)]
+    inputs = {call.layer: graph.tensors[call.inputs[0]].ids for call in graph.calls if call.inputs}
+    behind = [
+        name
+        for name in pools
+        if isinstance(network.layers[name], GroupPooling2D) and not network.layers[name].group <= new
+        if any(graph.holds(axis, inputs[name]) for axis in own)
+    ]
+    return {name: groups.intersection([network.layers[name].group, new]) for name in behind}
 
 
 def normalizations_behind(network: Network, layer: str) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.models.budget import Budget, Ranking, Scope, prune_by, prune_to
+from keras_struct.models.methods import model_methods
 from keras_struct.models.parts import parts_of
 from keras_struct.probes import AxisMeasurement
 from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm
@@ -17,6 +18,7 @@ from keras_struct.structure.events import StructureEvent
 from keras_struct.surgery.resizing import check_axis
 
 
+@model_methods
 class UnitEdits:
     """What a `StructuralModel` can do with units."""
 
@@ -188,7 +190,7 @@ class UnitEdits:
         parts = parts_of(self)
         with parts.observation.looking_at(data):
             if units is not None or count is not None:
-                return self.apply(self._chosen(axis, units, count, selector, minimum), preserve=preserve)
+                return self.apply(_chosen(self, axis, units, count, selector, minimum), preserve=preserve)
             ranking = Ranking(self, selector, scope, axes, minimum, multiple)
             chosen = (
                 prune_by(ranking, fraction, threshold)
@@ -197,19 +199,6 @@ class UnitEdits:
             )
             found = parts.editor.apply(chosen, preserve=preserve and axis is not None, reason=type(selector).__name__)
         return found if axis is None else next(iter(found), None)
-
-    def _chosen(self, axis: str, units: Any, count: Any, selector: Selector, minimum: int) -> Any:
-        """The edit that removes units of one axis, those named or those that a selector says."""
-        width = self.structure.axes[axis]
-        by_hand = units is not None
-        edit = (
-            edits.prune(axis, width, units)
-            if by_hand
-            else selector.propose(parts_of(self).runner.measured(axis), count)
-        )
-        if len(edit.source) < minimum:
-            raise ValueError(f"Cannot prune axis '{axis}' to {len(edit.source)} units: `minimum` is {minimum}.")
-        return edit
 
     def split(self, axis: str, units: Sequence[int] | int, preserve: bool = True) -> StructureEvent:
         """Put a copy of each of `units` behind the others; both share the outgoing weights, so the function is kept.
@@ -235,3 +224,15 @@ def _check(policy: Any, kind: type, what: str, usual: str) -> None:
             else f"keras_struct.{usual}()"
         )
         raise TypeError(f"{what}, such as {hint}. Received: {policy!r}")
+
+
+def _chosen(model: Any, axis: str, units: Any, count: Any, selector: Selector, minimum: int) -> Any:
+    """The edit that removes units of one axis, those named or those that a selector says."""
+    width = model.structure.axes[axis]
+    by_hand = units is not None
+    edit = (
+        edits.prune(axis, width, units) if by_hand else selector.propose(parts_of(model).runner.measured(axis), count)
+    )
+    if len(edit.source) < minimum:
+        raise ValueError(f"Cannot prune axis '{axis}' to {len(edit.source)} units: `minimum` is {minimum}.")
+    return edit

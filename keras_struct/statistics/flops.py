@@ -137,12 +137,14 @@ def parameters_per_layer(model: Any, trainable_only: bool = False) -> dict[str, 
     Raises:
         ValueError: If the model is not built.
     """
+    import keras
+
     counted: set[int] = set()
     counts: dict[str, int] = {}
     for path, layer in _layers(model):
         new = [weight for weight in _weights(layer, trainable_only) if id(weight) not in counted]
         counted.update(map(id, new))
-        if new or not hasattr(layer, "layers"):
+        if new or not isinstance(layer, keras.Model):
             counts[path] = counts.get(path, 0) + sum(prod(weight.shape) for weight in new)
     return counts
 

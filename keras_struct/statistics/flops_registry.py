@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_struct.statistics import flops_layers, flops_operations, flops_sequences
 from keras_struct.statistics.layer_calls import Rule
+from keras_struct.structure.capabilities import CountsOperations
 
 _REGISTERED: dict[type, Rule] = {}
 
@@ -45,7 +46,7 @@ def register_flops(layer_class: type, function: Rule | None = None) -> Callable:
 
 def rule_for(layer: Any) -> Rule | None:
     """The rule of the nearest class that `layer` descends from, or its own method `count_flops`; None where there is none."""
-    if type(layer) not in _REGISTERED and hasattr(layer, "count_flops"):
+    if type(layer) not in _REGISTERED and isinstance(layer, CountsOperations):
         return layer.count_flops
     stock = _stock_rules()
     for ancestor in type(layer).__mro__:

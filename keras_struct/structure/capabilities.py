@@ -179,6 +179,17 @@ class Choosable(Reconfigurable, Protocol):
 
 
 @runtime_checkable
+class Rigid(HasUnitRules, Protocol):
+    """Has unit rules, and says which of its widths it must know when it is traced.
+
+    Attributes:
+        rigid: The reason why, or `None` if any width will do.
+    """
+
+    rigid: Any
+
+
+@runtime_checkable
 class CountsOperations(Protocol):
     """Counts its own floating-point operations."""
 

@@ -9,6 +9,7 @@ import keras
 
 from keras_struct.backend.layer_facts import with_inner_layers
 from keras_struct.structure.behaviours import Behaviour, Opaque
+from keras_struct.structure.capabilities import HasUnitBehaviour, HasUnitRules, Rigid
 from keras_struct.structure.labels import Shape
 from keras_struct.structure.rules import AxisRule
 from keras_struct.surgery.activation import locking_reason
@@ -55,8 +56,8 @@ def register_unit_rules(
 def knows_arguments(operation: Any) -> bool:
     """Whether the behaviour of a layer says what becomes of every tensor that is passed, also by keyword."""
     kind = type(operation)
-    own = kind in _OWN or (kind not in _HANDLERS and hasattr(operation, "unit_rules"))
-    return kind in _COMPOSITES or (own and not hasattr(operation, "unit_behaviour"))
+    own = kind in _OWN or (kind not in _HANDLERS and isinstance(operation, HasUnitRules))
+    return kind in _COMPOSITES or (own and not isinstance(operation, HasUnitBehaviour))
 
 
 def behaviour_of(
@@ -83,10 +84,10 @@ def behaviour_of(
         return handler(operation, inputs, outputs)
     if (composite := _COMPOSITES.get(type(operation))) is not None:
         return composite(operation, inputs, outputs, ["inputs"] if names is None else names)
-    if hasattr(operation, "unit_behaviour"):
+    if isinstance(operation, HasUnitBehaviour):
         return operation.unit_behaviour(inputs, outputs)
-    if hasattr(operation, "unit_rules"):
-        rigid = getattr(operation, "rigid", ELASTIC)
+    if isinstance(operation, HasUnitRules):
+        rigid = operation.rigid if isinstance(operation, Rigid) else ELASTIC
         return from_own_rules(operation, operation.unit_rules(), inputs, outputs, rigid)
     return Opaque(
         f"no unit rule is registered for '{type(operation).__name__}' (layer '{operation.name}'); say how it uses units "
