@@ -30,6 +30,16 @@ def optimizer_of(model: Any) -> Any:
     return getattr(model, "optimizer", None)
 
 
+def groups_of(layer: Any) -> int:
+    """Into how many groups a convolution divides its channels; 1 for other layers."""
+    return getattr(layer, "groups", 1)
+
+
+def activation_of(layer: Any) -> Any:
+    """The activation of a layer, or `None` if it has none."""
+    return getattr(layer, "activation", None)
+
+
 def functional_of(model: Any) -> Any:
     """Return the Functional network behind a Functional or Sequential model; `None` if it has none (yet).
 

@@ -104,7 +104,7 @@ class StructureBackup(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Save when it is time."""
         progress = parts_of(self.model).progress
-        if progress.skip or progress.skipped or self.save_freq == "epoch":
+        if progress.skip or progress.skipped or not isinstance(self.save_freq, int):
             return
         if progress.step - self._saved_at >= self.save_freq:
             self._save(self._epoch, batch + 1)

@@ -47,13 +47,15 @@ def freenet_command(options: Any, out: Path, command: str = "") -> Path:
     say = (lambda line: None) if options.quiet else (lambda line: print(line, flush=True))
     rows, model = _trials(data, options, say)
     settings = {k: v for k, v in vars(options).items() if k not in ("command", "quiet", "backend")}
+    state = parts_of(model).runner.policy_state or {}
     facts = {
         "data": data.name,
         "command": command,
         "settings": settings,
         "versions": versions(),
         "trials": rows,
-        **{key: parts_of(model).runner.policy_state[key] for key in ("history", "shares")},
+        "history": state["history"],
+        "shares": state["shares"],
     }
     text, compact = json.dumps(facts, indent=1, default=str), to_compact(model)
     folder = write_run(out, model, {"freenet.json": text, "compact.keras": compact, **freenet_files(facts, model)})

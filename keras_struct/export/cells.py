@@ -8,13 +8,12 @@ import keras
 import numpy as np
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.export.forms import PlainForm, no_plain_form, register_plain_form
 from keras_struct.layers import ArchitectureWeights, DartsCell, DartsRNN, DartsRNNCell, MixedOp
 from keras_struct.layers.cell_normalization import EPSILON, MOMENTUM
-from keras_struct.structure.capabilities import Choosable
 from keras_struct.structure.cells import POOLS, STAGES, Key, Path
 
 L = keras.layers
-SEARCHED = (ArchitectureWeights, DartsCell, DartsRNN, DartsRNNCell, MixedOp)
 
 
 def plain_searched(layer: Any) -> Any:
@@ -25,7 +24,7 @@ def plain_searched(layer: Any) -> Any:
     """
     if isinstance(layer, ArchitectureWeights):
         return L.Identity(name=layer.name)  # nothing looks at it after a choice
-    if isinstance(layer, Choosable) and layer.weighted:
+    if isinstance(layer, DartsCell | DartsRNN | MixedOp) and layer.weighted:
         raise ValueError(
             f"Layer '{layer.name}' still mixes operations, which no stock layer does. Choose first: model.choose()."
         )
@@ -33,10 +32,7 @@ def plain_searched(layer: Any) -> Any:
         return _chosen(layer)
     if isinstance(layer, DartsCell):
         return _Unfolded(layer).model
-    raise ValueError(
-        f"There is no stock layer for '{layer.name}', a {type(layer).__name__}. Save the model as it is, with model.save(...); "
-        "it loads where this library is installed."
-    )
+    raise ValueError(no_plain_form(layer))
 
 
 def _inputs(layer: Any) -> list[Any]:
@@ -147,3 +143,7 @@ def _set(layer: Any, x: Any, kernel: np.ndarray) -> Any:
 def _thinned(x: Any, stride: int) -> Any:
     """Every second place: a window of stride 1 there is one of stride 2."""
     return x if stride == 1 else L.MaxPooling2D(1, stride)(x)
+
+
+for kind in (ArchitectureWeights, DartsCell, DartsRNN, DartsRNNCell, MixedOp):
+    register_plain_form(kind, PlainForm(plain_searched, complete=True))

@@ -7,21 +7,53 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct.layers import FreeNet
+from keras_struct.export.forms import PlainForm, register_plain_form, stock_activation
+from keras_struct.export.plain import converted, leaves, plain_layer
+from keras_struct.layers import CompactFreeNet, FreeNet
 from keras_struct.structure.acyclic import by_levels
 
 L = keras.layers
 
 
-def plain_free(layer: FreeNet, activation: Any) -> keras.Model:
+def to_compact(model: Any) -> keras.Model:
+    """Return the same network for inference, its FreeNets with the weights of the edges that there are and no others.
+
+    Args:
+        model: A `StructuralModel`, or any model with `FreeNet` layers in it.
+
+    Returns:
+        A `keras.Model` with copies of the weights, not compiled: `CompactFreeNet` in the place of each `FreeNet`, other layers as
+        `to_plain` writes them. It is saved and exported as any model; files load where this library is installed.
+
+    Raises:
+        ValueError: If there is no `FreeNet`, or another layer cannot be written.
+
+    Examples:
+        >>> inputs = keras.Input((4,))
+        >>> free = layers.FreeNet(3, adjacency=[[0, 0, 0], [1, 0, 0], [0, 0, 0]])
+        >>> model = keras.Model(inputs, keras.layers.Dense(2)(free(inputs)))
+        >>> model.count_params(), to_compact(model).count_params()  # 3 x 3 weights and as many entries of the mask; 1 edge
+        (41, 24)
+    """
+    if not any(isinstance(layer, FreeNet) for layer in leaves(model)):
+        raise ValueError(
+            "to_compact leaves out the weights of edges that FreeNet layers have lost, and the model has no such layer. Use "
+            "to_plain(model), or save_compact for a file without zeros."
+        )
+    return converted(
+        model, lambda layer: CompactFreeNet.of(layer) if isinstance(layer, FreeNet) else plain_layer(layer)
+    )
+
+
+def plain_free(layer: FreeNet) -> keras.Model:
     """Return a model of stock layers that computes what a `FreeNet` does, with its weights.
 
     Neurons are computed level by level, small levels together in rounds, as `FreeNet` does.
 
     Args:
         layer: The layer.
-        activation: Its activation, as a stock one.
     """
+    activation = "relu" if stock_activation(layer) == "relu" else layer.get_config()["activation"]
     schedule = by_levels(layer.adjacency, layer.block)
     order = np.array(schedule.order)
     encoder, bias, kernel = layer.used_weights()
@@ -53,3 +85,6 @@ def _dense(kernel: np.ndarray, bias: np.ndarray | None, name: str) -> keras.laye
     layer.build((None, kernel.shape[0]))
     layer.set_weights([kernel] if bias is None else [kernel, bias])
     return layer
+
+
+register_plain_form(FreeNet, PlainForm(plain_free, complete=True))

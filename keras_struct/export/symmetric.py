@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct.layers import GroupBatchNormalization, GroupPooling2D
+from keras_struct.export.forms import PlainForm, register_plain_form
+from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D, MixedEquivariantConv
 
 
 def plain_symmetric(layer: Any) -> Any:
@@ -90,3 +91,7 @@ def _fixed(matrix: np.ndarray, name: str | None = None) -> Any:
         name=name,
         kernel_initializer=keras.initializers.Constant(matrix.tolist()),
     )
+
+
+for kind in (GroupConv2D, MixedEquivariantConv, GroupBatchNormalization, GroupPooling2D):
+    register_plain_form(kind, PlainForm(plain_symmetric, copy_symmetric))

@@ -10,6 +10,7 @@ from keras_struct.models import (
     symmetry_edits,
     symmetry_targets,
     unit_edits,
+    unit_growable,
     unit_targets,
 )
 from keras_struct.models.auxiliary import AuxiliaryModel
@@ -21,6 +22,7 @@ from keras_struct.models.transfer import transfer
 
 FEATURES = (
     unit_edits,
+    unit_growable,
     unit_targets,
     connection_edits,
     connection_targets,

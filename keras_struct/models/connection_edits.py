@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_struct.models.connection_measuring import count_coactivity, measure_connections
 from keras_struct.models.methods import model_methods
 from keras_struct.models.parts import parts_of
 from keras_struct.selectors import Selector
@@ -50,7 +51,7 @@ class ConnectionEdits:
             raise ValueError(f"Layers {unknown} have no mask. Masked layers are {sorted(known)}.")
         parts = parts_of(self)
         parts.editor.sync()
-        return parts.observation.measure_connections({n: known[n] for n in layers or known})
+        return measure_connections(parts.observation, {n: known[n] for n in layers or known})
 
     def coactivation(self, layer: str, x: Any, threshold: float | None = None) -> Coactivation:
         """Count in how many samples both ends of the connections of a layer are active.
@@ -71,7 +72,7 @@ class ConnectionEdits:
             *FreeNets: Learning layerfree neural network topologies*, anonymous submission, section 3.4.
         """
         self.measure_connections([layer])
-        return parts_of(self).observation.coactivation(layer, x, threshold)
+        return count_coactivity(parts_of(self).observation, layer, x, threshold)
 
     def prune_connections(
         self,

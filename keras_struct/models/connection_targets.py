@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from keras_struct.models.connection_measuring import measure_connections
 from keras_struct.models.suitability import is_trainable
 from keras_struct.models.targets import TargetFinder, register_target
 from keras_struct.probes.coactivity import why_undefined
@@ -36,7 +37,7 @@ class ConnectionFinder(TargetFinder):
         """Return a measurement of each layer's connections."""
         acting = set(self.acting())
         chosen = {n: layer for n, layer in self._layers().items() if n in acting and (only is None or n in only)}
-        return self.observation.measure_connections(chosen)
+        return measure_connections(self.observation, chosen)
 
     def metrics(self) -> dict[str, int]:
         """How many connections there are, counted again after an edit."""

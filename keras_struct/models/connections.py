@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_struct.backend.keras_internals import is_adapted, structured_ends
+from keras_struct.backend.keras_internals import groups_of, is_adapted, structured_ends
 from keras_struct.backend.layer_copies import copied
 from keras_struct.layers import GrowableConv2D, GrowableDense, MaskedConv2D, MaskedDense
 from keras_struct.layers.masked import Dormant
@@ -93,7 +93,7 @@ def _leaves(model: Any) -> list[Any]:
 
 
 def _can(layer: Any) -> bool:
-    return type(layer) in _MASKED and getattr(layer, "groups", 1) == 1 and not is_adapted(layer)
+    return type(layer) in _MASKED and groups_of(layer) == 1 and not is_adapted(layer)
 
 
 def _masked(layer: Any, wanted: set[str] | None, dormant: Dormant) -> Any:

@@ -8,17 +8,10 @@ from typing import Any
 import keras
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.backend.layer_copies import copied
 from keras_struct.backend.optimizer_slots import copy_state as copy_slots
-from keras_struct.layers import GrowableConv1D, GrowableConv2D, GrowableConv3D
+from keras_struct.models.growable import growable
 from keras_struct.surgery.copying import check_hooks, copied_network
 from keras_struct.surgery.trace import trace
-
-_GROWABLE = {
-    keras.layers.Conv1D: GrowableConv1D,
-    keras.layers.Conv2D: GrowableConv2D,
-    keras.layers.Conv3D: GrowableConv3D,
-}
 
 
 def structural_kind(model: Any, kind: type) -> type:
@@ -47,7 +40,7 @@ def convert_layers(model: Any, replace: Callable[[Any], Any] = lambda layer: Non
 
     def convert(layer: Any) -> Any:
         other = replace(layer)
-        return _growable(layer) if other is None else other
+        return growable(layer) if other is None else other
 
     return copied_network(model, convert)
 
@@ -67,15 +60,6 @@ def weight_pairs(model: Any, copy: Any) -> list[tuple[Any, Any]]:
                 (variable, held[name]) for name, variable in internals.own_variables(layer).items() if name in held
             ]
     return pairs
-
-
-def _growable(layer: Any) -> Any:
-    if type(layer) is keras.layers.BatchNormalization and layer.axis == layer.input_spec.ndim - 1:
-        return copied(layer, axis=-1)  # the same; see its unit rules
-    kind = _GROWABLE.get(type(layer))
-    if kind is None or layer.groups != 1 or internals.is_adapted(layer):
-        return copied(layer)
-    return copied(layer, kind, drop=("groups",))
 
 
 def copy_compile_state(model: Any, new: Any) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 
-from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.models.costs import Costs
 from keras_struct.models.epoch_shuffle import is_array_data
@@ -18,10 +17,7 @@ from keras_struct.models.live_network import LiveNetwork
 from keras_struct.models.probe_check import checked_probe
 from keras_struct.probes import InputBuffer, StructureProbe
 from keras_struct.probes.buffer import Pieces, first_samples, samples_of
-from keras_struct.probes.coactivity import Activity
-from keras_struct.probes.connections import ConnectionGradients, ConnectionMeasurement
 from keras_struct.probes.gradient_sweep import GradientSweep
-from keras_struct.statistics.coactivation import Coactivation
 from keras_struct.surgery.trace import Network
 
 
@@ -133,12 +129,13 @@ class Observation:
         finally:
             self.fixed_inputs, self.fixed_targets, self.fixed_weights = held
 
-    def _pieces(self) -> Any:
+    def pieces(self) -> Any:
+        """Inputs to measure on, piece by piece where they are kept so."""
         return self.buffer.pieces() if self.fixed_inputs is None and self.buffer is not None else self.inputs()
 
     def sample(self, count: int) -> Any:
         """A few of the inputs, or `None` while there are none."""
-        inputs = self._pieces()
+        inputs = self.pieces()
         inputs = inputs[0] if isinstance(inputs, Pieces) else inputs
         fixed = keras.tree.flatten(self.model.inputs)[0].shape[0]
         return None if inputs is None else first_samples(inputs, fixed or count)
@@ -156,7 +153,7 @@ class Observation:
         """Return a measurement of each axis, computed as far as a policy asks."""
         costs = cache(lambda: Costs(self.model, self.network, self._input_shape()))
         return self.probe.measure(
-            self._pieces(),
+            self.pieces(),
             axes,
             limits,
             self._gradients(axes),
@@ -177,34 +174,6 @@ class Observation:
         """Shapes of one sample, of the inputs that are kept where the model does not state them."""
         sample = self.sample(1) if self.takes_any_size else None
         return None if sample is None else [tuple(map(int, part.shape[1:])) for part in keras.tree.flatten(sample)]
-
-    def measure_connections(self, layers: Mapping[str, Any]) -> dict[str, ConnectionMeasurement]:
-        """Return a measurement of the connections of each masked layer, gradients computed as far as a policy asks."""
-        batch = self.gradient_batch
-        lazy = None if batch is None else cache(partial(self._connection_gradients, layers, batch))
-        found = {}
-        for name, layer in layers.items():
-            facts: dict[str, Any] = {"rate": self._rate}
-            if lazy is not None:
-                facts["gradients"] = lambda name=name: lazy().gradients[name]
-                facts["squared_gradients"] = lambda name=name: lazy().squares[name]
-            if (inputs := self._pieces()) is not None:
-                facts["activity"] = partial(self.coactivation, name, inputs)
-            mask, weights = current().read(layer.mask), current().read(layer.kernel)
-            possible = layer.possible_connections()
-            found[name] = ConnectionMeasurement(name, mask, weights, layer.dormant, possible=possible, **facts)
-        return found
-
-    def coactivation(self, layer: str, inputs: Any, threshold: float | None = None) -> Coactivation:
-        """Count samples in which both ends of each connection of a masked layer are active."""
-        return Activity(self.probe, layer, threshold).measure(inputs)
-
-    def _connection_gradients(self, layers: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> ConnectionGradients:
-        self.check_loss()
-        return ConnectionGradients(self.model, layers, internals.loss_function(self.model), batch)
-
-    def _rate(self) -> float:
-        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def _gradients(self, axes: Sequence[str]) -> Callable[..., GradientSweep] | None:
         """What measures gradients, when it is asked; `None` if there is no batch with targets."""

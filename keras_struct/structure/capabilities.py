@@ -190,6 +190,14 @@ class Rigid(HasUnitRules, Protocol):
 
 
 @runtime_checkable
+class ExportsPlain(Protocol):
+    """Can be written in stock Keras layers (`to_plain`)."""
+
+    def plain_layer(self) -> Any:
+        """Return a stock layer, or a model of stock layers, that computes the same with the same weights."""
+
+
+@runtime_checkable
 class CountsOperations(Protocol):
     """Counts its own floating-point operations."""
 
