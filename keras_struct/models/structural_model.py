@@ -13,7 +13,7 @@ from keras_struct.models.convert import convert_layers, copy_compile_state
 from keras_struct.models.distribution import refuse_distribution
 from keras_struct.models.epoch_shuffle import epoch_shuffled, is_array_data
 from keras_struct.models.loading import cannot_rebuild
-from keras_struct.models.parts import StructuralParts
+from keras_struct.models.parts import StructuralParts, parts_of
 from keras_struct.models.stepping import StructuralStepping
 from keras_struct.models.suitability import warn_of_frozen
 from keras_struct.models.targets import NothingToEditError
@@ -296,7 +296,7 @@ class StructuralModel(keras.Model):
                 checkpoint.match(state)
             for layer in self._flatten_layers(include_self=False):
                 if isinstance(layer, StructuralModel):
-                    layer._structural.checkpoint.follows_outer = True  # this model has brought its widths in line
+                    parts_of(layer).checkpoint.follows_outer = True  # this model has brought its widths in line
             checkpoint.restore(state)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
