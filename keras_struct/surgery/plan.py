@@ -20,6 +20,7 @@ from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.remap import NEW
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.rules import Port
+from keras_struct.surgery.checking import check_layers
 from keras_struct.surgery.reconfiguring import plan_reconfiguring, relayed
 from keras_struct.surgery.rewiring import following_masks, plan_rewiring
 from keras_struct.surgery.trace import Network
@@ -76,7 +77,8 @@ def plan(
 
     Raises:
         ValueError: If an axis is unknown, fixed or edited twice, an index is out of range, no unit would be left, a limit
-            would be passed, values have the wrong shape or dtype or are not finite, or masks do not fit.
+            would be passed, values have the wrong shape or dtype or are not finite, masks do not fit, or a layer of the
+            user's own does not do what its unit rules say.
     """
     rewirings = [edit for edit in edits if isinstance(edit, Rewire)]
     resizings = [edit for edit in edits if isinstance(edit, Resize)]
@@ -124,7 +126,9 @@ def plan(
     more, attributes = plan_reconfiguring(network, others, slots, resized | {edit.layer for edit in rewirings})
     following = following_masks(network, writes)
     attributes += _sizes(network, graph, changes) + following
-    return Plan(graph, writes + more, attributes, changes, stale or bool(following))
+    planned = Plan(graph, writes + more, attributes, changes, stale or bool(following))
+    check_layers(network, planned)
+    return planned
 
 
 @dataclass(frozen=True)
