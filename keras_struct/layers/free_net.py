@@ -192,19 +192,19 @@ class FreeNet(Masked, keras.layers.Layer):
         """Which units lie along which axis of which variable. New neurons read all that were there before."""
         reads = (
             AxisRule("encoder_mask", 0, "carry", new=1.0),
-            AxisRule("encoder_mask", 1, "carry", new=1.0, made=True),
+            AxisRule("encoder_mask", 1, "carry", new=1.0, tied_to="output"),
         )
-        biased = (AxisRule("bias_mask", 0, "carry", new=1.0, made=True),)
+        biased = (AxisRule("bias_mask", 0, "carry", new=1.0, tied_to="output"),)
         return (
             *(reads if self._reads is not None else ()),
             *(biased if self._biased is not None else ()),
             AxisRule("encoder", 0, "consume"),
             AxisRule("encoder", 1, "produce", size="units"),
             AxisRule("bias", 0, "produce"),
-            AxisRule("kernel", 0, "carry", made=True),
-            AxisRule("kernel", 1, "carry", made=True, inherits=False),
-            AxisRule("mask", 0, "carry", new=1.0, made=True),
-            AxisRule("mask", 1, "carry", made=True, inherits=False),
+            AxisRule("kernel", 0, "carry", tied_to="output"),
+            AxisRule("kernel", 1, "carry", tied_to="output", inherits=False),
+            AxisRule("mask", 0, "carry", new=1.0, tied_to="output"),
+            AxisRule("mask", 1, "carry", tied_to="output", inherits=False),
         )
 
     def possible_connections(self) -> np.ndarray:

@@ -45,8 +45,11 @@ class Masked(_Mixin):
     def unit_rules(self) -> tuple[AxisRule, ...]:
         """Which units lie along which axis of which variable. New units have all their connections."""
         rules = super().unit_rules()
-        weights = [rule for rule in rules if rule.variable == "kernel"]
-        masks = (AxisRule("mask", r.axis, "carry", new=1.0, made=r.role == "produce") for r in weights)
+        masks = (
+            AxisRule("mask", rule.axis, "carry", new=1.0, tied_to="output" if rule.along_output else rule.tied_to)
+            for rule in rules
+            if rule.variable == "kernel"
+        )
         return (*rules, *masks)
 
     def check_mask(self, mask: Any) -> None:

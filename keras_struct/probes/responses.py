@@ -83,9 +83,9 @@ def unit_response(layer: Any, inputs: Any, fan_in: Any, axis: int, rank: int) ->
 def not_linear(layer: Any, name: str) -> str:
     """Why new units of a layer, or new inputs of it, cannot be computed, and what to do about it."""
     return (
-        f"layer '{name}' ({type(layer).__name__}) is none of which it is known what it makes of other weights: Dense, "
-        "EinsumDense, Embedding, Conv, and SeparableConv for its own units. Use RandomFanIn() as initializer, and a trigger "
-        "that looks at activations, weights or the loss; or leave the axis out of `axes`."
+        f"layer '{name}' ({type(layer).__name__}) is of a kind of which it is not known what it computes with other weights, as "
+        "it is of Dense, EinsumDense, Embedding, Conv, and of SeparableConv for its own units. Use RandomFanIn() as initializer, "
+        "and a trigger that looks at activations, weights or the loss; or leave the axis out of `axes`."
     )
 
 

@@ -150,6 +150,6 @@ def _unknown_message(layer: Any, path: str) -> str:
     kind = type(layer).__name__
     return (
         f"The floating point operations of layer '{path}' ({kind}) are not known, and it has weights or is not built. "
-        f"Teach them with register_flops({kind}, function), where `function` maps a LayerCall to the operations of "
-        'that call, or pass unknown="zero" to count the layer as free.'
+        f"Give {kind} a method count_flops(self, call), or teach them with register_flops({kind}, function): either maps a "
+        'LayerCall to the operations of that call. flops(..., unknown="zero") counts the layer as free.'
     )

@@ -38,7 +38,7 @@ class Make:
         units: How many.
         rules: One for each axis of each variable that lies along them.
         part: Name of the set; empty for the layer's main one.
-        states: Inputs that hold values of these units (initial states), which thereby become the same units.
+        tied_to: Inputs that hold the same units: initial states, and what a layer adds its outputs to.
         mixes: Why no edit of these units keeps the function, if none does.
         axis: Axis of those inputs, without batch, along which the units lie.
     """
@@ -46,7 +46,7 @@ class Make:
     units: int
     rules: tuple[AxisRule, ...]
     part: str = ""
-    states: tuple[int, ...] = ()
+    tied_to: tuple[int, ...] = ()
     mixes: str | None = None
     axis: int = -1
 
@@ -91,7 +91,7 @@ class Assembly(Behaviour):
             others = [r.axis for r in self.reads if r.source == read.source and r is not read]
             self._read(walk, layer, read, inputs[read.source], others)
         made = [self._make(walk, layer, make, inputs) for make in self.makes]
-        known = {read.source for read in self.reads} | {state for make in self.makes for state in make.states}
+        known = {read.source for read in self.reads} | {place for make in self.makes for place in make.tied_to}
         for number, x in enumerate(inputs):
             if number not in known:
                 walk.lock(x.ids, unnamed(layer, number))
@@ -115,9 +115,9 @@ class Assembly(Behaviour):
         ids = walk.produce(f"{layer}/{make.part}" if make.part else layer, make.units)
         for rule in make.rules:
             walk.record(layer, rule, ids)
-        for state in make.states:
-            found = walk.read(layer, inputs[state], make.axis)
-            walk.tie(ids, found, f"layer '{layer}' takes them for its state")
+        for place in make.tied_to:
+            entering = walk.read(layer, inputs[place], make.axis)
+            walk.tie(ids, entering, f"layer '{layer}' ties its units to those that enter it")
         if self.rigid:
             walk.stiffen(ids)
         if make.mixes:

@@ -57,7 +57,7 @@ class Weighted(Behaviour):
             raise ValueError(f"Layer '{layer}' needs a multiple of {self.multiple} units, but would get {len(read)}.")
         made = np.repeat(read, self.multiplier) if self.units is None else walk.produce(layer, self.units)
         for rule in self.rules:
-            walk.record(layer, rule, made if rule.role == "produce" or rule.made else read)
+            walk.record(layer, rule, made if rule.along_output else read)
         for side, ids in (("in", read), ("out", made)):
             if side in self.rigid:
                 walk.stiffen(ids)

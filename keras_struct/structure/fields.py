@@ -51,7 +51,7 @@ class Fields(Behaviour):
         read = fields[:, 0]
         made = read if self.units is None else walk.produce(layer, self.units)
         for rule in self.rules:
-            walk.record(layer, rule, made if rule.role == "produce" or rule.made else read)
+            walk.record(layer, rule, made if rule.along_output else read)
         if self.mixes:
             walk.mix(made, self.mixes)
         if (made == FIXED).all():

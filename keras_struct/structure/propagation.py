@@ -113,5 +113,5 @@ def unnamed(layer: str, place: int) -> str:
     """Why units of an input that no rule names cannot be edited."""
     return (
         f"they enter layer '{layer}' by its input {place}, of which its unit rules say nothing; name what lies along them "
-        f"with AxisRule(..., input={place})"
+        f"with AxisRule(..., tied_to={place})"
     )

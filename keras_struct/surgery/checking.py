@@ -1,61 +1,77 @@
-"""Try out layers of the user's own after an edit: do they do with their new units what their rules say?"""
+"""Try out layers of the user's own before an edit is written: will they do with their new units what their rules say?"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.structure.graph import StructureGraph
+from keras_struct.backend.trials import as_planned
+from keras_struct.structure.graph import Call
+from keras_struct.surgery.build_shapes import planned_build_shapes
+from keras_struct.surgery.misfits import Trial, refusal
 from keras_struct.surgery.trace import Network
+
+if TYPE_CHECKING:
+    from keras_struct.surgery.plan import Plan
 
 _KNOWN = ("keras", "keras_struct")
 
 
-def check_calls(network: Network, before: StructureGraph) -> None:
-    """Call layers that are neither Keras's nor ours, and around which shapes changed, on zeros. Nothing is written.
+def check_layers(network: Network, planned: Plan) -> None:
+    """Try layers that are neither Keras's nor ours, and that an edit touches, as it would leave them. Nothing is written.
+
+    Each is called on zeros, and made anew of its configuration, as when it is loaded: its output and its variables must have
+    the shapes that its unit rules let expect.
 
     Args:
-        network: The network after the edit.
-        before: Its graph before.
+        network: The network before the edit.
+        planned: What the edit will write.
 
     Raises:
-        ValueError: If such a layer fails, or puts out another shape than its unit rules let expect.
+        ValueError: If a layer fails, or has other shapes; the message says which rule is wrong, and what it should be.
     """
-    for call in network.graph.calls:
+    before, after = network.graph, planned.graph
+    touched = {port.layer for port in planned.changes}
+    for call, changed in zip(before.calls, after.calls, strict=True) if after is not before else ():
         layer = network.layers[call.layer]
         if not isinstance(layer, keras.layers.Layer) or type(layer).__module__.partition(".")[0] in _KNOWN:
             continue
-        around = (*call.inputs, *call.outputs)
-        if all(before.tensors[n].shape == network.graph.tensors[n].shape for n in around):
-            continue
-        if all(None not in network.graph.tensors[n].shape for n in call.inputs):
-            _check(network, call, layer)
-        _check_config(call.layer, layer)
+        around = (*call.inputs, *changed.outputs)
+        if call.layer in touched or any(before.tensors[n].shape != after.tensors[n].shape for n in around):
+            _check(network, planned, call, layer)
 
 
-def _check_config(name: str, layer: Any) -> None:
-    """Refuse an edit after which a layer could not be loaded: made of its configuration, it would have other shapes.
+def _check(network: Network, planned: Plan, call: Call, layer: Any) -> None:
+    built_with = planned_build_shapes(network, planned.graph, call.layer)
+    with as_planned(layer, planned.writes, planned.facts, built_with):
+        held = {p: internals.shape_of(v) for p, v in internals.own_variables(layer, states=False).items()}
+        wanted = internals.shapes_by_config(layer) or {}
+        failure = _failure(network, planned, call, layer)
+        wrong = [path for path, shape in held.items() if wanted.get(path, shape) != shape]
+        if failure or wrong:
+            raise ValueError(refusal(Trial(network, planned.graph, call, held, wanted, failure)))
 
-    Raises:
-        ValueError: If so; a layer that cannot be made of its configuration at all is left to who saves it.
-    """
-    if (wanted := internals.shapes_by_config(layer)) is None:
-        return
-    held = {
-        path: internals.shape_of(variable) for path, variable in internals.own_variables(layer, states=False).items()
-    }
-    wrong = [path for path, shape in held.items() if path in wanted and wanted[path] != shape]
-    if wrong:
-        path = wrong[0]
-        raise ValueError(
-            f"Cannot carry out the edit: layer '{name}' ({type(layer).__name__}) could not be loaded after it. Made of its "
-            f"configuration, its '{path}' has shape {wanted[path]}, and the edit gives it {held[path]}. Say in the unit rule "
-            f"which attribute holds the number of units, AxisRule('{path}', ..., size='units'), and have get_config return that "
-            "attribute."
-        )
+
+def _failure(network: Network, planned: Plan, call: Call, layer: Any) -> str | None:
+    """How a call on zeros goes wrong; `None` if it does not, or an extent of its inputs is not known."""
+    shapes = [planned.graph.tensors[n].shape for n in call.inputs]
+    if any(None in shape for shape in shapes):
+        return None
+    node = network.nodes[call]
+    symbols = internals.node_tensors(node)[0]
+    zeros = {id(s): keras.ops.zeros((s.shape[0] or 2, *e), s.dtype) for s, e in zip(symbols, shapes, strict=True)}
+    args, kwargs = internals.filled_arguments(node, zeros)
+    if internals.takes_training(layer):
+        kwargs["training"] = False
+    expected = [tuple(planned.graph.tensors[n].shape) for n in call.outputs]
+    try:
+        found = [tuple(y.shape)[1:] for y in keras.tree.flatten(layer(*args, **kwargs))]
+    except Exception as error:  # whatever a layer's own call raises
+        return f"its call fails: {_cause(error)}"
+    return None if found == expected else f"it outputs {found} where {expected} is expected."
 
 
 def _cause(error: Exception) -> str:
@@ -63,27 +79,3 @@ def _cause(error: Exception) -> str:
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
     told = (line for line in lines if line and not line.startswith("Exception encountered when calling"))
     return next(told, type(error).__name__)
-
-
-def _check(network: Network, call: Any, layer: Any) -> None:
-    node = network.nodes[call]
-    symbols = internals.node_tensors(node)[0]
-    zeros = {
-        id(s): keras.ops.zeros((s.shape[0] or 2, *network.graph.tensors[n].shape), s.dtype)
-        for s, n in zip(symbols, call.inputs, strict=True)
-    }
-    args, kwargs = internals.filled_arguments(node, zeros)
-    if internals.takes_training(layer):
-        kwargs["training"] = False
-    wanted = [tuple(network.graph.tensors[n].shape) for n in call.outputs]
-    why = f"layer '{call.layer}' ({type(layer).__name__}) does not do with it what its unit rules say"
-    remedy = (
-        "Correct its unit rules: variables whose axes must keep the same extent need a rule for each of these axes."
-    )
-    try:
-        with keras.StatelessScope():
-            found = [tuple(y.shape)[1:] for y in keras.tree.flatten(layer(*args, **kwargs))]
-    except Exception as error:
-        raise ValueError(f"Cannot carry out the edit: {why}; its call fails: {_cause(error)} {remedy}") from error
-    if found != wanted:
-        raise ValueError(f"Cannot carry out the edit: {why}: it puts out {found} where {wanted} is expected. {remedy}")

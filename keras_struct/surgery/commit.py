@@ -11,7 +11,7 @@ from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend.layer_facts import refresh_facts
 from keras_struct.structure.labels import UnitLabels
-from keras_struct.surgery.checking import check_calls
+from keras_struct.surgery.build_shapes import build_shapes
 from keras_struct.surgery.plan import Plan
 from keras_struct.surgery.trace import Network
 
@@ -41,7 +41,6 @@ def commit(network: Network, plan: Plan) -> bool:
         _follow_calls(network, plan)
         network.graph = plan.graph
         refresh(network, touched)
-        check_calls(network, graph)
     except BaseException:
         for variable, holder, value in reversed(written):
             internals.put_back(variable, holder)
@@ -82,8 +81,6 @@ def loosen(network: Network) -> None:
     """Let every layer accept any width along editable axes."""
     for path, numbers in network.first_inputs.items():
         _refresh_layer(network, path, numbers)
-        for inner in internals.inner_layers(network.layers[path]):
-            internals.loosen_spec(inner)
 
 
 def _set_shapes(network: Network, number: int, labels: UnitLabels) -> bool:
@@ -100,6 +97,8 @@ def _refresh_layer(network: Network, path: str, numbers: tuple[int, ...]) -> Non
     shapes = [tuple(network.symbols[number][0].shape) for number in numbers]
     _refresh_build_shapes(layer, network.first_names.get(path, ()), shapes)
     _refresh_facts(network, path)
+    for inner in internals.inner_layers(layer):
+        internals.loosen_spec(inner)
     spec = getattr(layer, "input_spec", None)
     alone = len(shapes) - network.first_names.get(path, ()).count("mask") == 1
     if isinstance(spec, keras.layers.InputSpec) and spec.axes and alone:
@@ -127,7 +126,7 @@ def _refresh_facts(network: Network, path: str) -> None:
 def _refresh_build_shapes(layer: Any, names: Sequence[str], shapes: list[tuple[Any, ...]]) -> None:
     """Correct the shapes that a layer, and those that it wraps, will be built with when they are loaded."""
     if recorded := internals.build_shapes(layer):
-        internals.set_build_shapes(layer, _build_shapes(recorded, names, shapes))
+        internals.set_build_shapes(layer, build_shapes(recorded, names, shapes))
     if isinstance(layer, keras.layers.TimeDistributed):
         _refresh_build_shapes(layer.layer, (), [(shape[0], *shape[2:]) for shape in shapes])
     elif isinstance(layer, keras.layers.SpectralNormalization):
@@ -135,12 +134,3 @@ def _refresh_build_shapes(layer: Any, names: Sequence[str], shapes: list[tuple[A
     elif isinstance(layer, keras.layers.Bidirectional):
         for inner in (layer.forward_layer, layer.backward_layer):
             _refresh_build_shapes(inner, names[:1], shapes[:1])
-
-
-def _build_shapes(recorded: dict[str, Any], names: Sequence[str], shapes: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """What a layer will be built with when it is loaded: a shape for each argument, or all of them for a single one."""
-    if len(recorded) == 1 and shapes:
-        key, old = next(iter(recorded.items()))
-        return {key: shapes[0] if not isinstance(old, list) or len(shapes) == 1 else shapes}
-    found = {f"{name}_shape": shape for name, shape in zip(names, shapes, strict=False) if names.count(name) == 1}
-    return {key: found.get(key, old) for key, old in recorded.items()}

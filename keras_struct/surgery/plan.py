@@ -9,6 +9,7 @@ from typing import Any
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.rearrangement import Rearrangement
 from keras_struct.structure.rules import Port
+from keras_struct.surgery.checking import check_layers
 from keras_struct.surgery.edit_kinds import EditKind, Fact, Request, Structure, Write, by_kind
 from keras_struct.surgery.rearranging import rearranged_sizes, rearranged_weights
 
@@ -40,7 +41,8 @@ def plan(request: Request) -> Plan:
     """Work out edits of different axes and layers, which are carried out at once.
 
     Raises:
-        ValueError: If an edit is not possible, or not together with the others.
+        ValueError: If an edit is not possible, not together with the others, or a layer of the user's own does not do what its
+            unit rules say.
         TypeError: If something is no edit.
     """
     network, kinds = request.network, by_kind(request.edits)
@@ -59,7 +61,9 @@ def plan(request: Request) -> Plan:
             touched |= {kind.name(edit) for edit in edits} if more or attributes else set()
     following = [fact for kind, _ in kinds for fact in kind.follow(network, writes)]
     stale = bool(following) or any(kind.traces_anew(network, edits) for kind, edits in kinds if edits)
-    return Plan(after.graph, writes, facts + following, after.changes, stale)
+    planned = Plan(after.graph, writes, facts + following, after.changes, stale)
+    check_layers(network, planned)
+    return planned
 
 
 def _rearranged(request: Request, kinds: Sequence[tuple[EditKind[Any], list[Any]]]) -> Structure:

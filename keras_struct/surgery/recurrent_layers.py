@@ -67,7 +67,7 @@ def bidirectional(layer: Any, inputs: list[Shape], outputs: list[Shape], names: 
         merged = [(last[0],), (last[1],)]
     else:
         one, other = makes[last[0]], makes[last[1]]
-        joint = replace(one, rules=one.rules + other.rules, states=one.states + other.states)
+        joint = replace(one, rules=one.rules + other.rules, tied_to=one.tied_to + other.tied_to)
         makes = (*makes[: last[0]], joint, *makes[last[0] + 1 : last[1]])
         last, merged = (last[0], last[0]), [(last[0],)]
     given = [Give(shape, forward.axis, made) for shape, made in zip(outputs, merged, strict=False)]
@@ -140,7 +140,7 @@ def _stack(cell: Any, prefix: str, given: tuple[int, ...] = (), carried: Sequenc
     for number, (each, name) in enumerate(zip(cells, prefixes, strict=True)):
         own = [place for place, owner in enumerate(owners) if owner == number]
         rules = _made(each, name) + (inner[number] if number < len(inner) else ())
-        rules += tuple(AxisRule(f"states/{i}", axis % len(carried[i].shape), "carry") for i in own if i < len(carried))
+        rules += tuple(_state(i, axis % len(carried[i].shape)) for i in own if i < len(carried))
         names = (part, each.name) if number < len(cells) - 1 else (part,)
         states = tuple(given[i] for i in own if i < len(given))
         makes.append(Make(int(_extent(each)), rules, "/".join(filter(None, names)), states, mixing_reason(each), axis))
@@ -157,11 +157,15 @@ def _made(cell: Any, prefix: str) -> tuple[AxisRule, ...]:
     rules: tuple[AxisRule, ...] = (
         AxisRule(f"{prefix}kernel", last, "produce", gates),
         AxisRule(f"{prefix}recurrent_kernel", last, "produce", gates),
-        AxisRule(f"{prefix}recurrent_kernel", last - 1, "consume", size=f"{prefix}{size}"),
+        AxisRule(f"{prefix}recurrent_kernel", last - 1, "consume", size=f"{prefix}{size}", tied_to="output"),
     )
     if cell.use_bias:
-        rules += (AxisRule(f"{prefix}bias", len(cell.bias.shape) - 1, "carry", gates),)
+        rules += (AxisRule(f"{prefix}bias", len(cell.bias.shape) - 1, "carry", gates, tied_to="output"),)
     return rules
+
+
+def _state(number: int, axis: int) -> AxisRule:
+    return AxisRule(f"states/{number}", axis, "carry", tied_to="output")
 
 
 def _extent(cell: Any) -> Any:

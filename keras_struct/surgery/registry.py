@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -15,11 +16,12 @@ from keras_struct.structure.rules import AxisRule
 from keras_struct.surgery.activation import locking_reason
 from keras_struct.surgery.composite_layers import NamedHandler
 from keras_struct.surgery.operations import operation_behaviour
-from keras_struct.surgery.reading import ELASTIC, RIGID, from_own_rules
+from keras_struct.surgery.own_rules import from_own_rules
+from keras_struct.surgery.reading import ELASTIC, RIGID
 from keras_struct.surgery.stock_layers import Handler, composite_handlers, stock_handlers
 
 _HANDLERS: dict[type, Handler] = stock_handlers()
-_OWN: set[type] = set()
+_OWN: dict[type, tuple[Callable[[Any], Any], tuple[str, ...]]] = {}
 _COMPOSITES: dict[type, NamedHandler] = composite_handlers(lambda layer, i, o: behaviour_of(layer, i, o))
 
 
@@ -30,11 +32,12 @@ def register_unit_rules(
 
     Args:
         layer_class: The class itself; subclasses must be registered too, since they can compute anything.
-        unit_rules: Takes a layer and returns its `AxisRule`s. A layer with a rule of role `"produce"` makes units; one
-            without any such rule passes units on entry by entry. Of several inputs, those that no rule of role `"consume"`
-            names (`AxisRule(..., input=1)`) meet entry by entry in a layer that passes units on, and must hold none in
-            one that makes units. Units lie on the last axis, or on the first one behind the batch for a layer with
-            `data_format="channels_first"`.
+        unit_rules: Takes a layer and returns its `AxisRule`s. A layer with a rule of role `"produce"` makes units, which are
+            those of an input if a rule says so (`AxisRule(..., "produce", tied_to="input")`); one without any such rule passes
+            units on entry by entry. Of several inputs, those that no rule of role `"consume"` names
+            (`AxisRule(..., tied_to=1)`) meet entry by entry in a layer that passes units on, and must hold none in one that
+            makes units. Units lie on the last axis, or on the first one behind the batch for a layer with
+            `data_format="channels_first"`. Rules that do not fit a layer are refused when a model with it is read.
         elastic: Whether the layer's `call` works when the number of units is unknown at tracing time, so that edits
             need no re-trace on TensorFlow.
 
@@ -48,9 +51,26 @@ def register_unit_rules(
             f"`unit_rules` of {layer_class.__name__} must be a function that takes a layer and returns its AxisRules: "
             f"lambda layer: (AxisRule(...), ...). Received: {unit_rules!r}"
         )
-    rigid = ELASTIC if elastic else RIGID
-    _HANDLERS[layer_class] = lambda layer, ins, outs: from_own_rules(layer, unit_rules(layer), ins, outs, rigid)
-    _OWN.add(layer_class)
+    _OWN[layer_class] = (unit_rules, ELASTIC if elastic else RIGID)
+
+
+def own_rules(layer: Any) -> Any:
+    """What was registered for a layer as its unit rules, or else it gives by itself."""
+    registered = _OWN.get(type(layer))
+    return layer.unit_rules() if registered is None else registered[0](layer)
+
+
+@contextmanager
+def temporary_rules(layer_class: type, rules: tuple[AxisRule, ...]) -> Iterator[None]:
+    """Let the layers of a class have other unit rules, inside the context only."""
+    before = _OWN.get(layer_class)
+    register_unit_rules(layer_class, lambda layer: rules)
+    try:
+        yield
+    finally:
+        del _OWN[layer_class]
+        if before is not None:
+            _OWN[layer_class] = before
 
 
 def knows_arguments(operation: Any) -> bool:
@@ -80,6 +100,8 @@ def behaviour_of(
         return operation_behaviour(operation, inputs, outputs, arguments)
     if (reason := _adapted(operation) or locking_reason(operation)) is not None:
         return Opaque(reason, tuple(outputs))
+    if (own := _OWN.get(type(operation))) is not None:
+        return from_own_rules(operation, own_rules(operation), inputs, outputs, own[1], names)
     if (handler := _HANDLERS.get(type(operation))) is not None:
         return handler(operation, inputs, outputs)
     if (composite := _COMPOSITES.get(type(operation))) is not None:
@@ -88,7 +110,7 @@ def behaviour_of(
         return operation.unit_behaviour(inputs, outputs)
     if isinstance(operation, HasUnitRules):
         rigid = operation.rigid if isinstance(operation, Rigid) else ELASTIC
-        return from_own_rules(operation, operation.unit_rules(), inputs, outputs, rigid)
+        return from_own_rules(operation, own_rules(operation), inputs, outputs, rigid, names)
     return Opaque(
         f"no unit rule is registered for '{type(operation).__name__}' (layer '{operation.name}'); say how it uses units "
         "with keras_struct.register_unit_rules or a method unit_rules()",

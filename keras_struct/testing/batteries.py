@@ -16,8 +16,11 @@ from keras_struct.models.parts import parts_of
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.remap import NEW
 from keras_struct.testing.preservation import outputs, relative_change
+from keras_struct.testing.wrong_roles import wrong_roles
 
 FURTHER_STEPS = 3
+ENTERING, READING = "units_before", "units_behind"
+"""Layers around one that is checked."""
 
 
 def check_edit(
@@ -70,46 +73,37 @@ def check_edit(
 def check_layer(layer: keras.layers.Layer, input_shape: tuple[int, ...], reads: bool = True) -> None:
     """Check a layer that makes units: its units come, split and go, it follows units that enter it, and is saved.
 
+    Where an edit changes what the model computes though it should not, other roles of the unit rules are tried, and the
+    message says with which of them it would not.
+
     Args:
         layer: A new layer of your own with `unit_rules`, or registered with `register_unit_rules`.
         input_shape: Shape of its input without the batch axis.
-        reads: Whether units that enter it by the last axis can be edited, too, which takes a rule of role `"consume"`.
+        reads: Whether units that enter it by the last axis can be edited, too, which takes a rule of role `"consume"`. Units
+            of a layer that are tied to its input are edited together with those that enter.
 
     Raises:
         AssertionError: With what does not hold.
     """
-    config = keras.saving.serialize_keras_object(layer)
-
-    def build() -> keras.Model:
-        inputs = keras.Input(input_shape)
-        copy = keras.saving.deserialize_keras_object(config)
-        before = (
-            keras.layers.Dense(input_shape[-1], activation="tanh", name="units_before")(inputs) if reads else inputs
-        )
-        return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(copy(before))))
-
+    build = _network_around(layer, input_shape, reads)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((8, *input_shape)).astype("float32"), rng.standard_normal((8, 1)).astype("float32")
-    found = StructuralModel.from_model(build()).structure
-
-    def axis(model: Any) -> str:  # a layer whose configuration leaves its name out is called something else each time
-        return next(name for name in model.structure.axes if name != "units_before")
-
-    assert set(found.axes) - {"units_before"}, (
-        f"layer '{layer.name}' ({type(layer).__name__}) makes no units that can be edited: give it a unit rule of role "
-        f"'produce'. Fixed are {dict(found.locked)}"
+    graph = StructuralModel.from_model(build()).structure
+    kind = f"layer '{layer.name}' ({type(layer).__name__})"
+    assert _own_axis(graph) is not None, (
+        f"{kind} makes no units that can be edited: give it a unit rule of role 'produce'. Fixed are {dict(graph.locked)}"
     )
-    assert not reads or "units_before" in found.axes, (
-        f"units that enter layer '{layer.name}' ({type(layer).__name__}) cannot be edited: {found.locked.get('units_before')}. "
+    assert not reads or ENTERING in graph.axes, (
+        f"units that enter {kind} cannot be edited: {graph.locked.get(ENTERING)}. "
         "Give it a rule of role 'consume' for the axis that reads them, or pass reads=False if that is meant"
     )
     edits: list[tuple[Callable[[StructuralModel], Any], bool]] = [
-        (lambda model: model.grow(axis(model), 2), True),
-        (lambda model: model.split(axis(model), [0]), True),
-        (lambda model: model.prune(axis(model), [0]), False),
+        (lambda model: model.grow(_own_axis(model.structure), 2), True),
+        (lambda model: model.split(_own_axis(model.structure), [0]), True),
+        (lambda model: model.prune(_own_axis(model.structure), [0]), False),
     ]
-    if reads:
-        edits.insert(0, (lambda model: model.grow("units_before", 2), True))
+    if reads and _own_axis(graph) != ENTERING:
+        edits.insert(0, (lambda model: model.grow(ENTERING, 2), True))
     for edit, preserves in edits:
         try:
             check_edit(build, edit, x, y, preserves=preserves)
@@ -117,6 +111,30 @@ def check_layer(layer: keras.layers.Layer, input_shape: tuple[int, ...], reads: 
             raise AssertionError(
                 f"an edit of units that layer '{layer.name}' makes or reads is refused: {error}"
             ) from error
+        except AssertionError as error:
+            blame = wrong_roles(layer, build, x, y) if preserves else None
+            raise AssertionError(f"{error}{'' if blame is None else f'. {blame}'}") from error
+
+
+def _network_around(layer: Any, input_shape: tuple[int, ...], reads: bool) -> Callable[[], keras.Model]:
+    """What builds a small network with a copy of a layer in it."""
+    config = keras.saving.serialize_keras_object(layer)
+
+    def build() -> keras.Model:
+        inputs = keras.Input(input_shape)
+        copy = keras.saving.deserialize_keras_object(config)
+        dense = keras.layers.Dense(input_shape[-1], activation="tanh", name=ENTERING)
+        found = keras.layers.Flatten()(copy(dense(inputs) if reads else inputs))
+        return keras.Model(inputs, keras.layers.Dense(1, name=READING)(found))
+
+    return build
+
+
+def _own_axis(graph: Any) -> Any:
+    """The axis of the units that the layer makes, which is called something else each time if its name is not saved."""
+    others = {ENTERING, READING}
+    made = (a for a in graph.units.values() if any(layer not in others for layer, _ in a.producers))
+    return next((axis.name for axis in made if axis.locked is None), None)
 
 
 def _slots(model: Any) -> dict[int, tuple[Any, np.ndarray]]:
@@ -175,4 +193,7 @@ def _check_new_units(model: Any) -> None:
             variable = keras_internals.own_variables(parts_of(model).live.network.layers[port.layer])[port.variable]
             rows = np.moveaxis(current().read(variable), port.axis, 0)
             read = rows[np.isin(graph.unit_along(port, event.axis), new)]
-            assert (read != 0).any(), f"{port.key}: the new units of axis '{event.axis}' stay cut off"
+            assert (read != 0).any(), (
+                f"{port.key}: the new units of axis '{event.axis}' stay cut off. A factor on units that is zero for new ones has "
+                "this effect: say in its unit rule what it begins with, AxisRule(..., new=1.0)"
+            )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from keras_struct.structure.assemblies import Assembly, Give, Make, Read
 from keras_struct.structure.behaviours import (
     Concatenate,
     Elementwise,
@@ -304,3 +305,70 @@ def test_units_can_be_found_along_variables_and_tensors():
 def test_a_rule_of_an_unknown_role_or_axis_is_refused(axis, role):
     with pytest.raises(ValueError, match="of an AxisRule must be"):
         AxisRule("kernel", axis, role)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"layout": 4},
+        {"new": "ones"},
+        {"new": None},
+        {"size": 3},
+        {"tied_to": 0.5},
+        {"tied_to": True},
+        {"tied_to": ("x", None, 1.0)},
+    ],
+)
+def test_an_argument_of_a_rule_of_another_kind_is_refused(given):
+    (name,) = given
+    with pytest.raises(TypeError, match=f"`{name}` of an AxisRule must be.*Received: {name}=.*'kernel'"):
+        AxisRule("kernel", 0, "carry", **given)
+    with pytest.raises(TypeError, match="`variable` of an AxisRule must be the name of a variable"):
+        AxisRule(3, 0, "carry")
+
+
+def test_a_rule_says_whose_units_its_axis_lies_along():
+    produced, read = AxisRule("kernel", 1, "produce"), AxisRule("kernel", 0, "consume")
+    assert (produced.along_output, read.along_output) == (True, False)
+    assert AxisRule("recurrent", 0, "consume", tied_to="output").along_output
+    tied = AxisRule("kernel", 1, "produce", Layout(tile=2), tied_to=("x", 1))
+    assert (tied.along_output, tied.inputs) == (True, ("x", 1))
+    assert eval(repr(tied)) == tied
+    assert repr(read) == "AxisRule('kernel', 0, 'consume')"
+
+
+def tied(units):
+    """A layer whose units are those that enter it: a highway layer."""
+    rules = (CONSUME, AxisRule("kernel", 1, "produce", tied_to="input"))
+    return Assembly((Read(0, -1, rules[:1]),), (Make(units, rules[1:], tied_to=(0,)),), (Give((units,)),))
+
+
+def test_a_layer_that_ties_its_units_to_its_input_is_edited_with_the_layer_before():
+    found = graph((2,), ("a", dense(3), [0]), ("highway", tied(3), [1]), ("out", dense(2), [2]))
+    assert dict(found.axes) == {"a": 3}
+    assert found.units["a"].producers == (("a", 0), ("highway", 0))
+    assert rearrangements(found, grow("a", width=3, count=1)) == {
+        ("a", "produce"): (0, 1, 2, NEW),
+        ("highway", "consume"): (0, 1, 2, NEW),
+        ("highway", "produce"): (0, 1, 2, NEW),
+        ("out", "consume"): (0, 1, 2, NEW),
+    }
+    assert found.edited(prune("a", 3, [1]))[0].tensors[2].shape == (2,)
+
+
+def test_units_tied_to_several_blocks_stay_those_of_each():
+    found = graph(
+        (2,),
+        ("a", dense(3), [0]),
+        ("b", dense(2), [0]),
+        ("both", Concatenate(-1), [1, 2]),
+        ("highway", tied(5), [3]),
+        ("out", dense(2), [4]),
+    )
+    assert dict(found.axes) == {"a": 3, "b": 2}
+    assert rearrangements(found, grow("a", width=3, count=1))["highway", "produce"] == (0, 1, 2, NEW, 3, 4)
+
+
+def test_units_tied_to_an_input_of_the_model_are_fixed_with_the_reason():
+    found = graph((3,), ("highway", tied(3), [0]), ("out", dense(2), [1]))
+    assert "ties its units to those that enter it" in found.locked["highway"]

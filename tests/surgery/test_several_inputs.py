@@ -40,7 +40,7 @@ class Conditioned(layers.Layer):
         return ops.tanh(x) + ops.matmul(condition, self.kernel)
 
     def unit_rules(self):
-        return (AxisRule("kernel", 0, "consume", input=1), AxisRule("kernel", 1, "carry")) if self.named else ()
+        return (AxisRule("kernel", 0, "consume", tied_to=1), AxisRule("kernel", 1, "carry")) if self.named else ()
 
 
 class Bilinear(layers.Layer):
@@ -58,7 +58,7 @@ class Bilinear(layers.Layer):
         return ops.matmul(inputs[0], self.left) * ops.matmul(inputs[1], self.right)
 
     def unit_rules(self):
-        read = (AxisRule("left", 0, "consume"), AxisRule("right", 0, "consume", input=1))[: self.rules]
+        read = (AxisRule("left", 0, "consume"), AxisRule("right", 0, "consume", tied_to=1))[: self.rules]
         return (*read, AxisRule("left", 1, "produce", size="units"), AxisRule("right", 1, "produce"))
 
 
@@ -96,7 +96,7 @@ def test_a_layer_that_makes_units_of_two_inputs_reads_each_where_its_rules_say()
     check(model, {"a": 5, "b": 5, "both": 3})
     silent = model_of(lambda a, b: Bilinear(3, rules=1, name="both")([a, b]))
     assert dict(silent.structure.axes) == {"a": 5, "both": 3}
-    with pytest.raises(ValueError, match=r"layer 'both' by its input 1.*AxisRule\(\.\.\., input=1\)"):
+    with pytest.raises(ValueError, match=r"layer 'both' by its input 1.*AxisRule\(\.\.\., tied_to=1\)"):
         silent.grow("b")
 
 
@@ -113,7 +113,7 @@ def test_units_of_a_registered_layer_with_several_inputs_meet_too():
     [
         (AxisRule("kernal", 0, "consume"), "names variable 'kernal'"),
         (AxisRule("weight", 1, "carry"), "names axis 1 of variable 'weight'"),
-        (AxisRule("weight", 0, "carry", input=2), "names input 2"),
+        (AxisRule("weight", 0, "carry", tied_to=2), "names input 2"),
     ],
 )
 def test_rules_of_what_a_layer_does_not_have_are_errors(rule, words):
