@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.backend.moments import normalized_by_moments
+from keras_struct.backend import train_functions
+from keras_struct.backend.defaults import (  # noqa: F401
+    add_bias,
+    batch_normalization,
+    convolved,
+    entries,
+    follow_reference,
+    gathered,
+    outside,
+    prepare_optimizer,
+    refuse_distribution,
+    samples_between,
+    set_elastic,
+    slot_scope,
+    watch,
+)
 
 ELASTIC = False
 JIT: bool | str = "auto"  # without it every operation of a step would be dispatched by itself
@@ -38,42 +51,8 @@ def write(variable: Any, value: np.ndarray) -> bool:
     return False
 
 
-def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
-    """Nothing to do: shapes are part of a compiled step. Returns False."""
-    return False
-
-
-def watch(variables: Iterable[Any]) -> None:
-    """Nothing to do: compiled functions are given the values of variables."""
-
-
 def retire(replaced: Sequence[tuple[Any, Any]], reshaped: Iterable[Any], changed: Iterable[Any] = ()) -> None:
-    """Nothing to do: see `watch`."""
-
-
-def slot_scope() -> Any:
-    """Nothing to do: an optimizer is not built in a traced function."""
-    return nullcontext()
-
-
-def follow_reference(slot: Any, reference: Any) -> None:
-    """Nothing to do: shapes are part of a compiled step."""
-
-
-def prepare_optimizer(optimizer: Any) -> None:
-    """Nothing to do: an optimizer looks at shapes when it runs."""
-
-
-def add_bias(outputs: Any, bias: Any, channels_first: bool = False) -> Any:
-    """Add one number to each channel."""
-    rank = len(outputs.shape)
-    shape = (1, -1) + (1,) * (rank - 2) if channels_first else (1,) * (rank - 1) + (-1,)
-    return keras.ops.add(outputs, keras.ops.reshape(bias, shape))
-
-
-def batch_normalization(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """Normalise each channel of images by its own mean and variance; see the TensorFlow backend."""
-    return normalized_by_moments(x, gamma, beta, epsilon)
+    """Nothing to do: compiled functions are given the values of variables."""
 
 
 def before_edit(model: Any) -> None:
@@ -86,53 +65,24 @@ def after_edit(model: Any, layers: Iterable[Any]) -> None:
     """Nothing to do: a running `fit` reads the variables again after a sync."""
 
 
-def refuse_distribution(model: Any) -> None:
-    """Nothing to do: `keras.distribution` is checked by the caller."""
-
-
 def tapped_train_function(model: Any, remember: Callable[[Any], None], whole: bool) -> Callable:
     """Return Keras's train function; batches are seen on their way in."""
-    type(model).make_plain_train_function(model)
-    run = model.train_function
-
-    def train_function(state, iterator):
-        return run(state, _tap(remember, iterator))
-
-    return train_function
-
-
-def _tap(remember: Callable[[Any], None], iterator: Any) -> Any:
-    for data in iterator:
-        remember(data)
-        yield data
+    return train_functions.with_batches(model, lambda iterator: train_functions.observed(remember, iterator))
 
 
 def skipping(model: Any, run: Callable, leaves_out: Callable[[], bool]) -> Callable:
     """Return a train function that leaves out as many executions as a resumed run has behind it in its epoch."""
 
-    def train_function(state, iterator):
-        if leaves_out():
-            for _ in range(model.steps_per_execution):
-                next(iterator)
-            return {}, state
-        return run(state, iterator)
+    def skip(state, iterator):
+        train_functions.pass_over(model, iterator)
+        return {}, state
 
-    return train_function
+    return train_functions.skipping(run, leaves_out, skip)
 
 
 def compiled(function: Callable) -> Callable:
     """Leave a function of tensors as it is: Keras variables cannot be captured by `jax.jit`."""
     return function
-
-
-def samples_between(tensor: Any, start: int, end: int) -> Any:
-    """Samples of a batch."""
-    return tensor[start:end]
-
-
-def entries(tensor: Any) -> Any:
-    """The tensor: there are no ragged ones."""
-    return tensor
 
 
 def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
@@ -149,11 +99,11 @@ def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
     shapes: dict[Any, Any] = {}
 
     def measure(*args: Any) -> None:
-        def watch(key: Any, tensor: Any) -> Any:
+        def note(key: Any, tensor: Any) -> Any:
             shapes[key] = (tensor.shape, tensor.dtype)
             return tensor
 
-        function(watch, *args)
+        function(note, *args)
 
     jax.eval_shape(measure, *args)
     taps = {key: jnp.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()}
@@ -164,21 +114,6 @@ def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
     """Product of `cotangent` with the Jacobian of a function of some tensors."""
     result, pull = jax.vjp(function, *primals)
     return list(pull(cotangent.astype(result.dtype)))
-
-
-def convolved(layer: Any, inputs: Any, kernel: Any) -> Any:
-    """What a convolution makes of inputs with another kernel."""
-    return layer.convolution_op(inputs, kernel)
-
-
-def gathered(x: Any, indices: Any, axis: int) -> Any:
-    """Entries of a tensor or variable at places that are counted from the start."""
-    return keras.ops.take(x, indices, axis=axis)
-
-
-def outside(function: Callable) -> Any:
-    """Run a function; nothing is traced around it."""
-    return function()
 
 
 def weight_gradients(model: Any, loss: Callable, batch: tuple[Any, Any, Any]) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from tensorflow.python.eager.execute import execute
 
 from keras_struct.backend import keras_internals as internals
 from keras_struct.backend import tensorflow_functions as functions
+from keras_struct.backend import train_functions
 
 ELASTIC = True
 JIT: bool | str = False  # XLA compiles each new width anew, so it is off unless asked for
@@ -265,14 +266,11 @@ def _without_optionals(data: Any) -> Any:
 def skipping(model: Any, run: Callable, leaves_out: Callable[[], bool]) -> Callable:
     """Return a train function that leaves out as many executions as a resumed run has behind it in its epoch."""
 
-    def train_function(iterator):
-        if leaves_out():
-            for _ in range(model.steps_per_execution):
-                next(iterator)
-            return {}
-        return run(iterator)
+    def skip(iterator):
+        train_functions.pass_over(model, iterator)
+        return {}
 
-    return train_function
+    return train_functions.skipping(run, leaves_out, skip)
 
 
 def compiled(function: Callable) -> Callable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -11,7 +10,22 @@ import numpy as np
 import torch
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.backend.moments import normalized_by_moments
+from keras_struct.backend import train_functions
+from keras_struct.backend.defaults import (  # noqa: F401
+    add_bias,
+    batch_normalization,
+    convolved,
+    entries,
+    follow_reference,
+    gathered,
+    outside,
+    prepare_optimizer,
+    refuse_distribution,
+    samples_between,
+    set_elastic,
+    slot_scope,
+    watch,
+)
 from keras_struct.backend.torch_optimizers import replace_parameters
 
 ELASTIC = False
@@ -41,43 +55,9 @@ def write(variable: Any, value: np.ndarray) -> bool:
     return False
 
 
-def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
-    """Nothing to do: eager operations take any shape. Returns False."""
-    return False
-
-
-def watch(variables: Iterable[Any]) -> None:
-    """Nothing to do: nothing is compiled."""
-
-
 def retire(replaced: Sequence[tuple[Any, Any]], reshaped: Iterable[Any], changed: Iterable[Any] = ()) -> None:
     """Let optimizers of PyTorch that are given replaced parameters take the new ones, or fail; see `torch_optimizers`."""
     replace_parameters(replaced)
-
-
-def slot_scope() -> Any:
-    """Nothing to do: nothing is traced."""
-    return nullcontext()
-
-
-def follow_reference(slot: Any, reference: Any) -> None:
-    """Nothing to do: eager operations take any shape."""
-
-
-def prepare_optimizer(optimizer: Any) -> None:
-    """Nothing to do: an optimizer looks at shapes when it runs."""
-
-
-def add_bias(outputs: Any, bias: Any, channels_first: bool = False) -> Any:
-    """Add one number to each channel."""
-    rank = len(outputs.shape)
-    shape = (1, -1) + (1,) * (rank - 2) if channels_first else (1,) * (rank - 1) + (-1,)
-    return keras.ops.add(outputs, keras.ops.reshape(bias, shape))
-
-
-def batch_normalization(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """Normalise each channel of images by its own mean and variance; see the TensorFlow backend."""
-    return normalized_by_moments(x, gamma, beta, epsilon)
 
 
 def before_edit(model: Any) -> None:
@@ -91,32 +71,14 @@ def after_edit(model: Any, layers: Iterable[Any]) -> None:
             layer._track_variables()
 
 
-def refuse_distribution(model: Any) -> None:
-    """Nothing to do: `keras.distribution` is checked by the caller."""
-
-
 def tapped_train_function(model: Any, remember: Callable[[Any], None], whole: bool) -> Callable:
     """Return Keras's train function; batches are seen on their way in."""
-    type(model).make_plain_train_function(model)
-    run = model.train_function
-
-    def train_function(data):
-        for batch in data:
-            remember(batch)
-        return run(data)
-
-    return train_function
+    return train_functions.with_batches(model, lambda data: [*train_functions.observed(remember, data)])
 
 
 def skipping(model: Any, run: Callable, leaves_out: Callable[[], bool]) -> Callable:
     """Return a train function that leaves out as many executions as a resumed run has behind it in its epoch."""
-
-    def train_function(data):
-        if leaves_out():
-            return {}
-        return run(data)
-
-    return train_function
+    return train_functions.skipping(run, leaves_out, lambda data: {})
 
 
 def compiled(function: Callable) -> Callable:
@@ -127,16 +89,6 @@ def compiled(function: Callable) -> Callable:
             return function(*args)
 
     return run
-
-
-def samples_between(tensor: Any, start: int, end: int) -> Any:
-    """Samples of a batch."""
-    return tensor[start:end]
-
-
-def entries(tensor: Any) -> Any:
-    """The tensor: there are no ragged ones."""
-    return tensor
 
 
 def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
@@ -152,12 +104,12 @@ def gradients(function: Callable, *args: Any) -> tuple[dict[Any, Any], Any]:
     """
     watched: dict[Any, Any] = {}
 
-    def watch(key: Any, tensor: Any) -> Any:
+    def note(key: Any, tensor: Any) -> Any:
         watched[key] = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
         return watched[key]
 
     with torch.enable_grad():
-        loss, other = function(watch, *args)
+        loss, other = function(note, *args)
     found = torch.autograd.grad(loss, list(watched.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(watched, found, strict=True)), other
 
@@ -172,21 +124,6 @@ def vjp(function: Callable, primals: list[Any], cotangent: Any) -> list[Any]:
             result, fresh, cotangent, allow_unused=True, materialize_grads=True, create_graph=outer
         )
     return list(found)
-
-
-def convolved(layer: Any, inputs: Any, kernel: Any) -> Any:
-    """What a convolution makes of inputs with another kernel."""
-    return layer.convolution_op(inputs, kernel)
-
-
-def gathered(x: Any, indices: Any, axis: int) -> Any:
-    """Entries of a tensor or variable at places that are counted from the start."""
-    return keras.ops.take(x, indices, axis=axis)
-
-
-def outside(function: Callable) -> Any:
-    """Run a function; nothing is traced around it."""
-    return function()
 
 
 def weight_gradients(model: Any, loss: Callable, batch: tuple[Any, Any, Any]) -> list[np.ndarray]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -14,23 +12,17 @@ from keras_struct import datasets, search
 from keras_struct.applications import darts_network, darts_supernet
 from keras_struct.cli.darts_report import search_files
 from keras_struct.cli.darts_text import find_recurrent, is_text, tell_undecided
-from keras_struct.cli.folders import write_run
-from keras_struct.cli.grow import versions
-from keras_struct.cli.inputs import load_data
+from keras_struct.cli.inputs import as_images, load_data
+from keras_struct.cli.runs import Run
 
 LOSS = "sparse_categorical_crossentropy"
 
 
-def darts_command(options: Any, out: Path, command: str = "") -> Path:
+def darts_command(options: Any) -> Run:
     """Carry out the command.
 
     Args:
         options: What the parser read.
-        out: Folder in which a folder for this run is made.
-        command: The command line, to be recorded.
-
-    Returns:
-        The folder that was written.
 
     Raises:
         ValueError: If the data are neither a text nor images whose sizes halve twice, or there are too few.
@@ -38,18 +30,14 @@ def darts_command(options: Any, out: Path, command: str = "") -> Path:
     found, model, result = (find_recurrent if is_text(options.data) else _find_cells)(options, _settings(options))
     genotype: Any = found.genotype()
     facts = {
-        "command": command,
-        "settings": {k: v for k, v in vars(options).items() if k not in ("command", "quiet", "backend")},
-        "versions": versions(),
         "genotype": str(genotype),
         "genotype_json": genotype.to_json(),
         "parameters": model.count_params(),
         "record": json.loads(found.record.to_json()),
         **result,
     }
-    folder = write_run(out, model, search_files(facts, found.record, genotype))
-    print(f"\n{facts['data']}: {facts['result']} Written to {folder}{os.sep}: open report.html")
-    return folder
+    told = f"{facts['data']}: {facts['result']} "
+    return Run(model, facts, "search.json", lambda facts: search_files(facts, found.record, genotype), told)
 
 
 def _find_cells(options: Any, settings: dict[str, Any]) -> tuple[search.Darts, Any, dict[str, Any]]:
@@ -103,13 +91,8 @@ def _find_cells(options: Any, settings: dict[str, Any]) -> tuple[search.Darts, A
 
 
 def _images(x: np.ndarray) -> np.ndarray:
-    x = x[..., None] if x.ndim == 3 else x
-    if x.ndim != 4 or any(extent % 4 or extent < 8 for extent in x.shape[1:3]):
-        raise ValueError(
-            "darts halves images twice and needs sizes that are multiples of 4, of 8 or more: shape (samples, height, width). "
-            f"Received {x.shape}."
-        )
-    return x
+    wanted = "darts halves images twice and needs sizes that are multiples of 4, of 8 or more"
+    return as_images(x, lambda *extents: all(extent % 4 == 0 and extent >= 8 for extent in extents), wanted)
 
 
 def _settings(options: Any) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from html import escape
 from typing import Any
 
-from keras_struct.cli.report import image, page, pairs
+from keras_struct.cli.report import image, report
 from keras_struct.structure.genotypes import RecurrentGenotype
 from keras_struct.visualization import cell_dot, plot_collapse, plot_genotype, plot_operations, plot_schedule, png
 
@@ -28,7 +27,6 @@ def search_files(facts: dict[str, Any], record: Any, genotype: Any) -> dict[str,
         figures["schedule.png"] = plot_schedule(record)
     pictures = {name: png(figure) for name, figure in figures.items()}
     return {
-        "search.json": json.dumps(facts, indent=1, default=str),
         "genotype.txt": f"{genotype}\n",
         **{f"{cell}.dot": cell_dot(genotype, cell) for cell in cells},
         **pictures,
@@ -50,18 +48,8 @@ _TEXTS = {
 
 
 def _report(facts: dict[str, Any], pictures: dict[str, bytes]) -> str:
-    title = f"A cell for {facts['data']}"
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p class=lead>{escape(facts['result'])}</p>",
-        f"<p><code>{escape(facts['genotype'])}</code></p>",
-    ]
+    body = [f"<p><code>{escape(facts['genotype'])}</code></p>"]
     for name, (head, text) in _TEXTS.items():
         if name in pictures:
             body += [f"<h2>{head}</h2>", image(pictures[name], text)]
-    body += [
-        "<h2>Settings</h2>",
-        f"<div class=scroll>{pairs(facts['settings'] | {'command': facts['command']})}</div>",
-        f"<footer>{escape(', '.join(f'{k} {v}' for k, v in facts['versions'].items()))}</footer>",
-    ]
-    return page(title, body)
+    return report(f"A cell for {facts['data']}", escape(facts["result"]), body, facts)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_struct.cli.folders import write_run
 from keras_struct.cli.freenet_report import freenet_files
-from keras_struct.cli.grow import versions
 from keras_struct.cli.inputs import load_data
+from keras_struct.cli.runs import Run
 from keras_struct.export import to_compact
 from keras_struct.layers import FreeNet
 from keras_struct.models.parts import parts_of
@@ -24,16 +20,11 @@ from keras_struct.strategies import FreeEvolve
 LOSS = "sparse_categorical_crossentropy"
 
 
-def freenet_command(options: Any, out: Path, command: str = "") -> Path:
+def freenet_command(options: Any) -> Run:
     """Carry out the command.
 
     Args:
         options: What the parser read.
-        out: Folder in which a folder for this run is made.
-        command: The command line, to be recorded.
-
-    Returns:
-        The folder that was written.
 
     Raises:
         ValueError: If training ends before the first look.
@@ -46,23 +37,15 @@ def freenet_command(options: Any, out: Path, command: str = "") -> Path:
     data = load_data(options, options.seed)
     say = (lambda line: None) if options.quiet else (lambda line: print(line, flush=True))
     rows, model = _trials(data, options, say)
-    settings = {k: v for k, v in vars(options).items() if k not in ("command", "quiet", "backend")}
     state = parts_of(model).runner.policy_state or {}
-    facts = {
-        "data": data.name,
-        "command": command,
-        "settings": settings,
-        "versions": versions(),
-        "trials": rows,
-        "history": state["history"],
-        "shares": state["shares"],
-    }
-    text, compact = json.dumps(facts, indent=1, default=str), to_compact(model)
-    folder = write_run(out, model, {"freenet.json": text, "compact.keras": compact, **freenet_files(facts, model)})
-    print(f"\n{data.name}, {options.epochs} epochs, test accuracy, mean of {options.repeats}\n")
-    print(table(rows))
-    print(f"\nWritten to {folder}{os.sep}: open report.html")
-    return folder
+    head = f"{data.name}, {options.epochs} epochs, test accuracy, mean of {options.repeats}"
+    return Run(
+        model,
+        {"data": data.name, "trials": rows, "history": state["history"], "shares": state["shares"]},
+        "freenet.json",
+        lambda facts: {"compact.keras": to_compact(model), **freenet_files(facts, model)},
+        f"{head}\n\n{table(rows)}\n\n",
+    )
 
 
 def _trials(data: Any, options: Any, say: Callable[[str], None]) -> tuple[list[dict[str, Any]], Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_struct.cli.report import image, page, pairs
+from keras_struct.cli.report import image, report, table
 from keras_struct.visualization import (
     plot_adjacency,
     plot_coactivation,
@@ -61,31 +61,22 @@ def _mean_curve(rows: Sequence[dict[str, Any]], kind: str, neurons: int) -> list
 
 
 def _report(facts: dict[str, Any], pictures: dict[str, bytes]) -> str:
-    title = f"A network without layers: {facts['data']}"
     added, removed = (sum(row[place] for row in facts["history"]) for place in (2, 3))
-    looks = len(facts["history"])
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p class=lead>The largest network lost {removed} edges and gained {added} in {looks} looks; its pictures are below. "
-        "It is compared with one hidden layer that has as many parameters as it began with.</p>",
-        f"<div class=scroll>{_table(facts['trials'])}</div>",
-    ]
+    lead = (
+        f"The largest network lost {removed} edges and gained {added} in {len(facts['history'])} looks; its pictures are below. "
+        "It is compared with one hidden layer that has as many parameters as it began with."
+    )
+    body = [_table(facts["trials"])]
     for name, picture in pictures.items():
         head, text = _TEXTS[name]
         body += [f"<h2>{head}</h2>", image(picture, text)]
-    body += [
-        "<h2>Settings</h2>",
-        f"<div class=scroll>{pairs(facts['settings'] | {'command': facts['command']})}</div>",
-        f"<footer>{escape(', '.join(f'{k} {v}' for k, v in facts['versions'].items()))}</footer>",
-    ]
-    return page(title, body)
+    return report(f"A network without layers: {facts['data']}", lead, body, facts)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
-    names = ("network", "neurons", "seed", "test accuracy", "best", "parameters", "edges", "longest path")
-    lines = []
-    for row in sorted(rows, key=lambda row: (row["neurons"], row["kind"], row["seed"])):
-        cells = (
+    ordered = sorted(rows, key=lambda row: (row["neurons"], row["kind"], row["seed"]))
+    cells = [
+        (
             escape(row["kind"]),
             str(row["neurons"]),
             str(row["seed"]),
@@ -95,6 +86,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
             f"{row['edges']:,}" if "edges" in row else "",
             str(row.get("depth", "")),
         )
-        mark = " class=grown" if row["kind"] == "FreeEvolve" else ""
-        lines.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return f"<table><tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>{''.join(lines)}</table>"
+        for row in ordered
+    ]
+    columns = ("network", "neurons", "seed", "test accuracy", "best", "parameters", "edges", "longest path")
+    return table(columns, cells, marked=[i for i, row in enumerate(ordered) if row["kind"] == "FreeEvolve"])

@@ -7,9 +7,11 @@ import importlib.util
 import os
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_struct import datasets
 
@@ -31,6 +33,23 @@ def load_data(options: Any, seed: int = 0) -> datasets.Dataset:
     if not data.rescaled and low >= 0 and high > 100:
         print("They are given to the model as they are; --rescale divides data of dtype uint8 by 255.")
     return data
+
+
+def as_images(x: np.ndarray, fits: Callable[[int, int], bool], wanted: str) -> np.ndarray:
+    """Return images with an axis for channels.
+
+    Args:
+        x: Images, with channels or without.
+        fits: Whether a command can work with a height and a width.
+        wanted: What images the command needs, for the message.
+
+    Raises:
+        ValueError: If these are no images, or their size does not fit.
+    """
+    x = x[..., None] if x.ndim == 3 else x
+    if x.ndim != 4 or not fits(*x.shape[1:3]):
+        raise ValueError(f"{wanted}, of shape (samples, height, width) or (..., channels). Received {x.shape}.")
+    return x
 
 
 def import_modules(names: Sequence[str]) -> None:

@@ -59,8 +59,10 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
     if options.command in _WRITING:
         folder = _writable(options.out)
         module = importlib.import_module(_WRITING[options.command])
-        run = getattr(module, f"{options.command}_command")
-        run(options, folder, command=shlex.join(["keras-struct", *arguments]))
+        command = getattr(module, f"{options.command}_command")
+        from keras_struct.cli.runs import carry_out
+
+        carry_out(command, options, folder, shlex.join(["keras-struct", *arguments]))
         return
     from keras_struct.cli.surgery import inspect_command, prune_command
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
-
-from keras_struct.visualization import plot_curves, plot_widths, png
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #c2410c; }
@@ -24,74 +23,49 @@ footer { margin-top: 3rem; font-size: .85rem; opacity: .7; }
 """
 
 
-def report(facts: dict[str, Any], model: Any) -> str:
-    """Return the report on a run.
+def report(title: str, lead: str, body: Iterable[str], facts: dict[str, Any]) -> str:
+    """Return a report on a run as a whole HTML page, which ends with the settings and the versions.
 
     Args:
-        facts: What `structure.json` holds.
-        model: The grown model.
+        title: What it is about, plain text.
+        lead: What was found, HTML.
+        body: What comes below, HTML.
+        facts: What the command recorded: `settings`, `command` and `versions` are shown.
     """
-    curves = {row["network"]: row["curve"] for row in facts["networks"]}
-    title = f"A network that sized itself: {facts['data']}"
-    samples = facts["samples"]
-    body = [
+    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{escape(title)}</title>"
+    parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p class=lead>{_sentence(facts)} {samples['train']:,} training and {samples['test']:,} test samples.</p>",
-        "<h2>Compared with static networks of the same budget</h2>",
-        f"<div class=scroll>{_networks(facts['networks'])}</div>",
-        "<h2>Units over time</h2>",
-        image(png(plot_widths(model)), "Units of each layer over training steps"),
-        "<h2>Test accuracy</h2>",
-        image(png(plot_curves(curves, "test accuracy")), "Test accuracy after each epoch"),
-        _events(facts["events"]),
+        f"<p class=lead>{lead}</p>",
+        *body,
         "<h2>Settings</h2>",
-        f"<div class=scroll>{pairs(facts['settings'] | {'command': facts['command']})}</div>",
+        f"<div class=scroll>{_pairs(facts['settings'] | {'command': facts['command']})}</div>",
         f"<footer>{escape(', '.join(f'{k} {v}' for k, v in facts['versions'].items()))}</footer>",
     ]
-    return page(title, body)
+    return (
+        f"<!doctype html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
+    )
 
 
-def page(title: str, body: list[str]) -> str:
-    """Return a whole HTML page."""
-    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{escape(title)}</title>"
-    return f"<!doctype html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
+def table(
+    columns: Iterable[str], rows: Iterable[Sequence[str]], marked: Iterable[int] = (), text: int | None = None
+) -> str:
+    """Return a table that can be moved sideways.
+
+    Args:
+        columns: Their names.
+        rows: For each a cell of each column, HTML.
+        marked: Numbers of rows to set off.
+        text: Number of a column of text beside the first one; others hold numbers.
+    """
+    head, set_off, lines = "".join(f"<th>{name}</th>" for name in columns), set(marked), []
+    for number, row in enumerate(rows):
+        cells = "".join(f"<td{' class=text' if place == text else ''}>{cell}</td>" for place, cell in enumerate(row))
+        lines.append(f"<tr{' class=grown' if number in set_off else ''}>{cells}</tr>")
+    return f"<div class=scroll><table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 
-def _sentence(facts: dict[str, Any]) -> str:
-    start, end = facts["initial_widths"], facts["final_widths"]
-    parts = [f"{escape(axis)} from {start[axis]} to {end[axis]} units" for axis in end]
-    return f"{len(facts['events'])} changes: {', '.join(parts)}."
-
-
-def _networks(rows: list[dict[str, Any]]) -> str:
-    names = ("network", "hidden units", "test accuracy", "parameters", "FLOPs", "seconds")
-    lines = []
-    for i, row in enumerate(rows):
-        cells = (
-            escape(row["network"]),
-            "-".join(map(str, row["widths"])),
-            f"{row['accuracy']:.4f}",
-            f"{row['parameters']:,}",
-            f"{row['flops']:,}",
-            f"{row['seconds']:.1f}",
-        )
-        lines.append(f"<tr{' class=grown' if i == 0 else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return f"<table><tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>{''.join(lines)}</table>"
-
-
-def _events(events: list[dict[str, Any]]) -> str:
-    head = "<tr><th>step</th><th>axis</th><th>units</th><th>parameters</th><th>change of outputs</th></tr>"
-    lines = [
-        f"<tr><td>{e['step']}</td><td class=text>{escape(e['axis'])}</td><td>{e['before']} → {e['after']}</td>"
-        f"<td>{e['parameters']:,}</td><td>{'' if e['change'] is None else format(e['change'], '.1e')}</td></tr>"
-        for e in events
-    ]
-    table = f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
-    return f"<details><summary>All {len(events)} structural changes</summary>{table}</details>"
-
-
-def pairs(values: dict[str, Any]) -> str:
-    """Return a table of names and values."""
+def _pairs(values: dict[str, Any]) -> str:
+    """A table of names and values."""
     lines = [f"<tr><td>{escape(str(k))}</td><td class=text>{escape(str(v))}</td></tr>" for k, v in values.items()]
     return f"<table>{''.join(lines)}</table>"
 

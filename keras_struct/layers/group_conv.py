@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current
-from keras_struct.layers.dense import checked_limit
 from keras_struct.layers.expanded_conv import ExpandedConv2D, expanded
 from keras_struct.layers.framed import int_variable
+from keras_struct.layers.growable import checked_limit
 from keras_struct.structure.fields import Fields
 from keras_struct.structure.rules import AxisRule
 from keras_struct.symmetry import groups, tables

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar
+
+import numpy as np
 
 from keras_struct.structure.policy import Policy
 
 
 @dataclass(frozen=True)
 class Schedule(Policy):
-    """Says for a training step whether to look at the structure (a bool), or how many units to add (an int).
+    """Says after which gradient steps to look at the structure; an `AmountSchedule` says how many units, too.
 
     Steps are counted from 1: step `n` is asked about after the n-th gradient step.
     """
@@ -19,8 +22,60 @@ class Schedule(Policy):
     usual: ClassVar[str] = "EveryNSteps(10)"
 
     @abstractmethod
-    def __call__(self, step: int) -> bool | int:
-        """Return whether the structure may change after `step` gradient steps, or how many units to add to each axis."""
+    def __call__(self, step: int) -> bool:
+        """Return whether the structure may change after `step` gradient steps."""
+
+    def due(self, step: int) -> bool:
+        """Return whether the structure may change after `step` gradient steps, checked to be a bool.
+
+        Raises:
+            TypeError: If the schedule returns something else.
+        """
+        answer = self(step)
+        if not isinstance(answer, bool | np.bool_):
+            raise TypeError(
+                f"{type(self).__name__} is a Schedule and must return True or False. Received for step {step}: {answer!r} "
+                f"({type(answer).__name__}). Make it a subclass of AmountSchedule if it says how many units."
+            )
+        return bool(answer)
+
+
+@dataclass(frozen=True)
+class AmountSchedule(Policy):
+    """Says after which gradient steps to add or remove how many units of each axis.
+
+    Steps are counted from 1, as for a `Schedule`.
+    """
+
+    usual: ClassVar[str] = "Linear(units=64, steps=1000)"
+
+    @abstractmethod
+    def __call__(self, step: int) -> int:
+        """Return how many units to add to, or remove from, each axis after `step` gradient steps."""
+
+    def amount(self, step: int) -> int:
+        """Return how many units to add or remove after `step` gradient steps, checked to be 0 or more.
+
+        Raises:
+            TypeError: If the schedule returns something else than a whole number.
+            ValueError: If the number is negative.
+        """
+        answer = self(step)
+        if not isinstance(answer, Integral) or isinstance(answer, bool):
+            raise TypeError(
+                f"{type(self).__name__} is an AmountSchedule and must return how many units, an int. Received for step {step}: "
+                f"{answer!r} ({type(answer).__name__}). Make it a subclass of Schedule if it says only when to look."
+            )
+        if answer < 0:
+            raise ValueError(
+                f"{type(self).__name__} must return 0 or more units. Received for step {step}: {answer}. Whether units are added "
+                "or removed is up to the strategy: Grow or Prune."
+            )
+        return int(answer)
+
+    def due(self, step: int) -> bool:
+        """Return whether any units are to be added or removed after `step` gradient steps."""
+        return self.amount(step) > 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +99,7 @@ class EveryNSteps(Schedule):
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
+class Linear(AmountSchedule):
     """`units` units added to each axis evenly over the first `steps` gradient steps.
 
     References:
@@ -66,7 +121,7 @@ class Linear(Schedule):
 
 
 @dataclass(frozen=True)
-class Batched(Schedule):
+class Batched(AmountSchedule):
     """`units` units added to each axis in `stages` equal lots, at regular intervals within `steps` gradient steps.
 
     References:

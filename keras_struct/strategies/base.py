@@ -99,6 +99,11 @@ class Strategy(Policy):
         return {}
 
 
+def steps_between(step: int, since: int | None) -> range:
+    """Steps that an execution made since the strategy was asked before."""
+    return range(step if since is None else since + 1, step + 1)
+
+
 def failed(strategy: Any, error: Exception, axis: str | None = None) -> str:
     """What to say of a measurement that failed."""
     what = "the structure" if axis is None else f"axis '{axis}'"

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from keras_struct.schedules import EveryNSteps, Schedule
-from keras_struct.strategies.rewiring import Rewiring, steps_between
+from keras_struct.strategies.base import steps_between
+from keras_struct.strategies.rewiring import Rewiring
 from keras_struct.structure.rewiring import Rewire, pack_bits, unpack_bits
 
 
@@ -49,7 +50,7 @@ class DeepRewiring(Rewiring):
 
     def due(self, step: int, since: int | None = None) -> bool:
         """Whether the schedule says so."""
-        return any(bool(self.schedule(s)) for s in steps_between(step, since))
+        return any(self.schedule.due(s) for s in steps_between(step, since))
 
     def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
         """State to start from: the sign of each connection."""
@@ -129,7 +130,7 @@ class DynamicSurgery(Rewiring):
 
     def due(self, step: int, since: int | None = None) -> bool:
         """Whether the schedule says so, and the draw."""
-        return any(bool(self.schedule(s)) and self._drawn(s) for s in steps_between(step, since))
+        return any(self.schedule.due(s) and self._drawn(s) for s in steps_between(step, since))
 
     def _drawn(self, step: int) -> bool:
         chance = (1 + self.decay * step) ** -self.power

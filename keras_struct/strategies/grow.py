@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
-from keras_struct.schedules import EveryNSteps, Schedule
+from keras_struct.schedules import AmountSchedule, EveryNSteps, Schedule
 from keras_struct.strategies.scheduled import Scheduled, asked_by
 from keras_struct.structure.edits import Resize
 from keras_struct.structure.refusal import AxisRefused
@@ -27,10 +27,9 @@ class Grow(Scheduled):
     layer, say) is left out, and one on which the initializer cannot gets units of random fan-in; a warning names each once.
 
     Args:
-        trigger: Says how many units to add where; `None` with a schedule that says how many (`Linear`, `Batched`).
+        trigger: Says how many units to add where; `None` with an `AmountSchedule` (`Linear`, `Batched`).
         initializer: Gives the new units their weights.
-        schedule: When to look; after every gradient step by default. With a trigger, a schedule that returns a number
-            is an upper bound.
+        schedule: When to look; after every gradient step by default. With a trigger, an `AmountSchedule` is an upper bound.
         max_units: Largest width of each axis, or a dictionary of them by the name of the axis; by default 8 times the width
             at the start, also for axes that a dictionary does not name. `max_units` or `max_filters` of a layer goes before.
         axes: Names of the axes to grow; all editable ones by default. Those whose new units would change the function, never
@@ -43,12 +42,12 @@ class Grow(Scheduled):
         seed: Same seed and same measurements give the same edits, also after a resume.
 
     Raises:
-        ValueError: If there is neither a trigger nor a schedule that says how many, or a limit is not positive.
+        ValueError: If there is neither a trigger nor an `AmountSchedule`, or a limit is not positive.
     """
 
     trigger: Trigger | None = None
     initializer: Initializer = RandomFanIn()  # noqa: RUF009
-    schedule: Schedule = EveryNSteps(1)  # noqa: RUF009
+    schedule: Schedule | AmountSchedule = EveryNSteps(1)  # noqa: RUF009
     max_units: int | Mapping[str, int] | None = None
     axes: tuple[str, ...] | None = None
     max_parameters: int | None = None
@@ -138,11 +137,11 @@ class Grow(Scheduled):
         """
         rng, remembered = np.random.default_rng((self.seed, step)), dict(state["axes"])
         edits: list[Resize] = []
-        amount, growth = self._amount(step, since), dict[str, int]()
+        bound, growth = self._bound(step, since), dict[str, int]()
         for axis in self._turn(list(measurements), state["turn"]):
             measured, known = measurements[axis], remembered.get(axis)
             edit, remembered[axis] = self._attempt(
-                measured, (None, known), self._grown, amount, measured, known, growth, rng
+                measured, (None, known), self._grown, bound, measured, known, growth, rng
             )
             if edit is not None:
                 growth[axis] = len(edit.source) - measured.units
@@ -150,10 +149,10 @@ class Grow(Scheduled):
         return edits, {"axes": remembered, "turn": state["turn"] + 1}
 
     def _grown(
-        self, amount: bool | int, measured: Any, known: Any, growth: Mapping[str, int], rng: np.random.Generator
+        self, bound: int | None, measured: Any, known: Any, growth: Mapping[str, int], rng: np.random.Generator
     ) -> tuple[Resize | None, Any]:
         """The edit of one axis, if it is to grow, and what the trigger remembers of it."""
-        count, known = self._count(amount, measured, known)
+        count, known = self._count(bound, measured, known)
         count = self._affordable(measured, min(count, measured.room), growth)
         return (self._edit(measured, count, rng) if count > 0 else None), known
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from keras_struct.strategies.rewiring import Rewiring, steps_between
+from keras_struct.strategies.base import steps_between
+from keras_struct.strategies.rewiring import Rewiring
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.targets import ActiveConnections, Edges, EditTarget
 

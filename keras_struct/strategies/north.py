@@ -10,15 +10,15 @@ from keras_struct.triggers import EffectiveDimension, Trigger, WeightEffectiveDi
 
 
 @dataclass(frozen=True)
-class NorthSelect(Grow):
-    """NORTH-Select: grow while activations stay independent, by the most independent of many random candidates.
+class North(Grow):
+    """NORTH*: grow while units stay independent of each other, with the published hyperparameters.
 
-    `Grow(EffectiveDimension(), Select())`, with the published hyperparameters: γ = 0.97, ε = 0.01, 1000 candidates for
-    dense and 100 for convolutional layers, evaluated after every gradient step.
+    The presets say by which trigger that is measured (γ = 0.97 for activations, 0.99 for weights, ε = 0.01), and which weights
+    new units get; the structure is looked at after every gradient step.
 
     Args:
-        trigger: By default `EffectiveDimension(gamma=0.97, epsilon=0.01)`.
-        initializer: By default `Select()`.
+        trigger: By default that of the preset.
+        initializer: By default that of the preset.
         **others: As `Grow`.
 
     References:
@@ -26,61 +26,44 @@ class NorthSelect(Grow):
     """
 
     trigger: Trigger | None = EffectiveDimension()  # noqa: RUF009
+
+
+@dataclass(frozen=True)
+class NorthSelect(North):
+    """NORTH-Select: `Grow(EffectiveDimension(), Select())`, see `North`.
+
+    New units are the most independent of many random candidates: 1000 for dense and 100 for convolutional layers.
+    """
+
     initializer: Initializer = Select()  # noqa: RUF009
 
 
 @dataclass(frozen=True)
-class NorthRandom(Grow):
-    """NORTH-Random: grow while activations stay independent, by units with random incoming weights.
+class NorthRandom(North):
+    """NORTH-Random: `Grow(EffectiveDimension(), RandomFanIn())`, see `North`.
 
-    `Grow(EffectiveDimension(), RandomFanIn())`, with the published hyperparameters.
-
-    Args:
-        trigger: By default `EffectiveDimension(gamma=0.97, epsilon=0.01)`.
-        initializer: By default `RandomFanIn()`.
-        **others: As `Grow`.
-
-    References:
-        Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis, Table 7).
+    New units have random incoming weights.
     """
 
-    trigger: Trigger | None = EffectiveDimension()  # noqa: RUF009
     initializer: Initializer = RandomFanIn()  # noqa: RUF009
 
 
 @dataclass(frozen=True)
-class NorthPre(Grow):
-    """NORTH-Pre: grow while activations stay independent, by candidates with orthogonal pre-activations.
+class NorthPre(North):
+    """NORTH-Pre: `Grow(EffectiveDimension(), PreActivation())`, see `North`.
 
-    `Grow(EffectiveDimension(), PreActivation())`, with the published hyperparameters.
-
-    Args:
-        trigger: By default `EffectiveDimension(gamma=0.97, epsilon=0.01)`.
-        initializer: By default `PreActivation()`.
-        **others: As `Grow`.
-
-    References:
-        Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis, Table 7).
+    New units are candidates with orthogonal pre-activations.
     """
 
-    trigger: Trigger | None = EffectiveDimension()  # noqa: RUF009
     initializer: Initializer = PreActivation()  # noqa: RUF009
 
 
 @dataclass(frozen=True)
-class NorthWeight(Grow):
-    """NORTH-Weight: grow while incoming weights stay independent, by weights orthogonal to them.
+class NorthWeight(North):
+    """NORTH-Weight: `Grow(WeightEffectiveDimension(), OrthogonalWeights())`, see `North`.
 
-    `Grow(WeightEffectiveDimension(), OrthogonalWeights())`, with the published hyperparameters. It needs no data, and a
-    layer never passes the number of its inputs.
-
-    Args:
-        trigger: By default `WeightEffectiveDimension(gamma=0.99, epsilon=0.01)`.
-        initializer: By default `OrthogonalWeights()`.
-        **others: As `Grow`.
-
-    References:
-        Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis, Table 7).
+    New units have incoming weights orthogonal to the existing ones. It needs no data, and a layer never passes the number of
+    its inputs.
     """
 
     trigger: Trigger | None = WeightEffectiveDimension()  # noqa: RUF009

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from keras_struct.schedules import EveryNSteps, Schedule
+from keras_struct.schedules import AmountSchedule, EveryNSteps, Schedule
 from keras_struct.selectors import Selector, SmallestNorm
 from keras_struct.strategies.base import Strategy
 from keras_struct.strategies.grow import Grow
@@ -22,22 +22,21 @@ class Prune(Scheduled):
     Any trigger goes with any selector and any schedule. An axis on which either cannot work is left out; a warning names it once.
 
     Args:
-        trigger: Says how many units to remove where; `None` with a schedule that says how many (`Linear`, `Batched`).
+        trigger: Says how many units to remove where; `None` with an `AmountSchedule` (`Linear`, `Batched`).
         selector: Says which.
-        schedule: When to look; after every gradient step by default. With a trigger, a schedule that returns a number is an
-            upper bound.
+        schedule: When to look; after every gradient step by default. With a trigger, an `AmountSchedule` is an upper bound.
         minimum: How many units each axis keeps.
         axes: Names of the axes to prune. By default all editable ones, also those over which a normalisation mixes units, but
             for units that a layer makes or reads which is not trainable: it stays as it is unless it is named.
         residual: Whether residual connections stay on while activations are measured.
 
     Raises:
-        ValueError: If there is neither a trigger nor a schedule that says how many, or `minimum` is not positive.
+        ValueError: If there is neither a trigger nor an `AmountSchedule`, or `minimum` is not positive.
     """
 
     trigger: Trigger | None = None
     selector: Selector = SmallestNorm()  # noqa: RUF009
-    schedule: Schedule = EveryNSteps(1)  # noqa: RUF009
+    schedule: Schedule | AmountSchedule = EveryNSteps(1)  # noqa: RUF009
     minimum: int = 1
     axes: tuple[str, ...] | None = None
     residual: bool = False
@@ -71,17 +70,17 @@ class Prune(Scheduled):
         self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
     ) -> tuple[list[Resize], dict[str, Any]]:
         """Return the edits to make now, and the new state; arguments as for `Grow.propose`."""
-        remembered, amount = dict(state["axes"]), self._amount(step, since)
+        remembered, bound = dict(state["axes"]), self._bound(step, since)
         edits: list[Resize] = []
         for axis, measured in measurements.items():
             known = remembered.get(axis)
-            edit, remembered[axis] = self._attempt(measured, (None, known), self._pruned, amount, measured, known)
+            edit, remembered[axis] = self._attempt(measured, (None, known), self._pruned, bound, measured, known)
             edits += [] if edit is None else [edit]
         return edits, {"axes": remembered}
 
-    def _pruned(self, amount: bool | int, measured: Any, known: Any) -> tuple[Resize | None, Any]:
+    def _pruned(self, bound: int | None, measured: Any, known: Any) -> tuple[Resize | None, Any]:
         """The edit of one axis, if it is to lose units, and what the trigger remembers of it."""
-        count, known = self._count(amount, measured, known)
+        count, known = self._count(bound, measured, known)
         count = min(count, measured.units - self.minimum)
         return (self.selector.propose(measured, count) if count > 0 else None), known
 

@@ -69,8 +69,3 @@ class Rewiring(Strategy):
             state: What `init` or the last `propose` returned.
             since: Step after which it was asked before.
         """
-
-
-def steps_between(step: int, since: int | None) -> range:
-    """Steps that an execution made since the strategy was asked before."""
-    return range(step if since is None else since + 1, step + 1)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from keras_struct.schedules import EveryNSteps, Schedule
-from keras_struct.strategies.base import Strategy, failed
+from keras_struct.schedules import AmountSchedule, Schedule
+from keras_struct.strategies.base import Strategy, failed, steps_between
 from keras_struct.structure.policy import check_state
 from keras_struct.structure.refusal import AxisRefused, MeasurementError
 from keras_struct.triggers import Trigger
@@ -24,14 +24,14 @@ class Scheduled(Strategy):
     Subclasses are frozen dataclasses with at least these fields.
 
     Attributes:
-        trigger: Says how many units; `None` with a schedule that says how many.
-        schedule: When to look; one that returns a number is an upper bound for the trigger.
+        trigger: Says how many units; `None` with an `AmountSchedule`.
+        schedule: When to look; an `AmountSchedule` is an upper bound for the trigger.
         axes: Names of the axes to work on, or `None` for all.
         verb: What it does, for messages.
     """
 
     trigger: Trigger | None
-    schedule: Schedule
+    schedule: Schedule | AmountSchedule
     axes: tuple[str, ...] | None
     residual: bool = False
 
@@ -39,7 +39,7 @@ class Scheduled(Strategy):
     looks_at_full_axes: ClassVar[bool] = False
 
     def _check_fields(self, example: str, *limits: str) -> None:
-        if self.trigger is None and isinstance(self.schedule, EveryNSteps):
+        if self.trigger is None and isinstance(self.schedule, Schedule):
             raise ValueError(
                 f"{type(self).__name__} needs to know how many units to {self.verb}: pass a trigger such as {example}, or a "
                 f"schedule that says how many, such as Linear(units=64, steps=1000). Received: schedule={self.schedule}"
@@ -75,11 +75,13 @@ class Scheduled(Strategy):
 
     def due(self, step: int, since: int | None = None) -> bool:
         """Whether the schedule says so, for `step` or a step after `since`."""
-        return bool(self._amount(step, since))
+        return any(self.schedule.due(s) for s in steps_between(step, since))
 
-    def _amount(self, step: int, since: int | None) -> bool | int:
-        amounts = [self.schedule(s) for s in range(step if since is None else since + 1, step + 1)]
-        return any(amounts) if all(isinstance(amount, bool) for amount in amounts) else sum(amounts)
+    def _bound(self, step: int, since: int | None) -> int | None:
+        """How many units of each axis the schedule allows to edit; `None` if that is up to the trigger."""
+        if isinstance(self.schedule, Schedule):
+            return None
+        return sum(self.schedule.amount(s) for s in steps_between(step, since))
 
     def _init_trigger(self, measurements: Mapping[str, Any], renew: bool = False) -> dict[str, Any]:
         """What the trigger remembers of each axis; of one that cannot be measured now nothing."""
@@ -96,11 +98,12 @@ class Scheduled(Strategy):
         """What the trigger remembers of axes that were edited, when it is to compare with what they are now."""
         return self._init_trigger(measurements, renew=True)
 
-    def _count(self, amount: bool | int, measured: Any, state: Any) -> tuple[int, Any]:
+    def _count(self, bound: int | None, measured: Any, state: Any) -> tuple[int, Any]:
+        """How many units of an axis to edit, and what the trigger remembers of it."""
         if self.trigger is None:
-            return int(amount), None
+            return (0 if bound is None else bound), None
         count, state = self._answer(measured, self.trigger.init(measured) if state is None else state)
-        return count if isinstance(amount, bool) else min(count, amount), state
+        return count if bound is None else min(count, bound), state
 
     def _answer(self, measured: Any, state: Any) -> tuple[int, Any]:
         """What the trigger says, checked."""

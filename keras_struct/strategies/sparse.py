@@ -19,7 +19,8 @@ from keras_struct.selectors.connections import (
     WeightMagnitude,
     keep_best,
 )
-from keras_struct.strategies.rewiring import Rewiring, steps_between
+from keras_struct.strategies.base import steps_between
+from keras_struct.strategies.rewiring import Rewiring
 from keras_struct.structure.rewiring import Rewire
 
 
@@ -126,7 +127,7 @@ class DropAndGrow(Rewiring):
 
     def due(self, step: int, since: int | None = None) -> bool:
         """Whether the schedule says so, and the share is not 0 yet."""
-        return any(bool(self.schedule(s)) and self.share(s) > 0 for s in steps_between(step, since))
+        return any(self.schedule.due(s) and self.share(s) > 0 for s in steps_between(step, since))
 
     def share(self, step: int) -> float:
         """Share of connections that are exchanged after a step."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from keras_struct.schedules import EveryNSteps, Schedule
-from keras_struct.strategies.rewiring import Rewiring, steps_between
+from keras_struct.strategies.base import steps_between
+from keras_struct.strategies.rewiring import Rewiring
 from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.targets import EditTarget, Symmetries
 from keras_struct.symmetry.groups import Group
@@ -86,7 +87,7 @@ class SymmetrySchedule(Rewiring):
 
     def due(self, step: int, since: int | None = None) -> bool:
         """Whether the schedule says so."""
-        return any(bool(self.schedule(s)) for s in steps_between(step, since))
+        return any(self.schedule.due(s) for s in steps_between(step, since))
 
     def propose(
         self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None

@@ -30,7 +30,12 @@ class Policy:
         class Patience(Trigger, package="my_methods"):
             ...
 
-    Defining a class again, in the same place of the same module, replaces it, as in a notebook.
+    Defining a class again, in the same place of the same module, replaces it, as in a notebook. A class that was renamed or
+    moved names what it was registered as before, so that models that were saved then load:
+
+        @dataclass(frozen=True)
+        class Patience(Trigger, aliases=("my_methods>Waiting",)):
+            ...
 
     Hyperparameters that are annotated as numbers, booleans, strings, dictionaries or policies are checked to be such when a
     policy is made.
@@ -38,6 +43,7 @@ class Policy:
     Attributes:
         registered_name: Under which name a saved model finds the class.
         usual: One of its kind, to name in messages.
+        removed_fields: Hyperparameters that it no longer has; where a saved model names them, they are ignored.
 
     Raises:
         ValueError: When a class is defined whose registered name belongs to another class.
@@ -46,19 +52,16 @@ class Policy:
 
     registered_name: ClassVar[str] = ""
     usual: ClassVar[str] = ""
+    removed_fields: ClassVar[tuple[str, ...]] = ()
     known: ClassVar[dict[str, type[Policy]]] = {}
 
-    def __init_subclass__(cls, package: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, package: str | None = None, aliases: tuple[str, ...] = (), **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         name = f"{_package(cls) if package is None else package}>{cls.__name__}"
-        other = Policy.known.get(name)
-        if other is not None and _place(other) != _place(cls):
-            raise ValueError(
-                f"A saved model would not know which class '{name}' is: it is the registered name of {_where(other)} already. "
-                f"Rename {_where(cls)}, or give it a package of its own: class {cls.__name__}(..., package='my_package')."
-            )
+        names = (name, *((aliases,) if isinstance(aliases, str) else aliases))
+        _check_names(cls, names)
         cls.registered_name = name
-        Policy.known[name] = cls
+        Policy.known.update(dict.fromkeys(names, cls))
         if (own := cls.__dict__.get("__post_init__")) is not None:
             cls.__post_init__ = _behind_the_check(own)  # type: ignore[method-assign]
 
@@ -73,7 +76,8 @@ class Policy:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Return a policy from what `get_config` returned."""
-        return cls(**{name: _unpacked(value) for name, value in config.items()})
+        ignored = {*cls.removed_fields} - {f.name for f in fields(cls)}
+        return cls(**{name: _unpacked(value) for name, value in config.items() if name not in ignored})
 
 
 def pack(policy: Policy) -> dict[str, Any]:
@@ -94,6 +98,22 @@ def unpack(data: dict[str, Any]) -> Policy:
     if name not in Policy.known:
         raise ValueError(_unknown(name, data.get("module", "")))
     return Policy.known[name].from_config(data["config"])
+
+
+def _check_names(cls: type[Policy], names: tuple[str, ...]) -> None:
+    """Raise if a name under which a class is to be registered belongs to another one, or an alias has no package."""
+    if wrong := [name for name in names if ">" not in name]:
+        raise ValueError(
+            f"`aliases` of {_where(cls)} must be registered names, 'package>Name'. Received: {wrong}. Models that were saved "
+            f"before it was renamed from {wrong[0]} name '{names[0].partition('>')[0]}>{wrong[0]}'."
+        )
+    for name in names:
+        other = Policy.known.get(name)
+        if other is not None and _place(other) != _place(cls):
+            raise ValueError(
+                f"A saved model would not know which class '{name}' is: it is the registered name of {_where(other)} already. "
+                f"Rename {_where(cls)}, or give it a package of its own: class {cls.__name__}(..., package='my_package')."
+            )
 
 
 def check_state(policy: Any, state: Any, where: str = "") -> None:

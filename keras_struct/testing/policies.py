@@ -13,7 +13,7 @@ import numpy as np
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.models import StructuralModel
 from keras_struct.models.parts import parts_of
-from keras_struct.schedules import EveryNSteps, Once, Schedule, SparsitySchedule
+from keras_struct.schedules import AmountSchedule, EveryNSteps, Linear, Once, Schedule, SparsitySchedule
 from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm, WeightMagnitude
 from keras_struct.strategies import Grow, Prune
 from keras_struct.structure.policy import Policy, pack, unpack
@@ -27,6 +27,7 @@ EXAMPLES: dict[Any, Any] = {
     Selector: SmallestNorm(),
     ConnectionSelector: WeightMagnitude(),
     Schedule: EveryNSteps(1),
+    AmountSchedule: Linear(4, 4),
     SparsitySchedule: Once(0.5),
     Grow: Grow(FractionOfWidth()),
     Prune: Prune(FractionOfWidth()),
@@ -137,7 +138,8 @@ def check_schedule(schedule: Any, steps: int = 200) -> None:
     """Check a schedule: answers of one kind for each step, the same each time, no negative ones.
 
     Args:
-        schedule: A `Schedule`, which says whether or how many, or a `SparsitySchedule`, which says which share.
+        schedule: A `Schedule`, which says when, an `AmountSchedule`, which says how many units, or a `SparsitySchedule`, which
+            says which share.
         steps: How many gradient steps to ask about.
 
     Raises:
@@ -152,8 +154,11 @@ def check_schedule(schedule: Any, steps: int = 200) -> None:
         assert all(0 <= share < 1 for share in shares), f"shares must lie between 0 and 1: {shares}"
         return
     assert len({type(answer) for answer in answers}) == 1, "a schedule says whether (bool) or how many (int), not both"
-    assert isinstance(answers[0], int), f"a schedule says whether (bool) or how many (int), not {answers[0]!r}"
-    assert min(answers) >= 0, f"no schedule adds fewer than 0 units: {answers}"
+    try:
+        due = [schedule.due(step) for step in range(1, steps + 1)]
+    except (TypeError, ValueError) as error:
+        raise AssertionError(str(error)) from error
+    assert due == [bool(answer) for answer in answers], "what is due must be what the schedule answers"
 
 
 def check_strategy(strategy: Any, build: Callable[[], Any], x: Any, y: Any) -> StructuralModel:

@@ -1,12 +1,9 @@
 """When, where and how many units to add."""
 
+from keras_struct.structure.deprecation import renamed
 from keras_struct.triggers.base import Trigger
-from keras_struct.triggers.effective_dimension import (
-    EffectiveDimension,
-    Orthogonality,
-    OrthogonalityGap,
-    WeightEffectiveDimension,
-)
+from keras_struct.triggers.baseline_ratio import BaselineRatio
+from keras_struct.triggers.effective_dimension import EffectiveDimension, OrthogonalityGap, WeightEffectiveDimension
 from keras_struct.triggers.fixed import FractionOfWidth
 from keras_struct.triggers.gradient import AuxiliaryGradient
 from keras_struct.triggers.loss import Convergence, Plateau
@@ -14,13 +11,15 @@ from keras_struct.triggers.lost_dimension import LostDimension
 
 __all__ = [
     "AuxiliaryGradient",
+    "BaselineRatio",
     "Convergence",
     "EffectiveDimension",
     "FractionOfWidth",
     "LostDimension",
-    "Orthogonality",
     "OrthogonalityGap",
     "Plateau",
     "Trigger",
     "WeightEffectiveDimension",
 ]
+
+__getattr__ = renamed(__name__, Orthogonality=BaselineRatio)

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_struct.structure.discretization import edges_of
 from keras_struct.structure.genotypes import Genotype, RecurrentGenotype
-from keras_struct.visualization.widths import png
+from keras_struct.visualization.figures import axes_or_new, new_figure, png
 
 COLORS = {
     "none": "#c9c9c9",
@@ -96,10 +96,8 @@ def plot_genotype(genotype: Genotype | RecurrentGenotype) -> Any:
     Returns:
         The Matplotlib figure, a panel for each cell; edges to the output are dashed.
     """
-    from matplotlib.figure import Figure
-
     cells = ["recurrent"] if isinstance(genotype, RecurrentGenotype) else ["normal", "reduce"]
-    figure = Figure(figsize=(10, 4.6 * len(cells)), layout="constrained")
+    figure = new_figure(10, 4.6 * len(cells))
     panels = np.atleast_1d(figure.subplots(len(cells), 1))
     for panel, cell in zip(panels, cells, strict=True):
         _draw(panel, *_drawing(genotype, cell))
@@ -190,8 +188,6 @@ def plot_operations(record: Any, layer: str = "alpha_normal", none: bool = True)
     Raises:
         ValueError: If there is nothing to plot, or no such layer.
     """
-    from matplotlib.figure import Figure
-
     if not record.weights or layer not in record.weights[0]:
         known = sorted(record.weights[0]) if record.weights else []
         raise ValueError(f"There are no weights of layer '{layer}' to plot: run the search first. Known are {known}.")
@@ -199,7 +195,7 @@ def plot_operations(record: Any, layer: str = "alpha_normal", none: bool = True)
     course = np.stack([weights[layer] for weights in record.weights])
     rows = edges_of(held.nodes, held.inputs)
     columns = rows[-1].stop - rows[-1].start
-    figure = Figure(figsize=(2.1 * columns + 1.4, 1.7 * len(rows) + 0.4), layout="constrained")
+    figure = new_figure(2.1 * columns + 1.4, 1.7 * len(rows) + 0.4)
     panels = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
     for node, part in enumerate(rows):
         for source in range(columns):
@@ -227,11 +223,12 @@ def _state(source: int, inputs: int) -> str:
     return str(source - inputs if inputs > 1 else source)
 
 
-def plot_schedule(record: Any) -> Any:
+def plot_schedule(record: Any, ax: Any = None) -> Any:
     """Plot what a schedule compared, and when the architecture moved.
 
     Args:
         record: `Darts.record` of a search with `FimtSchedule`.
+        ax: Matplotlib axes to draw into; a new figure by default.
 
     Returns:
         The Matplotlib figure.
@@ -239,12 +236,9 @@ def plot_schedule(record: Any) -> Any:
     Raises:
         ValueError: If the search had no such schedule, or has not run.
     """
-    from matplotlib.figure import Figure
-
     if not record.schedule.get("F"):
         raise ValueError("There is no schedule to plot: run a search with FimtSchedule first.")
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    panel = figure.subplots()
+    panel = axes_or_new(ax, (8, 3.2))
     steps = np.arange(1, 1 + len(record.schedule["F"]))
     panel.plot(steps, record.schedule["F"], color="#1565c0", lw=1.2, label="trace of the Fisher information, averaged")
     panel.plot(steps, record.schedule["threshold"], color="#e65100", lw=1.0, label="threshold")
@@ -253,7 +247,7 @@ def plot_schedule(record: Any) -> Any:
     panel.plot(steps[moved], np.full(len(moved), lowest), "|", color="#2e7d32", ms=9, label="the architecture moves")
     panel.set(yscale="log", xlabel="step of the weights")
     panel.legend(frameon=False, fontsize=8)
-    return figure
+    return panel.figure
 
 
 def plot_collapse(records: Any) -> Any:
@@ -268,12 +262,10 @@ def plot_collapse(records: Any) -> Any:
     Raises:
         ValueError: If there is nothing to plot.
     """
-    from matplotlib.figure import Figure
-
     named = records if isinstance(records, dict) else {"": records}
     if not named or not all(record.skips for record in named.values()):
         raise ValueError("There is nothing to plot: run the search first.")
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    figure = new_figure(9, 3.2)
     left, right = figure.subplots(1, 2)
     for name, record in named.items():
         left.plot(record.skips, label=name or None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_struct.visualization.widths import new_axes
+from keras_struct.visualization.figures import axes_or_new, labelled
 
 
 def plot_curves(curves: Mapping[str, Sequence[float]], ylabel: str = "accuracy", ax: Any = None) -> Any:
@@ -21,11 +21,10 @@ def plot_curves(curves: Mapping[str, Sequence[float]], ylabel: str = "accuracy",
     Returns:
         The Matplotlib figure, which a notebook shows.
     """
-    if ax is None:
-        ax = new_axes()
+    ax = axes_or_new(ax)
     for name, values in curves.items():
         ax.plot(range(1, len(values) + 1), values, marker="." if len(values) < 30 else None, label=name)
-    return _labelled(ax, "epoch", ylabel)
+    return labelled(ax, "epoch", ylabel)
 
 
 def plot_comparison(
@@ -42,21 +41,10 @@ def plot_comparison(
     Returns:
         The Matplotlib figure, which a notebook shows.
     """
-    if ax is None:
-        ax = new_axes()
+    ax = axes_or_new(ax)
     for name, values in results.items():
         sizes = sorted(values)
         means = [float(np.mean(values[size])) for size in sizes]
         spreads = [float(np.std(values[size], ddof=1)) if len(values[size]) > 1 else 0.0 for size in sizes]
         ax.errorbar(sizes, means, spreads, marker="o", ms=3, capsize=2, label=name)
-    return _labelled(ax, xlabel, ylabel)
-
-
-def _labelled(ax: Any, xlabel: str, ylabel: str) -> Any:
-    """Name axes and curves, and return the figure."""
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
-    ax.grid(alpha=0.3)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False)
-    return ax.figure
+    return labelled(ax, xlabel, ylabel)

@@ -10,7 +10,7 @@ import numpy as np
 from keras_struct.layers import CompactFreeNet, FreeNet
 from keras_struct.models.parts import parts_behind
 from keras_struct.structure.acyclic import levels_of
-from keras_struct.visualization.widths import new_axes
+from keras_struct.visualization.figures import axes_or_new, labelled, new_figure
 
 MOST_EDGES = 2000
 """How many edges are drawn; of more those with the largest weights."""
@@ -31,7 +31,7 @@ def plot_adjacency(model: Any, layer: str | None = None, ax: Any = None) -> Any:
         ValueError: If there is no such layer.
     """
     free = _free_net(model, layer)
-    ax = _square_axes() if ax is None else ax
+    ax = axes_or_new(ax, (4.5, 4.5))
     ax.imshow(free.adjacency, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
     ax.set(xlabel="from neuron", ylabel="to neuron", title=f"{free.edges:,} edges, depth {free.depth}")
     return ax.figure
@@ -55,7 +55,7 @@ def plot_graph(model: Any, layer: str | None = None, ax: Any = None) -> Any:
     from matplotlib.collections import LineCollection
 
     free = _free_net(model, layer)
-    ax = new_axes() if ax is None else ax
+    ax = axes_or_new(ax)
     levels = levels_of(free.adjacency)
     places = _places(levels)
     later, earlier = np.nonzero(free.adjacency)
@@ -99,16 +99,12 @@ def plot_edges(history: Any, layer: str | None = None, ax: Any = None) -> Any:
             f"Pass the name of one of the layers {sorted(state['shares'])} as `layer`. Received: {layer!r}"
         )
     rows = [row for row in state["history"] if layer in (None, row[1])]
-    ax = new_axes() if ax is None else ax
+    ax = axes_or_new(ax)
     steps = sorted({row[0] for row in rows})
     for place, (label, color) in enumerate((("added", "#1565c0"), ("removed", "#c62828")), start=2):
         counts = [sum(row[place] for row in rows if row[0] == step) for step in steps]
         ax.plot(steps, counts, marker=".", color=color, label=label)
-    ax.set(xlabel="training step", ylabel="connections")
-    ax.set_ylim(bottom=0)
-    ax.grid(alpha=0.3)
-    ax.legend(frameon=False)
-    return ax.figure
+    return labelled(ax, "training step", "connections", from_zero=True)
 
 
 def plot_coactivation(history: Any, layer: str | None = None) -> Any:
@@ -129,9 +125,7 @@ def plot_coactivation(history: Any, layer: str | None = None) -> Any:
     name = next(iter(shares)) if layer is None and len(shares) == 1 else layer
     if name not in shares:
         raise ValueError(f"Pass the name of one of the layers {sorted(shares)} as `layer`. Received: layer={layer!r}")
-    figure = new_axes().figure
-    figure.clear()
-    figure.set_size_inches(9, 3.2)
+    figure = new_figure(9, 3.2)
     titles = {"silent": "silent together (NCIM)", "active": "active together (NCAM)"}
     for ax, (key, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         for when in ("first", "last"):
@@ -205,9 +199,3 @@ def _places(levels: np.ndarray) -> np.ndarray:
         spread = np.arange(len(members)) - (len(members) - 1) / 2
         places[members] = np.stack([np.full(len(members), level), spread + 1.5 * np.sin(2.4 * level)], axis=1)
     return places
-
-
-def _square_axes() -> Any:
-    axes = new_axes()
-    axes.figure.set_size_inches(4.5, 4.5)
-    return axes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keras_struct.statistics import flops_per_layer
+from keras_struct.visualization.figures import new_figure
 
 MOST = 60
 """How many bars fit into one picture."""
@@ -19,15 +20,10 @@ def plot_structure(model: Any) -> Any:
     Returns:
         The Matplotlib figure, which a notebook shows.
     """
-    from keras_struct.visualization.widths import new_axes
-
-    axes = new_axes()
-    figure = axes.figure
-    figure.clear()
     costs = {name: count for name, count in flops_per_layer(model, unknown="zero").items() if count}
     bars = [("units", dict(model.structure.axes)), ("floating point operations", costs)]
     longest = max(min(len(values), MOST) for _, values in bars)
-    figure.set_size_inches(11, max(3.0, 0.2 * longest + 1.0))
+    figure = new_figure(11, max(3.0, 0.2 * longest + 1.0))
     for ax, (label, values) in zip(figure.subplots(1, 2), bars, strict=True):
         least = sorted(values.values())[-MOST] if len(values) > MOST else 0
         shown = [(name, value) for name, value in values.items() if value >= least][:MOST]

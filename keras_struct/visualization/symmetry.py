@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_struct.visualization.figures import new_figure
+
 COLORS = {"C1": "#9e9e9e", "C2": "#90caf9", "C4": "#1565c0", "D1": "#ffcc80", "D2": "#ef6c00", "D4": "#b71c1c"}
 
 
@@ -79,9 +81,5 @@ def _square(x: float, y: float, color: str) -> Any:
 
 
 def _panels(count: int, width: float = 2.2) -> tuple[Any, Any]:
-    from keras_struct.visualization.widths import new_axes
-
-    figure = new_axes().figure
-    figure.clear()
-    figure.set_size_inches(max(5.0, min(width * count, 16.0)), 3.2)
+    figure = new_figure(max(5.0, min(width * count, 16.0)), 3.2)
     return figure, np.atleast_1d(figure.subplots(1, count, squeeze=False)[0])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 from keras_struct.models.parts import parts_behind
 from keras_struct.structure.events import StructureLog
+from keras_struct.visualization.figures import axes_or_new, labelled
 
 DASH = 4
 """Length of a dash, in widths of a line."""
@@ -32,19 +32,12 @@ def plot_widths(history: Any, initial: Mapping[str, int] | None = None, ax: Any 
     """
     log, start, last = _read(history)
     series = log.widths(dict(initial) if initial is not None else start)
-    if ax is None:
-        ax = new_axes()
+    ax = axes_or_new(ax)
     end = max([last, *(event.step for event in log), 1])
     for (axis, points), style in zip(series.items(), _styles(list(series.values()), end), strict=True):
         steps, widths = zip(*points, strict=True)
         ax.step([*steps, end], [*widths, widths[-1]], where="post", label=axis, linestyle=style)
-    ax.set_xlabel("training step")
-    ax.set_ylabel("units")
-    ax.set_ylim(bottom=0)
-    ax.grid(alpha=0.3)
-    if series:
-        ax.legend(frameon=False)
-    return ax.figure
+    return labelled(ax, "training step", "units", from_zero=True)
 
 
 def _styles(series: list[list[tuple[int, int]]], end: int) -> list[Any]:
@@ -64,24 +57,6 @@ def _styles(series: list[list[tuple[int, int]]], end: int) -> list[Any]:
 def _overlap(first: set[tuple[int, int, int]], second: set[tuple[int, int, int]]) -> bool:
     """Whether there are steps at which both have the same width."""
     return any(w == v and max(a, c) < min(b, d) for w, a, b in first for v, c, d in second)
-
-
-def new_axes() -> Any:
-    """Axes of a figure that belongs to nobody: pyplot does not know it, and a notebook shows it as a picture."""
-    from matplotlib.figure import Figure
-
-    class StandaloneFigure(Figure):
-        def _repr_png_(self) -> bytes:
-            return png(self)
-
-    return StandaloneFigure(figsize=(7, 3.5), layout="constrained").add_subplot()
-
-
-def png(figure: Any, dpi: int = 110) -> bytes:
-    """Return a figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
 
 
 def _read(history: Any) -> tuple[StructureLog, dict[str, int], int]:

@@ -9,8 +9,8 @@ import pytest
 
 from keras_struct.initializers import RandomFanIn, Select
 from keras_struct.probes import FanIn
-from keras_struct.schedules import Batched, EveryNSteps, Linear
-from keras_struct.strategies import Grow, NorthRandom, NorthSelect
+from keras_struct.schedules import Batched, EveryNSteps, Linear, Schedule
+from keras_struct.strategies import DropAndGrow, Grow, NorthRandom, NorthSelect, Prune
 from keras_struct.structure.policy import pack, unpack
 from keras_struct.triggers import EffectiveDimension, Trigger
 
@@ -24,6 +24,14 @@ class AlwaysTwo(Trigger):
 
     def __call__(self, measured, state):
         return 2, state + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Always(Schedule):
+    """Due after every step."""
+
+    def __call__(self, step):
+        return True
 
 
 START = {"axes": {}, "turn": 0}
@@ -60,6 +68,33 @@ def test_a_schedule_alone_says_how_many():
 def test_an_amount_of_the_schedule_bounds_the_trigger():
     strategy = Grow(AlwaysTwo(), schedule=Batched(units=4, steps=4, stages=4))
     assert len(strategy.propose(1, {"h": measured(4)}, START)[0][0].source) == 5
+
+
+def test_a_schedule_that_says_when_does_not_bound_the_trigger_by_one_unit():
+    for schedule in (Always(), EveryNSteps(1)):
+        assert len(Grow(AlwaysTwo(), schedule=schedule).propose(1, {"h": measured(4)}, START)[0][0].source) == 6
+        assert (
+            len(Grow(AlwaysTwo(), schedule=schedule).propose(4, {"h": measured(4)}, START, since=1)[0][0].source) == 6
+        )
+
+
+def test_amounts_of_the_steps_in_between_add_up():
+    strategy = Grow(schedule=Linear(units=10, steps=5))
+    assert len(strategy.propose(4, {"h": measured(4)}, START, since=1)[0][0].source) == 10
+    assert strategy.due(7, since=4)
+    assert not strategy.due(7, since=5)
+
+
+@pytest.mark.parametrize("kind", [Grow, Prune])
+@pytest.mark.parametrize("schedule", [Always(), EveryNSteps(3)])
+def test_when_alone_does_not_say_how_many(kind, schedule):
+    with pytest.raises(ValueError, match=r"needs to know how many units .* such as Linear\(units=64, steps=1000\)"):
+        kind(schedule=schedule)
+
+
+def test_how_many_units_is_no_schedule_for_connections():
+    with pytest.raises(TypeError, match=r"`schedule` of DropAndGrow must be a Schedule, .*Received: schedule=Linear"):
+        DropAndGrow(schedule=Linear(units=8, steps=10))
 
 
 def test_the_same_seed_and_step_give_the_same_edit_also_after_a_resume():

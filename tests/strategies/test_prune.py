@@ -11,7 +11,7 @@ from keras_struct import StructuralModel
 from keras_struct.initializers import RandomFanIn
 from keras_struct.layers import GrowableDense
 from keras_struct.models.parts import parts_of
-from keras_struct.schedules import EveryNSteps, Linear, Schedule
+from keras_struct.schedules import AmountSchedule, EveryNSteps, Linear
 from keras_struct.selectors import Magnitude
 from keras_struct.strategies import Dyno, Grow, GrowAndPrune, Prune
 from keras_struct.structure.policy import pack, unpack
@@ -20,7 +20,7 @@ from keras_struct.triggers import LostDimension
 
 
 @dataclass(frozen=True)
-class EveryTwo(Schedule):
+class EveryTwo(AmountSchedule):
     """One unit every second step."""
 
     def __call__(self, step):

@@ -13,10 +13,10 @@ from keras_struct.structure.policy import Policy, pack, unpack
 from keras_struct.triggers import EffectiveDimension, FractionOfWidth
 
 
-def define(name, module, package=None, places=1):
+def define(name, module, package=None, places=1, **options):
     """Define a class of policies as a module of that name would."""
     space = {"__module__": module, "__qualname__": name, "__annotations__": {"places": int}, "places": places}
-    options = {} if package is None else {"package": package}
+    options |= {} if package is None else {"package": package}
     return dataclass(frozen=True)(type(Policy)(name, (Policy,), space, **options))
 
 
@@ -44,6 +44,24 @@ def test_a_class_may_be_defined_again_in_its_place_as_in_a_notebook():
     first = define("Patience", "__main__")
     second = define("Patience", "__main__", places=2)
     assert type(unpack(pack(first()))) is second
+
+
+@pytest.mark.parametrize("aliases", [("mine>Waiting", "mine>Patient"), "mine>Waiting"])
+def test_a_class_that_was_renamed_loads_under_its_old_names(aliases):
+    kind = define("Patience", "mine", aliases=aliases)
+    assert unpack({"registered_name": "mine>Waiting", "module": "mine", "config": {"places": 3}}) == kind(3)
+    assert pack(kind())["registered_name"] == "mine>Patience"
+
+
+def test_an_old_name_that_is_another_classs_is_refused_and_nothing_registered():
+    define("Waiting", "mine")
+    with pytest.raises(ValueError, match=r"'mine>Waiting' is: it is the registered name of mine\.Waiting already"):
+        define("Patience", "mine", aliases=("mine>Waiting",))
+    assert "mine>Patience" not in Policy.known
+    with pytest.raises(
+        ValueError, match=r"must be registered names, 'package>Name'. Received: \['Waited'\].*mine>Waited"
+    ):
+        define("Patience", "mine", aliases=("Waited",))
 
 
 def test_an_unknown_policy_is_named_with_the_module_to_import():

@@ -92,6 +92,14 @@ class Undecided(Schedule):
 
 
 @dataclass(frozen=True)
+class Numbered(Schedule):
+    """Says how many, though it is to say when."""
+
+    def __call__(self, step):
+        return 1
+
+
+@dataclass(frozen=True)
 class Moody(Grow):
     """Grows as it likes."""
 
@@ -147,6 +155,8 @@ def test_a_schedule_that_answers_in_two_ways_or_never_fails():
     check_schedule(EveryNSteps(7))
     with pytest.raises(AssertionError, match=r"whether \(bool\) or how many \(int\), not both"):
         check_schedule(Undecided())
+    with pytest.raises(AssertionError, match="Numbered is a Schedule and must return True or False"):
+        check_schedule(Numbered())
     with pytest.raises(AssertionError, match="nothing is ever due in 200 steps"):
         check_schedule(EveryNSteps(500))
 

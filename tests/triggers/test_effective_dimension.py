@@ -1,11 +1,22 @@
 """Equations 27, 28 and 35 by hand."""
 
+import dataclasses
+import importlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from keras_struct.triggers import EffectiveDimension
+from keras_struct.structure.policy import Policy, pack, unpack
+from keras_struct.triggers import BaselineRatio, EffectiveDimension, OrthogonalityGap, WeightEffectiveDimension
+
+
+@dataclasses.dataclass(frozen=True)
+class Halved(BaselineRatio):
+    """A measure of one's own."""
+
+    def measure(self, measured):
+        return 0.5
 
 
 def measured(rank, units, kind="dense", samples=1000):
@@ -50,3 +61,44 @@ def test_it_refuses_fewer_rows_than_units_and_says_what_to_raise():
 def test_it_refuses_values_out_of_range(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EffectiveDimension(**wrong)
+
+
+@pytest.mark.parametrize("module", ["keras_struct.triggers", "keras_struct.triggers.effective_dimension"])
+def test_the_old_name_of_the_base_is_deprecated(module):
+    with pytest.warns(DeprecationWarning, match=r"triggers\S*\.Orthogonality is deprecated: it is BaselineRatio now"):
+        assert importlib.import_module(module).Orthogonality is BaselineRatio
+    with pytest.warns(DeprecationWarning, match="it is BaselineRatio now"):
+        exec(f"from {module} import Orthogonality")
+    with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'Orthogonal'"):
+        _ = importlib.import_module(module).Orthogonal
+
+
+def test_arguments_without_names_stay_in_their_order():
+    values = (0.9, 0.05, "initial", "ceil", 0.5)
+    for kind in (EffectiveDimension, WeightEffectiveDimension):
+        made = kind(*values)
+        assert (made.gamma, made.epsilon, made.baseline, made.rounding, made.start) == values
+
+
+def test_only_measures_with_a_threshold_of_singular_values_have_one():
+    named = {
+        kind: {field.name for field in dataclasses.fields(kind)} for kind in (EffectiveDimension, OrthogonalityGap)
+    }
+    assert named[EffectiveDimension] - named[OrthogonalityGap] == {"epsilon"}
+    with pytest.raises(TypeError, match="epsilon"):
+        OrthogonalityGap(epsilon=0.01)
+
+
+@pytest.mark.parametrize("kind", [OrthogonalityGap, Halved])
+def test_models_that_were_saved_with_a_threshold_without_effect_load(kind):
+    data = pack(kind(gamma=0.9, rounding="ceil"))
+    assert unpack({**data, "config": {**data["config"], "epsilon": 0.01}}) == kind(gamma=0.9, rounding="ceil")
+    with pytest.raises(TypeError, match="epsilom"):
+        unpack({**data, "config": {**data["config"], "epsilom": 0.01}})
+    with_threshold = pack(EffectiveDimension(epsilon=0.2))
+    assert unpack(with_threshold).epsilon == 0.2
+
+
+def test_the_registered_name_of_before_is_known():
+    assert Policy.known["keras_struct>Orthogonality"] is BaselineRatio
+    assert BaselineRatio.registered_name == "keras_struct>BaselineRatio"

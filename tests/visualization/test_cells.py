@@ -75,6 +75,9 @@ def test_schedules_mark_where_the_architecture_moved():
     record = recorded()
     (panel,) = visualization.plot_schedule(record).axes
     assert panel.lines[2].get_xdata().tolist() == [5, 9, 13, 17]
+    assert visualization.plot_schedule(record, panel) is panel.figure
+    assert len(panel.lines) == 6
+    assert panel.figure._repr_png_().startswith(b"\x89PNG")
     assert len(visualization.plot_collapse({"a": record, "b": record}).axes[0].lines) == 2
 
 

@@ -1,9 +1,11 @@
 """Plots are figures without any global state."""
 
+import inspect
 from types import SimpleNamespace
 
 import pytest
 
+from keras_struct import visualization
 from keras_struct.structure import StructureEvent, StructureLog
 from keras_struct.visualization import plot_curves, plot_mixtures, plot_population, plot_widths, png
 
@@ -69,3 +71,15 @@ def test_populations_show_all_networks_and_the_groups_of_those_that_stayed():
     assert [text.get_text() for text in figure.axes[1].texts] == ["D4", "C4"]
     with pytest.raises(ValueError, match="no networks to plot"):
         plot_population([])
+
+
+def test_every_plot_takes_what_it_draws_first_and_axes_last():
+    plots = [getattr(visualization, name) for name in visualization.__all__ if name.startswith("plot_")]
+    for plot in plots:
+        first, *others = inspect.signature(plot).parameters.values()
+        assert first.default is inspect.Parameter.empty
+        assert "ax" not in [parameter.name for parameter in others[:-1]]
+    with_axes = {plot.__name__ for plot in plots if "ax" in inspect.signature(plot).parameters}
+    several = {"plot_coactivation", "plot_collapse", "plot_genotype", "plot_mixtures", "plot_operations"}
+    several |= {"plot_population", "plot_structure"}
+    assert {plot.__name__ for plot in plots} - with_axes == several, "plots with several panels make their own figure"
