@@ -109,7 +109,10 @@ def read(variable: Any) -> np.ndarray:
 
 
 def read_all(variables: Sequence[Any]) -> list[np.ndarray]:
-    """Copy the values of Keras variables, where they are on one device in one operation: it is starting one that costs time."""
+    """Read the values of Keras variables, where they are on one device in one operation: it is starting one that costs time.
+
+    The arrays are views that must not be written to; they stay as they are when the variables change.
+    """
     if len(variables) < 2:
         return [read(variable) for variable in variables]
     holders = [variable._value for variable in variables]
@@ -119,7 +122,7 @@ def read_all(variables: Sequence[Any]) -> list[np.ndarray]:
         values = execute(b"_ReadVariablesOp", len(holders), handles, attributes, context())
     except tf.errors.OpError:  # on several devices, or in a TensorFlow that has it no more
         return [read(variable) for variable in variables]
-    return [value.numpy() for value in values]
+    return [np.asarray(value) for value in values]
 
 
 def write(variable: Any, value: np.ndarray) -> bool:

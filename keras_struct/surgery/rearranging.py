@@ -77,7 +77,7 @@ class _Share:
     """
 
     edit: Resize
-    axes: tuple[int, ...]
+    axes: Sequence[int]
     new: np.ndarray
     places: np.ndarray | None
 
@@ -86,14 +86,15 @@ def _shares(before: StructureGraph, after: Structure, edits: Sequence[Resize]) -
     changes = after.changes
     found: dict[Port, list[_Share]] = {port: [] for port in changes}
     for edit in edits:
-        ports = [port for port in before.ports(edit.axis) if port in changes]
+        axes: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for port in (ports := [port for port in before.ports(edit.axis) if port in changes]):
+            axes[port[:2]].append(port.axis)
         for port in ports:
-            axes = tuple(other.axis for other in ports if other[:2] == port[:2])
             new, places = changes[port].new, None
             if (len(edits) > 1 and new.any()) or edit.shift:
                 places = after.graph.unit_along(port, edit.axis) >= 0
                 new = new & places
-            found[port].append(_Share(edit, axes, new, places))
+            found[port].append(_Share(edit, axes[port[:2]], new, places))
     return found
 
 
