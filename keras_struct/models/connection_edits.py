@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.selectors import Selector
 from keras_struct.selectors.connections import ConnectionSelector, RandomConnections, Scope, WeightMagnitude, keep_best
 from keras_struct.statistics.coactivation import Coactivation
@@ -31,7 +32,7 @@ class ConnectionEdits:
         """How many connections each masked layer has."""
         return self._structural.connections
 
-    def measure_connections(self, layers: Sequence[str] | None = None) -> dict[str, Any]:
+    def measure_connections(self, layers: Sequence[str] | None = None) -> dict[str, ConnectionMeasurement]:
         """Return what a selector of connections gets to see of each masked layer.
 
         Args:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
+from keras_struct.measurements import AxisMeasurement, BatchGradients, ConnectionMeasurement
 from keras_struct.models.costs import Costs
 from keras_struct.models.epoch_shuffle import is_array_data
 from keras_struct.models.probe_check import checked_probe
 from keras_struct.probes import InputBuffer, StructureProbe
 from keras_struct.probes.buffer import Pieces, first_samples, samples_of
 from keras_struct.probes.coactivity import Activity
-from keras_struct.probes.connections import ConnectionGradients, ConnectionMeasurement
+from keras_struct.probes.connections import ConnectionGradients
 from keras_struct.probes.gradient_sweep import GradientSweep
 from keras_struct.statistics.coactivation import Coactivation
 from keras_struct.surgery.trace import Network
@@ -140,20 +143,20 @@ class Observation:
 
     def measure(
         self, axes: Sequence[str], limits: Mapping[str, int], initial: Mapping[str, int], residual: bool = True
-    ) -> dict[str, Any]:
+    ) -> dict[str, AxisMeasurement]:
         """Return a measurement of each axis, computed as far as a policy asks."""
         costs = cache(lambda: Costs(self.model, self.network, self._input_shape()))
-        return self.probe.measure(
-            self._pieces(),
-            axes,
-            limits,
-            self._gradients(axes),
-            residual,
-            initial_units=initial,
-            loss=self.loss,
-            affordable={axis: partial(_affordable, costs, axis) for axis in axes},
-            warn=self.warn,
-        )
+        found = self.probe.measure(self._pieces(), axes, limits, self._gradients(axes), residual)
+        return {
+            axis: replace(
+                measured,
+                initial_units=initial[axis],
+                loss=self.loss,
+                affordable=partial(_affordable, costs, axis),
+                warn=self.warn,
+            )
+            for axis, measured in found.items()
+        }
 
     @property
     def takes_any_size(self) -> bool:
@@ -168,19 +171,23 @@ class Observation:
 
     def measure_connections(self, layers: Mapping[str, Any]) -> dict[str, ConnectionMeasurement]:
         """Return a measurement of the connections of each masked layer, gradients computed as far as a policy asks."""
-        batch = self.gradient_batch
+        batch, inputs = self.gradient_batch, self._pieces()
         lazy = None if batch is None else cache(partial(self._connection_gradients, layers, batch))
         found = {}
         for name, layer in layers.items():
-            facts: dict[str, Any] = {"rate": self._rate}
-            if lazy is not None:
-                facts["gradients"] = lambda name=name: lazy().gradients[name]
-                facts["squared_gradients"] = lambda name=name: lazy().squares[name]
-            if (inputs := self._pieces()) is not None:
-                facts["activity"] = partial(self.coactivation, name, inputs)
             mask, weights = current().read(layer.mask), current().read(layer.kernel)
-            possible = layer.possible_connections()
-            found[name] = ConnectionMeasurement(name, mask, weights, layer.dormant, possible=possible, **facts)
+            measured = ConnectionMeasurement(
+                name, mask, weights, layer.dormant, self._rate, possible=layer.possible_connections()
+            )
+            if lazy is not None:
+                measured = replace(
+                    measured,
+                    gradients=partial(_kernel_gradient, lazy, name),
+                    squared_gradients=partial(_kernel_squares, lazy, name),
+                )
+            if inputs is not None:
+                measured = replace(measured, activity=partial(self.coactivation, name, inputs))
+            found[name] = measured
         return found
 
     def coactivation(self, layer: str, inputs: Any, threshold: float | None = None) -> Coactivation:
@@ -194,7 +201,7 @@ class Observation:
     def _rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
-    def _gradients(self, axes: Sequence[str]) -> Callable[..., GradientSweep] | None:
+    def _gradients(self, axes: Sequence[str]) -> Callable[[int | None], BatchGradients] | None:
         """What measures gradients, when it is asked; `None` if there is no batch with targets."""
         batch = self.gradient_batch
         return None if batch is None else cache(lambda samples: self._sweep(batch, axes, samples))
@@ -261,6 +268,14 @@ class Observation:
 
 def _affordable(costs: Callable[[], Costs], axis: str, *wanted: Any) -> int:
     return costs().affordable(axis, *wanted)
+
+
+def _kernel_gradient(lazy: Callable[[], ConnectionGradients], layer: str) -> np.ndarray:
+    return lazy().gradients[layer]
+
+
+def _kernel_squares(lazy: Callable[[], ConnectionGradients], layer: str) -> np.ndarray:
+    return lazy().squares[layer]
 
 
 def _readable(part: Any) -> Any:

@@ -10,7 +10,7 @@ import keras
 
 from keras_struct.models.suitability import is_trainable, why_kept, why_not_learning, why_unmeasurable
 from keras_struct.probes.coactivity import why_undefined
-from keras_struct.probes.symmetry import SymmetryGradients, SymmetryMeasurement
+from keras_struct.probes.symmetry import SymmetryGradients, measured_symmetry
 from keras_struct.surgery.rewiring import masked_layers
 
 
@@ -220,7 +220,7 @@ class SymmetrySites(ConnectionSites):
         layers = {n: layer for n, layer in self._layers().items() if n in acting and (only is None or n in only)}
         seen, followers = evolution.observation, evolution.model.normalizations_behind
         gradients = SymmetryGradients(evolution.model, layers, seen.loss_function, seen.gradient_batch)
-        return {n: SymmetryMeasurement(n, layer, gradients, tuple(followers(n))) for n, layer in layers.items()}
+        return {n: measured_symmetry(n, layer, gradients, followers(n)) for n, layer in layers.items()}
 
 
 SITES = {
