@@ -40,7 +40,7 @@ class StrategyRun:
     def __init__(self) -> None:
         self.strategy: Any = None
         self.sites: UnitSites = UnitSites(self)
-        self.policy_state: dict[str, Any] | None = None
+        self.policy_state: Mapping[str, Any] | None = None
         self.step = 0
         self.unchanged_looks = 0
         self._asked = 0

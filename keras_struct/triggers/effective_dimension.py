@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import ceil, floor
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.statistics.effective_dimension import rank_of_gram, rank_of_weights
 from keras_struct.structure.refusal import MeasurementError
 from keras_struct.triggers.base import Trigger
@@ -17,7 +18,7 @@ DEGENERATE = 0.5
 
 
 @dataclass(frozen=True)
-class Orthogonality(Trigger):
+class Orthogonality(Trigger[float]):
     """Base of triggers that add units while a measure of orthogonality stays above γ times its baseline.
 
     For a measure φ of M units, `T = max(0, ⌊M (φ − γ φ₀)⌋)`. Subclasses say what φ is.
@@ -58,22 +59,22 @@ class Orthogonality(Trigger):
                 raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}")
 
     @abstractmethod
-    def measure(self, measured: Any) -> float:
+    def measure(self, measured: AxisMeasurement) -> float:
         """Return φ."""
 
-    def init(self, measured: Any) -> float:
+    def init(self, measured: AxisMeasurement) -> float:
         """Return `start`, or the measure at the start."""
         return self.measure(measured) if self.start is None else self.start
 
-    def renewed(self, measured: Any) -> float:
+    def renewed(self, measured: AxisMeasurement) -> float:
         """Return the measure as it is now."""
         return self.measure(measured)
 
-    def largest(self, measured: Any) -> float:
+    def largest(self, measured: AxisMeasurement) -> float:
         """Return the largest φ that there can be at the present width."""
         return 1.0
 
-    def __call__(self, measured: Any, state: float) -> tuple[int, float]:
+    def __call__(self, measured: AxisMeasurement, state: float) -> tuple[int, float]:
         """Return T, and the baseline for the next step."""
         found = self.measure(measured)
         count = self._rounded(measured.units * (found - self.gamma * state))
@@ -93,7 +94,7 @@ class Orthogonality(Trigger):
             return None
         return 1 if self.rounding == "ceil" else ceil((1 - _ROUNDING_SLACK) / share)
 
-    def cannot_fire(self, measured: Any, state: float) -> str | None:
+    def cannot_fire(self, measured: AxisMeasurement, state: float) -> str | None:
         """Return why T is 0 for every φ, and what to change."""
         units, largest = measured.units, self.largest(measured)
         most = units * (largest - self.gamma * state)
@@ -146,7 +147,7 @@ class EffectiveDimension(Orthogonality):
 
     needs_inputs: ClassVar[bool] = True
 
-    def caution(self, measured: Any, state: float) -> str | None:
+    def caution(self, measured: AxisMeasurement, state: float) -> str | None:
         """Return that φ₀ is degenerate: below one half, though it is to be the baseline for good."""
         if self.start is not None or state >= DEGENERATE or self._keeps_maximum(measured.kind):
             return None
@@ -156,7 +157,7 @@ class EffectiveDimension(Orthogonality):
             "start=1.0 in place of what is measured"
         )
 
-    def measure(self, measured: Any) -> float:
+    def measure(self, measured: AxisMeasurement) -> float:
         """Return the effective dimension φ of the post-activations."""
         if measured.samples() <= measured.units:
             raise MeasurementError(
@@ -191,11 +192,11 @@ class WeightEffectiveDimension(Orthogonality):
 
     gamma: float = 0.99
 
-    def largest(self, measured: Any) -> float:
+    def largest(self, measured: AxisMeasurement) -> float:
         """Return the number of inputs by that of units, 1 at the most: the rank of the weights is no larger."""
         return min(1.0, measured.fan_in[0].weights[..., 0].size / measured.units)
 
-    def measure(self, measured: Any) -> float:
+    def measure(self, measured: AxisMeasurement) -> float:
         """Return the effective dimension φ of the incoming weights of the first layer that makes the units."""
         weights = measured.fan_in[0].weights.reshape(-1, measured.units)
         return rank_of_weights(weights, self.epsilon) / measured.units
@@ -225,6 +226,6 @@ class OrthogonalityGap(Orthogonality):
 
     needs_inputs: ClassVar[bool] = True
 
-    def measure(self, measured: Any) -> float:
+    def measure(self, measured: AxisMeasurement) -> float:
         """Return φ_OG of the post-activations."""
         return measured.orthogonality_gap()

@@ -10,7 +10,7 @@ import pytest
 
 from keras_struct import StructuralModel, grow, initializers, strategies
 from keras_struct.initializers.base import outgoing
-from keras_struct.probes import AxisMeasurement
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.probes.interpreter import run
 from keras_struct.structure.remap import NEW
 from keras_struct.testing import check_edit, check_initializer

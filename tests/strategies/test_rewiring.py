@@ -6,7 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel, selectors, sparsify
 from keras_struct.backend import current
-from keras_struct.probes.connections import ConnectionMeasurement
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.schedules import Cubic, EveryNSteps, Once
 from keras_struct.strategies import (
     DeepRewiring,
