@@ -38,6 +38,7 @@ _MODULES = {
     "export",
     "initializers",
     "layers",
+    "measurements",
     "models",
     "schedules",
     "selectors",

@@ -11,6 +11,7 @@
 # A growth method is two small classes. We write both, twenty lines each, check them, and train with them.
 
 # %%
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -19,6 +20,7 @@ import numpy as np
 from keras_struct import StructuralModel, datasets
 from keras_struct.initializers import Initializer
 from keras_struct.layers import GrowableDense
+from keras_struct.measurements import AxisMeasurement, Floats
 from keras_struct.strategies import Grow
 from keras_struct.testing import check_edit, check_initializer, check_trigger
 from keras_struct.triggers import Trigger
@@ -31,13 +33,14 @@ x, x_test = (part.reshape(len(part), 64) for part in (digits.x_train, digits.x_t
 # It gets a *measurement* of one layer and its own *state*, and returns how many units to add, and the new state. It is a
 # frozen dataclass: hyperparameters are its fields, and what it remembers is the state, which is saved with the model.
 # `measured.gram()` is HᵀH/n of the layer's activations, computed when you ask; its diagonal holds each unit's mean square.
+# `Trigger[dict[str, int]]` says what the state is: a dictionary of whole numbers.
 #
 # Ours adds a unit when hardly any unit is asleep.
 
 
 # %%
 @dataclass(frozen=True)
-class NobodySleeps(Trigger):
+class NobodySleeps(Trigger[dict[str, int]]):
     """Add units while at most a share of the existing ones emits next to nothing."""
 
     share: float = 0.1
@@ -46,10 +49,10 @@ class NobodySleeps(Trigger):
 
     needs_inputs = True  # keep recent inputs to measure on
 
-    def init(self, measured):
+    def init(self, measured: AxisMeasurement) -> dict[str, int]:
         return {"looks": 0}
 
-    def __call__(self, measured, state):
+    def __call__(self, measured: AxisMeasurement, state: dict[str, int]) -> tuple[int, dict[str, int]]:
         asleep = np.mean(np.diag(measured.gram()) < self.quiet)
         due = state["looks"] % self.pause == 0 and asleep <= self.share
         return int(due), {"looks": state["looks"] + 1}
@@ -67,7 +70,7 @@ class NobodySleeps(Trigger):
 class Differences(Initializer):
     """New units look along the difference of two existing ones."""
 
-    def __call__(self, measured, count, rng):
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         first = rng.integers(0, measured.units, count)
         second = (first + rng.integers(1, measured.units, count)) % measured.units
         values = {}

@@ -6,17 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_struct.structure.arrays import Floats
+
 _DECAYS = (0.9, 0.999)
 _SMALL = 1e-12
 
 
 def ascend(
-    start: np.ndarray,
-    gradient: Callable[[np.ndarray], np.ndarray],
+    start: Floats,
+    gradient: Callable[[Floats], Floats],
     steps: int,
     learning_rate: float,
-    project: Callable[[np.ndarray], np.ndarray],
-) -> np.ndarray:
+    project: Callable[[Floats], Floats],
+) -> Floats:
     """Ascend by Adam, projecting after each step.
 
     Args:
@@ -29,7 +31,7 @@ def ascend(
     Returns:
         Where it ends, float64.
     """
-    point = np.asarray(start, np.float64)
+    point: Floats = np.asarray(start, np.float64)
     mean, square = np.zeros_like(point), np.zeros_like(point)
     for step in range(1, steps + 1):
         slope = np.asarray(gradient(point), np.float64)

@@ -6,10 +6,12 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from keras_struct.measurements import AxisMeasurement
+from keras_struct.structure.arrays import Floats
 from keras_struct.structure.edits import Resize, grow
 from keras_struct.structure.policy import Policy
 from keras_struct.structure.refusal import AxisRefused
@@ -34,7 +36,7 @@ class Initializer(Policy):
     limited_by: ClassVar[str] = ""
 
     @abstractmethod
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Return the new weights.
 
         Args:
@@ -46,15 +48,15 @@ class Initializer(Policy):
             New entries by `"layer/variable"`; what is missing gets its default: zero for weights and biases.
         """
 
-    def check(self, measured: Any) -> None:
+    def check(self, measured: AxisMeasurement) -> None:
         """Raise an AxisRefused if it cannot work on an axis at all. Called before training, and with each proposal."""
         return
 
-    def capacity(self, measured: Any) -> int | None:
+    def capacity(self, measured: AxisMeasurement) -> int | None:
         """Return how many units can be made now, or `None` for as many as wanted."""
         return None
 
-    def propose(self, measured: Any, count: int, rng: np.random.Generator) -> Resize | None:
+    def propose(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Resize | None:
         """Return the edit that adds `count` units, or fewer with a warning; `None` if none can be made."""
         self.check(measured)
         if (capacity := self.capacity(measured)) is not None and capacity < count:
@@ -67,7 +69,7 @@ class Initializer(Policy):
         return grow(measured.axis, measured.units, count, self(measured, count, rng)) if count > 0 else None
 
 
-def random_fan_in(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def random_fan_in(weights: Floats, count: int, rng: np.random.Generator) -> Floats:
     """Draw incoming weights uniformly (Glorot) and scale each unit to the mean norm of the existing ones.
 
     Args:
@@ -85,23 +87,23 @@ def random_fan_in(weights: np.ndarray, count: int, rng: np.random.Generator) -> 
     return to_mean_norm((2 * rng.random((*shape, count), dtype) - 1) * dtype(limit), weights)
 
 
-def to_mean_norm(new: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def to_mean_norm(new: Floats, weights: Floats) -> Floats:
     """Scale each new unit's weights `(..., count)` to the mean Euclidean norm of the existing units' `(..., units)`."""
     mean = _norms(weights).mean()
     return new * (mean / np.maximum(_norms(new), 1e-30)).astype(new.dtype) if mean > 0 else new
 
 
-def _norms(weights: np.ndarray) -> np.ndarray:
+def _norms(weights: Floats) -> Floats:
     flat = weights.reshape(-1, weights.shape[-1])
     return np.sqrt(np.einsum("ij,ij->j", flat, flat)).astype(np.float64)
 
 
-def others_random(measured: Any, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def others_random(measured: AxisMeasurement, count: int, rng: np.random.Generator) -> dict[str, Floats]:
     """Random incoming weights for every layer that makes the units but the first."""
     return {fan.key: fan.expand(random_fan_in(fan.weights, count, rng)) for fan in measured.fan_in[1:]}
 
 
-def outgoing(measured: Any, rows: np.ndarray, scale: float = 1.0) -> dict[str, np.ndarray]:
+def outgoing(measured: AxisMeasurement, rows: Floats, scale: float = 1.0) -> dict[str, Floats]:
     """Turn directions into outgoing weights of `scale` times the mean norm of the existing ones.
 
     Args:
@@ -122,23 +124,23 @@ def outgoing(measured: Any, rows: np.ndarray, scale: float = 1.0) -> dict[str, n
     }
 
 
-def mean_fan_out_norm(measured: Any) -> float:
+def mean_fan_out_norm(measured: AxisMeasurement) -> float:
     """Mean Euclidean norm of the outgoing weights of the existing units, over all layers that read them."""
     return float(np.sqrt(sum(fan.norms**2 for fan in measured.fan_out())).mean())
 
 
-def split_rows(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+def split_rows(rows: Floats, shapes: Sequence[tuple[int, ...]]) -> list[Floats]:
     """Cut rows `(count, fan_out)` into outgoing weights `(count, *shape)` for each layer that reads the axis."""
     parts = np.split(rows, np.cumsum([prod(shape) for shape in shapes])[:-1], axis=1)
     return [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def join_rows(parts: Sequence[np.ndarray]) -> np.ndarray:
+def join_rows(parts: Sequence[Floats]) -> Floats:
     """The reverse of `split_rows`."""
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
-def check_zero_fan_in(measured: Any, who: str) -> None:
+def check_zero_fan_in(measured: AxisMeasurement, who: str) -> None:
     """Raise an AxisRefused if units without incoming weights would change the function, or never train."""
     if abs(measured.offset()) > 1e-7:
         raise AxisRefused(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from keras_struct.initializers.base import Initializer
+from keras_struct.measurements import AxisMeasurement
+from keras_struct.structure.arrays import Floats
 from keras_struct.structure.edits import Resize, Values
 
 
@@ -38,11 +39,11 @@ class CopyAndPerturb(Initializer):
         if not self.noise >= 0:
             raise ValueError(f"`noise` must not be negative. Received: noise={self.noise}")
 
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Nothing is new: see `propose`."""
         return {}
 
-    def propose(self, measured: Any, count: int, rng: np.random.Generator) -> Resize | None:
+    def propose(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Resize | None:
         """Return the edit that copies `count` units, drawn with replacement."""
         units = measured.units
         copied = rng.integers(0, units, count)
@@ -52,7 +53,7 @@ class CopyAndPerturb(Initializer):
             shift=Values(self._shift(measured, count, rng) if self.noise else {}),
         )
 
-    def _shift(self, measured: Any, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _shift(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> dict[str, Floats]:
         shift = {}
         for fan in measured.fan_in:
             noise = np.zeros((*fan.weights.shape[:-1], measured.units + count))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from keras_struct.initializers.base import (
     random_fan_in,
     split_rows,
 )
+from keras_struct.measurements import AxisMeasurement, UnitGradients
+from keras_struct.structure.arrays import Floats, Ints
 from keras_struct.structure.edits import Resize, Values
 from keras_struct.structure.remap import NEW
 
@@ -62,12 +64,12 @@ class DivideOrAdd(Initializer):
         if self.keeps not in ("gradient_norm", "loss_decrease"):
             raise ValueError(f"`keeps` must be 'gradient_norm' or 'loss_decrease'. Received: keeps={self.keeps!r}")
 
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Return the values of `propose`."""
         edit = self.propose(measured, count, rng)
         return {} if edit is None else dict(edit.values)
 
-    def propose(self, measured: Any, count: int, rng: np.random.Generator) -> Resize | None:
+    def propose(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Resize | None:
         """Return the edit that divides units and adds others, `count` together."""
         divided = _Divided(measured, self.epsilon, rng)
         new = _New(measured, self.epsilon, self._number(measured.kind) + count, rng)
@@ -93,7 +95,7 @@ class DivideOrAdd(Initializer):
 class _Divided:
     """Every existing unit, divided in two."""
 
-    def __init__(self, measured: Any, epsilon: float, rng: np.random.Generator) -> None:
+    def __init__(self, measured: AxisMeasurement, epsilon: float, rng: np.random.Generator) -> None:
         self.measured = measured
         self.weights = measured.fan_in[0].weights.astype(np.float64)
         noise = rng.uniform(-1.0, 1.0, self.weights.shape)
@@ -101,21 +103,21 @@ class _Divided:
         self.noise = noise * (epsilon * measured.fan_in[0].norms.mean() / norms)
         self.halves = [fan.weights / 2 for fan in measured.fan_out()]
 
-    def _gradients(self, factor: float) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _gradients(self, factor: float) -> UnitGradients:
         """Gradients of one copy of each unit, at `factor` times the noise."""
         return self.measured.gradients.virtual(self.weights + factor * self.noise, self.halves, self.measured.bias())
 
-    def gradient_norms(self) -> np.ndarray:
+    def gradient_norms(self) -> Floats:
         """Norm of the gradient of each copy's own weights."""
-        return _norms(*self._gradients(1.0))
+        return _norms(self._gradients(1.0))
 
-    def predicted_changes(self) -> np.ndarray:
+    def predicted_changes(self) -> Floats:
         """Change of the loss by each division, to first order in the change of the outputs."""
         axes = tuple(range(self.noise.ndim - 1))
         slopes = np.zeros(self.noise.shape[-1])
         for point in range(1, POINTS + 1):
             at = (2 * point - 1) / (2 * POINTS)
-            difference = self._gradients(at)[0].astype(np.float64) - self._gradients(-at)[0]
+            difference = self._gradients(at).fan_in.astype(np.float64) - self._gradients(-at).fan_in
             slopes += (difference * self.noise).sum(axis=axes) / POINTS
         return slopes
 
@@ -123,45 +125,46 @@ class _Divided:
 class _New:
     """New units with random incoming and small outgoing weights."""
 
-    def __init__(self, measured: Any, epsilon: float, count: int, rng: np.random.Generator) -> None:
+    def __init__(self, measured: AxisMeasurement, epsilon: float, count: int, rng: np.random.Generator) -> None:
         self.measured = measured
         self.weights = random_fan_in(measured.fan_in[0].weights, count, rng)
         self.shapes = [fan.weights.shape[1:] for fan in measured.fan_out()]
         self.size = epsilon * mean_fan_out_norm(measured)
         self.rows = self._sized(rng.uniform(-1.0, 1.0, (count, sum(int(np.prod(shape)) for shape in self.shapes))))
 
-    def _sized(self, rows: np.ndarray) -> np.ndarray:
+    def _sized(self, rows: Floats) -> Floats:
         return rows * (self.size / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30))
 
-    def _gradients(self) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _gradients(self) -> UnitGradients:
         return self.measured.gradients.virtual(self.weights, split_rows(self.rows, self.shapes))
 
-    def gradient_norms(self) -> np.ndarray:
+    def gradient_norms(self) -> Floats:
         """Norm of the gradient of each unit's own weights."""
-        return _norms(*self._gradients())
+        return _norms(self._gradients())
 
-    def predicted_changes(self) -> np.ndarray:
+    def predicted_changes(self) -> Floats:
         """Change of the loss by each unit, to first order in its outgoing weights."""
-        return (join_rows(self._gradients()[1]).astype(np.float64) * self.rows).sum(axis=1)
+        return (join_rows(self._gradients().fan_out).astype(np.float64) * self.rows).sum(axis=1)
 
     def descend(self, steps: int, learning_rate: float) -> None:
         """Turn outgoing weights against their gradient, and move incoming ones down theirs, at their norms."""
         norm = float(self.measured.fan_in[0].norms.mean())
         for _ in range(steps):
-            incoming, outgoing = self._gradients()
-            self.rows = self._sized(-join_rows(outgoing).astype(np.float64))
+            gradients = self._gradients()
+            incoming = gradients.fan_in
+            self.rows = self._sized(-join_rows(gradients.fan_out).astype(np.float64))
             axes = tuple(range(incoming.ndim - 1))
             lengths = np.maximum(np.sqrt((incoming.astype(np.float64) ** 2).sum(axis=axes)), 1e-30)
             moved = self.weights - learning_rate * norm * incoming / lengths
             self.weights = moved * (norm / np.maximum(np.sqrt((moved**2).sum(axis=axes)), 1e-30))
 
 
-def _norms(incoming: np.ndarray, outgoing: list[np.ndarray]) -> np.ndarray:
-    own = (incoming.astype(np.float64).reshape(-1, incoming.shape[-1]) ** 2).sum(axis=0)
-    return np.sqrt(own + (join_rows(outgoing).astype(np.float64) ** 2).sum(axis=1))
+def _norms(gradients: UnitGradients) -> Floats:
+    incoming = gradients.fan_in.astype(np.float64).reshape(-1, gradients.fan_in.shape[-1])
+    return np.sqrt((incoming**2).sum(axis=0) + (join_rows(gradients.fan_out).astype(np.float64) ** 2).sum(axis=1))
 
 
-def _edit(divided: _Divided, new: _New, copied: np.ndarray, added: np.ndarray) -> Resize:
+def _edit(divided: _Divided, new: _New, copied: Ints, added: Ints) -> Resize:
     """The edit that divides the units `copied` and adds the candidates `added`."""
     measured, units = divided.measured, divided.measured.units
     first = measured.fan_in[0]

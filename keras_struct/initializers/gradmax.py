@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from keras_struct.initializers.base import (
     random_fan_in,
     to_mean_norm,
 )
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -49,26 +51,26 @@ class LargestGradient(Initializer):
         "0. Add fewer units at a time."
     )
 
-    def check(self, measured: Any) -> None:
+    def check(self, measured: AxisMeasurement) -> None:
         """Raise a ValueError if units without incoming weights would change the function, or never train."""
         check_zero_fan_in(measured, type(self).__name__)
 
-    def capacity(self, measured: Any) -> int | None:
+    def capacity(self, measured: AxisMeasurement) -> int | None:
         """Return the rank of the auxiliary gradient."""
         values = self._strongest(measured)[0]
         return int((values > values.max(initial=0.0) * 1e-12).sum()) if values.max(initial=0.0) > 0 else 0
 
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Return the strongest directions as outgoing weights."""
         _, directions = self._strongest(measured)
         signs = rng.choice([-1.0, 1.0], size=(count, 1))  # either sign of a singular vector will do
         return outgoing(measured, directions[:count] * signs, self.scale)
 
-    def _strongest(self, measured: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _strongest(self, measured: AxisMeasurement) -> tuple[Floats, Floats]:
         return measured.once(self, lambda: _strongest(measured.gradients.auxiliary(linear=False)))
 
 
-def _strongest(auxiliary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _strongest(auxiliary: Floats) -> tuple[Floats, Floats]:
     """Squared singular values, largest first, and the singular vectors over outgoing weights, one a row."""
     if auxiliary.shape[0] >= auxiliary.shape[1]:
         with threads_for(auxiliary.shape[1]):
@@ -113,18 +115,18 @@ class OptimizedGradient(Initializer):
         if self.ascends not in ("fan_out", "fan_in"):
             raise ValueError(f"`ascends` must be 'fan_out' or 'fan_in'. Received: ascends={self.ascends!r}")
 
-    def check(self, measured: Any) -> None:
+    def check(self, measured: AxisMeasurement) -> None:
         """Raise a ValueError if units without incoming weights would change the function, or never train."""
         if self.ascends == "fan_out":
             check_zero_fan_in(measured, type(self).__name__)
 
-    def capacity(self, measured: Any) -> int | None:
+    def capacity(self, measured: AxisMeasurement) -> int | None:
         """Return how many orthogonal units there can be."""
         if self.ascends == "fan_out":
             return sum(int(np.prod(fan.weights.shape[1:])) for fan in measured.fan_out())
         return int(np.prod(measured.fan_in[0].weights.shape[:-1]))
 
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Ascend from a random start."""
         if self.ascends == "fan_out":
             return outgoing(measured, self._fan_out(measured, count, rng), self.scale)
@@ -132,25 +134,25 @@ class OptimizedGradient(Initializer):
         new = self.scale * to_mean_norm(self._fan_in(measured, count, rng), first.weights)
         return {first.key: first.expand(new), **others_random(measured, count, rng)}
 
-    def _fan_out(self, measured: Any, count: int, rng: np.random.Generator) -> np.ndarray:
+    def _fan_out(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Floats:
         auxiliary = measured.gradients.auxiliary(linear=False)
         start = _orthonormal(rng.standard_normal((count, auxiliary.shape[1])))
         rate = self.learning_rate / np.sqrt(auxiliary.shape[1])
         moments = auxiliary.T @ auxiliary
         return ascend(start, lambda rows: _tangent(rows @ moments, rows), self.steps, rate, _orthonormal)
 
-    def _fan_in(self, measured: Any, count: int, rng: np.random.Generator) -> np.ndarray:
+    def _fan_in(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Floats:
         first = measured.fan_in[0]
         shape, size = first.weights.shape[:-1], int(np.prod(first.weights.shape[:-1]))
         norm = self.scale * float(first.norms.mean())
 
-        def weights(rows: np.ndarray) -> np.ndarray:
+        def weights(rows: Floats) -> Floats:
             return (norm * rows.T).reshape(*shape, count)
 
-        def gradient(rows: np.ndarray) -> np.ndarray:
+        def gradient(rows: Floats) -> Floats:
             none = [np.zeros((count, *fan.weights.shape[1:]), np.float32) for fan in measured.fan_out()]
-            _, wanted = measured.gradients.virtual(weights(rows), none)
-            incoming, _ = measured.gradients.virtual(weights(rows), wanted)
+            wanted = measured.gradients.virtual(weights(rows), none).fan_out
+            incoming = measured.gradients.virtual(weights(rows), wanted).fan_in
             return _tangent(incoming.reshape(size, count).T.astype(np.float64), rows)
 
         start = random_fan_in(first.weights, count, rng).reshape(size, count).T
@@ -159,13 +161,13 @@ class OptimizedGradient(Initializer):
         )
 
 
-def _tangent(slope: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _tangent(slope: Floats, rows: Floats) -> Floats:
     """The part of a gradient along which orthonormal rows stay orthonormal."""
     products = slope @ rows.T
     return slope - (products + products.T) / 2 @ rows
 
 
-def _orthonormal(rows: np.ndarray) -> np.ndarray:
+def _orthonormal(rows: Floats) -> Floats:
     """The nearest rows that are orthogonal to each other and of length 1."""
     left, _, right = np.linalg.svd(rows, full_matrices=False)
     return left @ right

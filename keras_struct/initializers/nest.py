@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from keras_struct.initializers.base import (
     split_rows,
     to_mean_norm,
 )
+from keras_struct.measurements import AxisMeasurement
+from keras_struct.structure.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ class Bridge(Initializer):
         if not 0 < self.keep <= 1:
             raise ValueError(f"`keep` is a share, above 0 and at most 1. Received: keep={self.keep}")
 
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Return incoming and outgoing weights."""
         choose = self._chosen if measured.kind == "conv" else self._bridging
         incoming, rows = choose(measured, count, rng)
         first = measured.fan_in[0]
         return {first.key: first.expand(incoming)} | outgoing(measured, rows, self.scale)
 
-    def _bridging(self, measured: Any, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _bridging(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
         gradient = measured.gradients.auxiliary()
         kept = np.abs(gradient) >= np.quantile(np.abs(gradient), 1 - self.keep)
         roots = np.where(kept, np.sqrt(np.abs(gradient)), 0.0)
@@ -70,7 +72,7 @@ class Bridge(Initializer):
         incoming = -(deltas * np.sign(gradient)).sum(axis=2).T.reshape(*weights.shape[:-1], count)
         return self.scale * to_mean_norm(incoming, weights), deltas.sum(axis=1)
 
-    def _chosen(self, measured: Any, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _chosen(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
         number = self.candidates + count
         incoming = self.scale * random_fan_in(measured.fan_in[0].weights, number, rng)
         shapes = [fan.weights.shape[1:] for fan in measured.fan_out()]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from keras_struct.initializers.base import Initializer, check_zero_fan_in, outgoing, random_fan_in
+from keras_struct.measurements import AxisMeasurement
+from keras_struct.structure.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class RandomFanIn(Initializer):
         Maile et al., *When, where, and how to add new neurons to ANNs*, AutoML 2022 (thesis section 6.2.2, RandomInit).
     """
 
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Draw the incoming weights for every layer that makes the units."""
         return {fan.key: fan.expand(random_fan_in(fan.weights, count, rng)) for fan in measured.fan_in}
 
@@ -42,11 +43,11 @@ class RandomFanOut(Initializer):
 
     scale: float = 1.0
 
-    def check(self, measured: Any) -> None:
+    def check(self, measured: AxisMeasurement) -> None:
         """Raise a ValueError if units without incoming weights would change the function, or never train."""
         check_zero_fan_in(measured, type(self).__name__)
 
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Draw the outgoing weights for every layer that reads the units."""
         total = sum(int(np.prod(fan.weights.shape[1:])) for fan in measured.fan_out())
         return outgoing(measured, rng.standard_normal((count, total)), self.scale)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from keras_struct.initializers.adam import ascend
 from keras_struct.initializers.base import Initializer, others_random, random_fan_in, to_mean_norm
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.statistics.candidates import CandidateScorer
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,19 @@ class Select(Initializer):
 
     needs_inputs: ClassVar[bool] = True
 
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Choose for the first layer that makes the units, and draw plain random weights for the others."""
         first = measured.fan_in[0]
         number = self._number(measured.kind)
         number = number * count if self.per_unit else number + count
         drawn = self._candidates(measured, number, rng).astype(first.weights.dtype)
-        cross, energy = measured.candidates(drawn)
+        added = measured.candidates(drawn)
         scorer = CandidateScorer(measured.gram(), self.epsilon)
         with threads_for(measured.units):
-            best = scorer.rank(cross, energy, normalized=self.normalized)[:count]
+            best = scorer.rank(added.cross, added.energy, normalized=self.normalized)[:count]
         return {first.key: first.expand(drawn[..., best]), **others_random(measured, count, rng)}
 
-    def _candidates(self, measured: Any, count: int, rng: np.random.Generator) -> np.ndarray:
+    def _candidates(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Floats:
         """Draw candidates for the first layer that makes the units, `(..., count)`."""
         return random_fan_in(measured.fan_in[0].weights, count, rng)
 
@@ -93,7 +95,7 @@ class PreActivation(Select):
         "Widen the layer before, keep more samples (`probe`), or use Select()."
     )
 
-    def capacity(self, measured: Any) -> int | None:
+    def capacity(self, measured: AxisMeasurement) -> int | None:
         """Return how many directions of the inputs no existing unit looks along; 0 with too few samples to tell."""
         moments = measured.input_gram()
         if measured.samples() <= max(measured.units, len(moments)):
@@ -101,10 +103,10 @@ class PreActivation(Select):
         _, span = self._whitened(measured)
         return len(span) - span.shape[1]
 
-    def _whitened(self, measured: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _whitened(self, measured: AxisMeasurement) -> tuple[Floats, Floats]:
         return measured.once(self, lambda: _whitened(measured.input_gram(), measured.fan_in[0].weights))
 
-    def _candidates(self, measured: Any, count: int, rng: np.random.Generator) -> np.ndarray:
+    def _candidates(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Floats:
         weights = measured.fan_in[0].weights
         unwhiten, span = self._whitened(measured)
         drawn = rng.standard_normal((len(span), count))
@@ -115,7 +117,7 @@ class PreActivation(Select):
         return to_mean_norm(drawn.reshape(*weights.shape[:-1], count), weights)
 
 
-def _whitened(moments: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _whitened(moments: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Map from whitened inputs to weights, and an orthonormal basis of the directions that existing units look along."""
     with threads_for(len(moments)):
         values, vectors = np.linalg.eigh(moments)
@@ -152,7 +154,7 @@ class OptimizedActivation(Select):
             return self.candidates
         return 10 if kind == "conv" else 100
 
-    def _candidates(self, measured: Any, count: int, rng: np.random.Generator) -> np.ndarray:
+    def _candidates(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Floats:
         weights = measured.fan_in[0].weights
         start = super()._candidates(measured, count, rng)
         rate = self.learning_rate * float(measured.fan_in[0].norms.mean()) / np.sqrt(start[..., 0].size)
@@ -162,24 +164,24 @@ class OptimizedActivation(Select):
         )
 
 
-def _tangent(slope: np.ndarray, kernels: np.ndarray) -> np.ndarray:
+def _tangent(slope: Floats, kernels: Floats) -> Floats:
     """The part of a gradient along which candidates keep their norms."""
     axes = tuple(range(kernels.ndim - 1))
     return slope - kernels * ((slope * kernels).sum(axis=axes) / np.maximum((kernels**2).sum(axis=axes), 1e-30))
 
 
-def _nuclear_gradient(measured: Any, kernels: np.ndarray) -> np.ndarray:
+def _nuclear_gradient(measured: AxisMeasurement, kernels: Floats) -> Floats:
     """Derivative of the nuclear norm of H/√n with each candidate added, by the candidate's weights.
 
     With `A = [H h]/√n` it is `A (AᵀA)^(-½)` in the column of h, so a combination of the columns of H and h.
     """
     kernels = kernels.astype(measured.fan_in[0].weights.dtype)
-    cross, energy = measured.candidates(kernels)
+    added = measured.candidates(kernels)
     gram, units, count = measured.gram(), measured.units, kernels.shape[-1]
     bordered = np.empty((count, units + 1, units + 1))
     bordered[:, :units, :units] = gram
-    bordered[:, :units, units] = bordered[:, units, :units] = cross.T
-    bordered[:, units, units] = energy
+    bordered[:, :units, units] = bordered[:, units, :units] = added.cross.T
+    bordered[:, units, units] = added.energy
     values, vectors = np.linalg.eigh(bordered)
     floor = 1e-8 * np.maximum(values[:, -1:], 1e-30)
     factors = np.einsum("kij,kj->ki", vectors, vectors[:, units, :] / np.sqrt(np.maximum(values, floor)))

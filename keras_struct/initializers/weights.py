@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from keras_struct.initializers.base import Initializer, others_random, random_fan_in, to_mean_norm
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,12 @@ class OrthogonalWeights(Initializer):
         "RandomFanIn() or Select()."
     )
 
-    def capacity(self, measured: Any) -> int | None:
+    def capacity(self, measured: AxisMeasurement) -> int | None:
         """Return the dimension of the kernel of the existing incoming weights of the first layer."""
         span = _span(measured.fan_in[0].weights)
         return len(span) - span.shape[1]
 
-    def __call__(self, measured: Any, count: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Mapping[str, Floats]:
         """Project for the first layer that makes the units, and draw plain random weights for the others."""
         first = measured.fan_in[0]
         span = _span(first.weights)
@@ -48,7 +50,7 @@ class OrthogonalWeights(Initializer):
         return {first.key: first.expand(new), **others_random(measured, count, rng)}
 
 
-def _span(weights: np.ndarray) -> np.ndarray:
+def _span(weights: Floats) -> Floats:
     """Orthonormal basis of the incoming weights `(..., units)` of all units."""
     columns = weights.reshape(-1, weights.shape[-1]).astype(np.float64)
     with threads_for(min(columns.shape)):

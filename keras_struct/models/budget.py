@@ -13,9 +13,10 @@ import keras
 import numpy as np
 
 from keras_struct.backend.keras_internals import is_library_class, structured_ends
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.models.costs import Costs
 from keras_struct.models.parts import parts_of
-from keras_struct.selectors.base import finite
+from keras_struct.selectors.base import Selector, finite
 from keras_struct.statistics.flops import flops
 from keras_struct.statistics.flops_counter import symbolic_inputs
 from keras_struct.structure.edits import Resize
@@ -78,7 +79,7 @@ class Ranking:
     def __init__(
         self,
         model: Any,
-        selector: Any,
+        selector: Selector,
         scope: Scope = "global",
         axes: Sequence[str] | None = None,
         minimum: int = 1,
@@ -116,7 +117,7 @@ class Ranking:
         return found
 
     @cached_property
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> dict[str, AxisMeasurement]:
         """Measurements of the axes whose units can be ranked; unless they were named, the others are left out."""
         return {axis: measured for axis, measured in self.asked.items() if axis in self.relative}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.models.connection_measuring import count_coactivity, measure_connections
 from keras_struct.models.methods import model_methods
 from keras_struct.models.parts import parts_of
@@ -35,7 +36,7 @@ class ConnectionEdits:
         parts_of(self).editor.sync()
         return {name: count(layer) for name, layer in self.masked_layers.items()}
 
-    def measure_connections(self, layers: Sequence[str] | None = None) -> dict[str, Any]:
+    def measure_connections(self, layers: Sequence[str] | None = None) -> dict[str, ConnectionMeasurement]:
         """Return what a selector of connections gets to see of each masked layer.
 
         Args:

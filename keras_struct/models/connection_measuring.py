@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_struct.backend import current
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.models.observation import Observation
 from keras_struct.probes.coactivity import Activity
-from keras_struct.probes.connections import ConnectionGradients, ConnectionMeasurement
+from keras_struct.probes.connections import ConnectionGradients
 from keras_struct.statistics.coactivation import Coactivation
 
 
 def measure_connections(seen: Observation, layers: Mapping[str, Any]) -> dict[str, ConnectionMeasurement]:
     """Return a measurement of the connections of each masked layer, gradients computed as far as a policy asks."""
-    batch = seen.gradient_batch
+    batch, inputs = seen.gradient_batch, seen.pieces()
     lazy = None if batch is None else cache(partial(_gradients, seen, layers, batch))
     found = {}
     for name, layer in layers.items():
-        facts: dict[str, Any] = {"rate": partial(_rate, seen.model)}
-        if lazy is not None:
-            facts["gradients"] = lambda name=name: lazy().gradients[name]
-            facts["squared_gradients"] = lambda name=name: lazy().squares[name]
-        if (inputs := seen.pieces()) is not None:
-            facts["activity"] = partial(count_coactivity, seen, name, inputs)
         mask, weights = current().read(layer.mask), current().read(layer.kernel)
-        possible = layer.possible_connections()
-        found[name] = ConnectionMeasurement(name, mask, weights, layer.dormant, possible=possible, **facts)
+        measured = ConnectionMeasurement(
+            name, mask, weights, layer.dormant, partial(_rate, seen.model), possible=layer.possible_connections()
+        )
+        if lazy is not None:
+            gradients, squares = partial(_kernel_gradient, lazy, name), partial(_kernel_squares, lazy, name)
+            measured = replace(measured, gradients=gradients, squared_gradients=squares)
+        if inputs is not None:
+            measured = replace(measured, activity=partial(count_coactivity, seen, name, inputs))
+        found[name] = measured
     return found
 
 
@@ -44,3 +48,11 @@ def _gradients(seen: Observation, layers: Mapping[str, Any], batch: tuple[Any, A
 
 def _rate(model: Any) -> float:
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+
+
+def _kernel_gradient(lazy: Callable[[], ConnectionGradients], layer: str) -> np.ndarray:
+    return lazy().gradients[layer]
+
+
+def _kernel_squares(lazy: Callable[[], ConnectionGradients], layer: str) -> np.ndarray:
+    return lazy().squares[layer]

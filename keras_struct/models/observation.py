@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 import keras
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.measurements import AxisMeasurement, BatchGradients
 from keras_struct.models.costs import Costs
 from keras_struct.models.epoch_shuffle import is_array_data
 from keras_struct.models.live_network import LiveNetwork
@@ -149,20 +151,20 @@ class Observation:
 
     def measure(
         self, axes: Sequence[str], limits: Mapping[str, int], initial: Mapping[str, int], residual: bool = True
-    ) -> dict[str, Any]:
+    ) -> dict[str, AxisMeasurement]:
         """Return a measurement of each axis, computed as far as a policy asks."""
         costs = cache(lambda: Costs(self.model, self.network, self._input_shape()))
-        return self.probe.measure(
-            self.pieces(),
-            axes,
-            limits,
-            self._gradients(axes),
-            residual,
-            initial_units=initial,
-            loss=self.loss,
-            affordable={axis: partial(_affordable, costs, axis) for axis in axes},
-            warn=self.warn,
-        )
+        found = self.probe.measure(self.pieces(), axes, limits, self._gradients(axes), residual)
+        return {
+            axis: replace(
+                measured,
+                initial_units=initial[axis],
+                loss=self.loss,
+                affordable=partial(_affordable, costs, axis),
+                warn=self.warn,
+            )
+            for axis, measured in found.items()
+        }
 
     @property
     def takes_any_size(self) -> bool:
@@ -175,7 +177,7 @@ class Observation:
         sample = self.sample(1) if self.takes_any_size else None
         return None if sample is None else [tuple(map(int, part.shape[1:])) for part in keras.tree.flatten(sample)]
 
-    def _gradients(self, axes: Sequence[str]) -> Callable[..., GradientSweep] | None:
+    def _gradients(self, axes: Sequence[str]) -> Callable[[int | None], BatchGradients] | None:
         """What measures gradients, when it is asked; `None` if there is no batch with targets."""
         batch = self.gradient_batch
         return None if batch is None else cache(lambda samples: self._sweep(batch, axes, samples))

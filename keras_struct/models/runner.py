@@ -36,7 +36,7 @@ class StrategyRunner:
         self.editor, self.observation, self.progress = editor, editor.observation, editor.progress
         self.strategy: Any = None
         self.targets: Any = None
-        self.policy_state: dict[str, Any] | None = None
+        self.policy_state: Mapping[str, Any] | None = None
         self.unchanged_looks = 0
         self._asked = 0
         self._halted = self._proposed_before = self._idle_said = False

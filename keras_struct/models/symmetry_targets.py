@@ -8,7 +8,7 @@ from typing import Any
 from keras_struct.models.suitability import is_trainable
 from keras_struct.models.symmetry_edits import normalizations_behind
 from keras_struct.models.targets import TargetFinder, register_target
-from keras_struct.probes.symmetry import SymmetryGradients, SymmetryMeasurement
+from keras_struct.probes.symmetry import SymmetryGradients, measured_symmetry
 from keras_struct.structure.capabilities import Watchable
 from keras_struct.structure.targets import Symmetries
 
@@ -34,7 +34,7 @@ class SymmetryFinder(TargetFinder):
         seen = self.observation
         gradients = SymmetryGradients(self.editor.model, layers, seen.loss_function, seen.gradient_batch)
         return {
-            name: SymmetryMeasurement(name, layer, gradients, tuple(normalizations_behind(network, name)))
+            name: measured_symmetry(name, layer, gradients, normalizations_behind(network, name))
             for name, layer in layers.items()
         }
 

@@ -8,10 +8,10 @@ from typing import Any, overload
 import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.models.budget import Budget, Ranking, Scope, prune_by, prune_to
 from keras_struct.models.methods import model_methods
 from keras_struct.models.parts import parts_of
-from keras_struct.probes import AxisMeasurement
 from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent

@@ -1,10 +1,9 @@
-"""What policies get to see of the connections of a masked layer."""
+"""Gradients by the weights of masked layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,52 +11,10 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.probes.buffer import samples_between
-from keras_struct.probes.measurement import NoGradients
-from keras_struct.statistics.coactivation import Coactivation
 
-
-@dataclass(frozen=True)
-class ConnectionMeasurement:
-    """The connections of one masked layer. Gradients are computed when they are asked for.
-
-    Attributes:
-        layer: Its name.
-        mask: Shape of the kernel, bool: which connections there are.
-        weights: Shape of the kernel: their weights, and those that the others have.
-        dormant: What the weights of the others do, as the layer says.
-        rate: Returns the learning rate.
-        gradients: Returns the gradient of the loss on the last training batch, float64, by the weights of all connections,
-            also those that are not there.
-        squared_gradients: Returns the mean, over samples of that batch, of its square for each sample.
-        possible: Shape of the kernel, bool: which connections there could be; all by default.
-        activity: Returns the `Coactivation` of the ends of all connections on recent inputs, in the shape of the kernel; takes
-            the value above which an end is active whose activation has no clear zero.
-    """
-
-    layer: str
-    mask: np.ndarray
-    weights: np.ndarray
-    dormant: str = "silent"
-    rate: Callable[[], float] = lambda: 0.0
-    gradients: Callable[[], np.ndarray] = lambda: NoGradients().gradients
-    squared_gradients: Callable[[], np.ndarray] = lambda: NoGradients().gradients
-    possible: np.ndarray = None  # type: ignore[assignment]
-    activity: Callable[..., Coactivation] = lambda threshold=None: _no_inputs()
-
-    def __post_init__(self) -> None:
-        if self.possible is None:
-            object.__setattr__(self, "possible", np.ones_like(self.mask, bool))
-
-    @property
-    def count(self) -> int:
-        """How many connections there are."""
-        return int(self.mask.sum())
-
-    @property
-    def size(self) -> int:
-        """How many there could be."""
-        return int(np.sum(self.possible))
+__all__ = ["ConnectionGradients", "ConnectionMeasurement"]
 
 
 class ConnectionGradients:
@@ -102,12 +59,6 @@ class ConnectionGradients:
             name: found[places[id(layer.kernel)]] if id(layer.kernel) in places else zeros[name]
             for name, layer in self._layers.items()
         }
-
-
-def _no_inputs() -> Coactivation:
-    raise ValueError(
-        "Activity of neurons is measured on inputs, and there are none: pass `probe=x` to compile, or train a few steps first."
-    )
 
 
 def _one(i: int, part: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import ceil, prod
 from typing import Any
 
@@ -11,18 +12,17 @@ import numpy as np
 
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
-from keras_struct.probes.axis_gradients import AxisGradients
-from keras_struct.probes.gradient_sweep import GradientSweep
+from keras_struct.measurements import AxisGradients, AxisMeasurement, BatchGradients, Normalization
+from keras_struct.probes.fans import fan_in, fan_out
 from keras_struct.probes.interpreter import run
 from keras_struct.probes.making import Maker, maker_of
-from keras_struct.probes.measurement import AxisMeasurement, FanIn, FanOut
 from keras_struct.probes.paths import is_unitwise
 from keras_struct.probes.responses import activated, computing, unit_response
 from keras_struct.probes.sweep import Sweep
 from keras_struct.probes.virtual import Reader, readers_of
 from keras_struct.structure.behaviours import Weighted
 from keras_struct.structure.refusal import AxisRefused, MeasurementError
-from keras_struct.structure.rules import AxisRule, Port
+from keras_struct.structure.rules import Port
 from keras_struct.surgery.trace import Network
 
 SMALLEST_BUFFER = 128
@@ -58,9 +58,8 @@ class StructureProbe:
         inputs: Any,
         axes: Sequence[str],
         limits: Mapping[str, int],
-        gradients: Callable[[], GradientSweep] | None = None,
+        gradients: Callable[[int | None], BatchGradients] | None = None,
         residual: bool = True,
-        **facts: Any,
     ) -> dict[str, AxisMeasurement]:
         """Return a measurement of each axis; the network runs when a policy asks for more than weights.
 
@@ -68,12 +67,17 @@ class StructureProbe:
             inputs: Inputs to measure on, or `None` if only weights are needed.
             axes: Names of the axes.
             limits: Largest width of each axis.
-            gradients: Returns what measures gradients, or `None` if there is no batch with targets.
+            gradients: Takes a number of samples, or `None` for all, and returns what computes gradients; `None` if there is
+                no batch with targets.
             residual: Whether residual connections stay on while activations are measured.
-            **facts: Further fields of each measurement, such as `loss`.
         """
-        sweep = None if inputs is None else Sweep(self, inputs, tuple(axes), residual)
-        return {axis: self._measurement(axis, sweep, limits.get(axis), gradients, facts) for axis in axes}
+        found = {axis: self._measurement(axis, limits.get(axis)) for axis in axes}
+        if inputs is not None:
+            sweep = Sweep(self, inputs, tuple(axes), residual)
+            found = {axis: sweep.added_to(measured) for axis, measured in found.items()}
+        if gradients is not None:
+            found = {axis: replace(m, gradients=AxisGradients(gradients, axis)) for axis, m in found.items()}
+        return found
 
     def samples_needed(self, axes: Sequence[str], limits: Mapping[str, int]) -> int:
         """How many inputs to keep so that every axis has more rows than it may have units."""
@@ -159,8 +163,8 @@ class StructureProbe:
                     found.update({(call, place): units} if (units >= 0).any() else {})
         return found
 
-    def normalization(self, axis: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Scale γ and factor γ/√(σ²+ε) of the batch normalisation behind the first layer of an axis; `None` without one."""
+    def normalization(self, axis: str) -> Normalization | None:
+        """The batch normalisation behind the first layer of an axis; `None` without one."""
         for call in self.chain(axis):
             layer = self.network.layers[call.layer]
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -168,7 +172,7 @@ class StructureProbe:
                 gamma = current().read(layer.gamma).astype(np.float64) if layer.scale else np.ones_like(variance)
                 columns = self.columns(axis)
                 pick = slice(None) if columns is None else columns
-                return gamma[pick], (gamma / np.sqrt(variance + layer.epsilon))[pick]
+                return Normalization(gamma[pick], (gamma / np.sqrt(variance + layer.epsilon))[pick])
         return None
 
     def columns(self, axis: str) -> np.ndarray | None:
@@ -261,34 +265,22 @@ class StructureProbe:
                 "batches of that size."
             ) from error
 
-    def _measurement(
-        self, axis: str, sweep: Sweep | None, limit: int | None, gradients: Any, facts: Mapping[str, Any]
-    ) -> AxisMeasurement:
-        graph = self.network.graph
-        ports = graph.ports(axis)
-        fan_in = tuple(
-            self._fan_in(axis, port, rule)
-            for port, rule in ports.items()
-            if rule.role == "produce" and self._rank(port) > 1
-        )
-        consumers = [port for port, rule in ports.items() if rule.role == "consume"]
-        kind = "conv" if self._shares_positions(axis) else "dense"
-        lazy = {} if sweep is None else sweep.measures(axis)
-        if gradients is not None:
-            lazy["gradients"] = AxisGradients(gradients, axis)
+    def _measurement(self, axis: str, limit: int | None) -> AxisMeasurement:
+        """What is known of an axis without running the network."""
+        ports = self.network.graph.ports(axis)
+        makers = [port for port, rule in ports.items() if rule.role == "produce" and self.rank(port) > 1]
+        readers = [port for port, rule in ports.items() if rule.role == "consume"]
         return AxisMeasurement(
             axis,
-            graph.units[axis].width,
+            self.network.graph.units[axis].width,
             limit,
-            kind,
-            fan_in,
-            lambda: tuple(self._fan_out(axis, port) for port in consumers),
+            "conv" if self._shares_positions(axis) else "dense",
+            tuple(fan_in(self, axis, port) for port in makers),
+            lambda: tuple(fan_out(self, axis, port) for port in readers),
             bias=lambda: self._bias(axis),
             normalization=lambda: self.normalization(axis),
             slope=lambda: self.at_zero(axis)[1],
             offset=lambda: self.at_zero(axis)[0],
-            **lazy,
-            **{name: fact[axis] if isinstance(fact, Mapping) else fact for name, fact in facts.items()},
         )
 
     def _shares_positions(self, axis: str) -> bool:
@@ -300,7 +292,7 @@ class StructureProbe:
         """Biases of the units in the first layer that makes them."""
         layer, _ = self.network.graph.units[axis].producers[0]
         made = [p for p, rule in self.network.graph.ports(axis).items() if p.layer == layer and rule.role == "produce"]
-        port = next((port for port in made if self._rank(port) == 1), None)
+        port = next((port for port in made if self.rank(port) == 1), None)
         return None if port is None else current().read(self.variable(port))[self.network.graph.places(port, axis)]
 
     def variable(self, port: Port) -> Any:
@@ -311,42 +303,9 @@ class StructureProbe:
         """Present shape of the variable that a port is an axis of, also in a compiled function."""
         return current().outside(lambda: tuple(int(extent) for extent in self.variable(port).shape))
 
-    def _rank(self, port: Port) -> int:
+    def rank(self, port: Port) -> int:
+        """How many axes that variable has."""
         return len(internals.shape_of(self.variable(port)))
-
-    def _fan_in(self, axis: str, port: Port, rule: AxisRule) -> FanIn:
-        def read() -> np.ndarray:
-            graph, weights = self.network.graph, _wide(current().read(self.variable(port)))
-            places, width = graph.places(port, axis), graph.units[axis].width
-            if len(places) < weights.shape[port.axis]:
-                weights = np.take(weights, places, axis=port.axis)
-            units_last = np.moveaxis(weights, port.axis, -1)
-            blocks = units_last.shape[-1] // width
-            return units_last if blocks == 1 else units_last.reshape(*units_last.shape[:-1], blocks, width)
-
-        def expand(new: np.ndarray) -> np.ndarray:
-            flat = new if new.ndim == self._rank(port) else new.reshape(*new.shape[:-2], -1)
-            return np.moveaxis(flat, -1, port.axis).astype(fan.weights.dtype)
-
-        fan = FanIn(port.key, read, expand)
-        return fan
-
-    def _fan_out(self, axis: str, port: Port) -> FanOut:
-        units = self.network.graph.unit_along(port, axis)
-        rows = np.moveaxis(current().read(self.variable(port)), port.axis, 0)
-        rows = _wide(rows[np.argsort(units, kind="stable")][(units < 0).sum() :])
-        rows = rows.reshape(self.network.graph.units[axis].width, -1, *rows.shape[1:])
-
-        def expand(new: np.ndarray) -> np.ndarray:
-            flat = np.moveaxis(new, 1, 0).reshape(-1, *new.shape[2:])
-            return np.moveaxis(flat, 0, port.axis).astype(rows.dtype)
-
-        return FanOut(f"{port.key}/{port.axis}", rows, expand)
-
-
-def _wide(weights: np.ndarray) -> np.ndarray:
-    """Weights in float32 at least: NumPy computes little in half precision, and nothing in bfloat16."""
-    return weights.astype(np.float32) if weights.dtype.itemsize < 4 else weights
 
 
 def _single(layer: Any, labels: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current
+from keras_struct.measurements import AxisMeasurement, Border, UnitActivity
 from keras_struct.probes.buffer import Pieces
 from keras_struct.probes.interpreter import run
 from keras_struct.probes.paths import shortcuts
@@ -37,17 +39,19 @@ class Sweep:
         self._grams: dict[str, tuple[np.ndarray, int]] | None = None
         self._rows: dict[str, np.ndarray] = {}
 
-    def measures(self, axis: str) -> dict[str, Any]:
-        """The lazy parts of a measurement."""
-        return {
-            "gram": lambda: self.gram(axis),
-            "samples": lambda: self._moments(axis)[1],
-            "candidates": lambda kernels: self.candidates(axis, kernels),
-            "candidate_gradients": lambda *args: self.candidate_gradients(axis, *args),
-            "input_gram": lambda: self.input_gram(axis),
-            "activity": lambda: self.activity(axis),
-            "orthogonality_gap": lambda: self.orthogonality_gap(axis),
-        }
+    def added_to(self, measured: AxisMeasurement) -> AxisMeasurement:
+        """A measurement with what this pass tells about its axis, computed when it is asked for."""
+        axis = measured.axis
+        return replace(
+            measured,
+            gram=lambda: self.gram(axis),
+            samples=lambda: self._moments(axis)[1],
+            candidates=lambda kernels: self.candidates(axis, kernels),
+            candidate_gradients=lambda *arrays: self.candidate_gradients(axis, *arrays),
+            input_gram=lambda: self.input_gram(axis),
+            activity=lambda: self.activity(axis),
+            orthogonality_gap=lambda: self.orthogonality_gap(axis),
+        )
 
     @cached_property
     def inputs(self) -> Any:
@@ -128,7 +132,7 @@ class Sweep:
             else keras.ops.reshape(activations, (-1, keras.ops.shape(activations)[-1]))
         )
 
-    def candidates(self, axis: str, kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def candidates(self, axis: str, kernels: np.ndarray) -> Border:
         """Products of candidate units with the existing ones, and their mean squares."""
         columns = self.probe.columns(axis)
         found = self._compute(
@@ -140,7 +144,7 @@ class Sweep:
         first, second = (keras.ops.convert_to_numpy(part).astype(np.float64) for part in found)
         if not current().DOUBLE:
             first, second = first.T @ second / len(second), (second**2).mean(axis=0)
-        return (first if columns is None else first[columns]), second
+        return Border(first if columns is None else first[columns], second)
 
     def _candidates(self, axis: str, inputs: Any, kernels: Any) -> tuple[Any, Any]:
         units, entering = self._around(axis, inputs)
@@ -223,15 +227,12 @@ class Sweep:
         rows = keras.ops.cast(rows, "float64")
         return keras.ops.transpose(rows) @ rows / keras.ops.cast(keras.ops.shape(rows)[0], "float64")
 
-    def activity(self, axis: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def activity(self, axis: str) -> UnitActivity:
         """Mean, mean magnitude and share of zeros of the post-activations of each unit."""
         found = self._compute(("activity", axis), lambda x: self._activity(axis, x), self.inputs)
-        columns, parts = (
-            self.probe.columns(axis),
-            [keras.ops.convert_to_numpy(part).astype(np.float64) for part in found],
-        )
-        mean, magnitude, zeros = parts if columns is None else [part[columns] for part in parts]
-        return mean, magnitude, zeros
+        parts = [keras.ops.convert_to_numpy(part).astype(np.float64) for part in found]
+        columns = self.probe.columns(axis)
+        return UnitActivity(*(parts if columns is None else [part[columns] for part in parts]))
 
     def _activity(self, axis: str, inputs: Any) -> list[Any]:
         number = self.probe.post_activation(axis)

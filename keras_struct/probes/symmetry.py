@@ -1,10 +1,9 @@
-"""What policies get to see of the symmetry of a group convolution."""
+"""The symmetry of group convolutions, and gradients by their expanded kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,9 +11,10 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current
-from keras_struct.probes.measurement import NoGradients
-from keras_struct.symmetry.groups import Group
-from keras_struct.symmetry.tables import project
+from keras_struct.measurements import SymmetryMeasurement
+from keras_struct.measurements.gradients import no_batch
+
+__all__ = ["SymmetryGradients", "SymmetryMeasurement", "measured_symmetry"]
 
 
 class SymmetryGradients:
@@ -34,7 +34,7 @@ class SymmetryGradients:
     def kernels(self) -> dict[str, np.ndarray]:
         """The gradient by each layer's expanded kernel, in inference mode."""
         if self._batch is None:
-            NoGradients().kernels  # noqa: B018
+            no_batch()
         loss, (x, y, weights) = self._loss(), self._batch
 
         def run(watch: Callable[[str, Any], Any]) -> tuple[Any, Any]:
@@ -47,42 +47,22 @@ class SymmetryGradients:
         return {name: keras.ops.convert_to_numpy(part).astype(np.float64) for name, part in found.items()}
 
 
-@dataclass(frozen=True)
-class SymmetryMeasurement:
-    """The symmetry of one group convolution.
+def measured_symmetry(
+    name: str, layer: Any, gradients: SymmetryGradients, followers: Sequence[str] = ()
+) -> SymmetryMeasurement:
+    """Return a measurement of the symmetry of one group convolution.
 
-    Attributes:
-        layer: Its name.
-        convolution: The layer.
-        gradients: Gradients by expanded kernels.
-        followers: Names of the normalisations right behind it, which change with it.
+    Args:
+        name: Name of the layer.
+        layer: The convolution.
+        gradients: Gradients by the expanded kernels of this and other layers.
+        followers: Names of the normalisations right behind it.
     """
 
-    layer: str
-    convolution: Any
-    gradients: SymmetryGradients
-    followers: tuple[str, ...] = ()
+    def kernel() -> np.ndarray:
+        return keras.ops.convert_to_numpy(layer.expanded_kernel()).astype(np.float64)
 
-    @property
-    def group(self) -> Group:
-        """What it is equivariant to."""
-        return self.convolution.group
+    def gradient() -> np.ndarray:
+        return gradients.kernels[name]
 
-    @property
-    def frame(self) -> Group:
-        """The frame of its features."""
-        return self.convolution.frame
-
-    def distance(self, group: Group) -> float:
-        """How far the expanded kernel is from one that is equivariant to a group, from 0 to 1."""
-        kernel = keras.ops.convert_to_numpy(self.convolution.expanded_kernel()).astype(np.float64)
-        return self._outside(kernel, group)
-
-    def pull(self, group: Group) -> float:
-        """Which share of the gradient by the expanded kernel would lead out of a group, from 0 to 1."""
-        return self._outside(self.gradients.kernels[self.layer], group)
-
-    def _outside(self, kernel: np.ndarray, group: Group) -> float:
-        size = np.linalg.norm(kernel)
-        rest = kernel - project(kernel, group, self.frame, self.convolution.lifting)
-        return float(np.linalg.norm(rest) / size) if size else 0.0
+    return SymmetryMeasurement(name, layer.group, layer.frame, layer.lifting, kernel, gradient, tuple(followers))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.selectors.base import Selector
+from keras_struct.structure.arrays import Floats
 
 
 @final
@@ -35,9 +37,9 @@ class Activity(Selector):
                 f"`measure` must be 'magnitude', 'variance' or 'zeros'. Received: measure={self.measure!r}"
             )
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the measure; for zeros the share of other values."""
-        mean, magnitude, zeros = measured.activity()
+        activity = measured.activity()
         if self.measure == "variance":
-            return np.diagonal(measured.gram()) - mean**2
-        return magnitude if self.measure == "magnitude" else 1.0 - zeros
+            return np.diagonal(measured.gram()) - activity.mean**2
+        return activity.magnitude if self.measure == "magnitude" else 1.0 - activity.zeros

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from keras_struct.measurements import AxisMeasurement
+from keras_struct.structure.arrays import Floats
 from keras_struct.structure.edits import Resize, prune
 from keras_struct.structure.policy import Policy
 from keras_struct.structure.refusal import MeasurementError
@@ -22,10 +24,10 @@ class Selector(Policy):
     needs_gradients: ClassVar[bool] = False
 
     @abstractmethod
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the saliency of each unit of an `AxisMeasurement`, `(M,)`: units with the smallest go first."""
 
-    def __call__(self, measured: Any, count: int) -> list[int]:
+    def __call__(self, measured: AxisMeasurement, count: int) -> list[int]:
         """Return the indices of `count` units of the measured axis, the first to go first.
 
         Raises:
@@ -34,7 +36,7 @@ class Selector(Policy):
         check_count(measured, count)
         return np.argsort(finite(measured, self.scores(measured)), kind="stable")[:count].tolist()
 
-    def propose(self, measured: Any, count: int) -> Resize:
+    def propose(self, measured: AxisMeasurement, count: int) -> Resize:
         """Return the edit that removes `count` units.
 
         Raises:
@@ -43,7 +45,7 @@ class Selector(Policy):
         return prune(measured.axis, measured.units, self(measured, count))
 
 
-def check_count(measured: Any, count: int) -> None:
+def check_count(measured: AxisMeasurement, count: int) -> None:
     """Raise a ValueError unless `count` units can go and one stays."""
     if not 1 <= count < measured.units:
         raise ValueError(
@@ -53,7 +55,7 @@ def check_count(measured: Any, count: int) -> None:
         )
 
 
-def finite(measured: Any, scores: np.ndarray) -> np.ndarray:
+def finite(measured: AxisMeasurement, scores: Floats) -> Floats:
     """Return the scores if they are numbers."""
     if not np.isfinite(scores).all():
         raise MeasurementError(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
+from keras_struct.measurements import ConnectionMeasurement
+from keras_struct.structure.arrays import Bools, Floats
 from keras_struct.structure.policy import Policy
 from keras_struct.structure.rewiring import Rewire
 
@@ -23,7 +25,7 @@ class ConnectionSelector(Policy):
     needs_gradients: ClassVar[bool] = False
 
     @abstractmethod
-    def scores(self, measured: Any, rng: np.random.Generator) -> np.ndarray:
+    def scores(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats:
         """Return the saliency of each connection of a `ConnectionMeasurement`, in the shape of the kernel."""
 
 
@@ -36,7 +38,7 @@ class WeightMagnitude(ConnectionSelector):
         Han, Pool, Tran, Dally, *Learning both Weights and Connections for Efficient Neural Networks*, NeurIPS 2015.
     """
 
-    def scores(self, measured: Any, rng: np.random.Generator) -> np.ndarray:
+    def scores(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats:
         """Return the magnitudes."""
         return np.abs(measured.weights.astype(np.float64))
 
@@ -52,7 +54,7 @@ class GradientMagnitude(ConnectionSelector):
 
     needs_gradients: ClassVar[bool] = True
 
-    def scores(self, measured: Any, rng: np.random.Generator) -> np.ndarray:
+    def scores(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats:
         """Return the magnitudes."""
         return np.abs(measured.gradients())
 
@@ -71,7 +73,7 @@ class Snip(ConnectionSelector):
 
     needs_gradients: ClassVar[bool] = True
 
-    def scores(self, measured: Any, rng: np.random.Generator) -> np.ndarray:
+    def scores(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats:
         """Return the sensitivities."""
         return np.abs(measured.gradients() * measured.weights)
 
@@ -91,7 +93,7 @@ class OptimalBrainDamage(ConnectionSelector):
 
     needs_gradients: ClassVar[bool] = True
 
-    def scores(self, measured: Any, rng: np.random.Generator) -> np.ndarray:
+    def scores(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats:
         """Return the changes."""
         return 0.5 * measured.squared_gradients() * measured.weights.astype(np.float64) ** 2
 
@@ -101,13 +103,13 @@ class OptimalBrainDamage(ConnectionSelector):
 class RandomConnections(ConnectionSelector):
     """Any connections: what SET grows, and what others are compared with."""
 
-    def scores(self, measured: Any, rng: np.random.Generator) -> np.ndarray:
+    def scores(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats:
         """Return random numbers."""
         return rng.random(measured.mask.shape)
 
 
 def keep_best(
-    measurements: Mapping[str, Any],
+    measurements: Mapping[str, ConnectionMeasurement],
     selector: ConnectionSelector,
     sparsity: float,
     scope: Scope = "global",
@@ -139,14 +141,14 @@ def keep_best(
         name: _ranked(m, selector.scores(m, rng), normalize and scope == "global") for name, m in measurements.items()
     }
     groups: Sequence[list[str]] = [list(scores)] if scope == "global" else [[name] for name in scores]
-    masks: dict[str, np.ndarray] = {}
+    masks: dict[str, Bools] = {}
     for names in groups:
         wanted = round((1 - sparsity) * sum(measurements[name].size for name in names))
         masks.update(_best({name: scores[name] for name in names}, wanted))
     return [Rewire(name, mask) for name, mask in masks.items() if (mask != measurements[name].mask).any()]
 
 
-def _ranked(measured: Any, scores: np.ndarray, normalize: bool) -> np.ndarray:
+def _ranked(measured: ConnectionMeasurement, scores: Floats, normalize: bool) -> Floats:
     """Scores to compare, those of connections that are not there at the bottom and one of each layer at the top."""
     if not np.isfinite(scores).all():
         raise ValueError(
@@ -160,7 +162,7 @@ def _ranked(measured: Any, scores: np.ndarray, normalize: bool) -> np.ndarray:
     return scores
 
 
-def _best(scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
+def _best(scores: Mapping[str, Floats], wanted: int) -> dict[str, Bools]:
     flat = np.concatenate([part.ravel() for part in scores.values()])
     there = int((flat > -np.inf).sum())
     count = min(there, max(wanted, len(scores)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.selectors.base import Selector
+from keras_struct.structure.arrays import Floats
 
 
 @final
@@ -34,7 +36,7 @@ class Taylor(Selector):
         if self.average not in ("samples", "batch"):
             raise ValueError(f"`average` must be 'samples' or 'batch'. Received: average={self.average!r}")
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the magnitudes."""
         gates = measured.gradients.gates()
         return np.abs(gates).mean(axis=0) if self.average == "samples" else np.abs(gates.mean(axis=0))
@@ -53,7 +55,7 @@ class Fisher(Selector):
 
     needs_gradients: ClassVar[bool] = True
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return ½ E[(Σ a h)²]."""
         return 0.5 * (measured.gradients.gates() ** 2).mean(axis=0)
 
@@ -65,6 +67,6 @@ class Perturbation(Selector):
 
     needs_gradients: ClassVar[bool] = True
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the losses without each unit."""
         return measured.gradients.losses_without()

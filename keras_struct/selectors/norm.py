@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.selectors.base import Selector
+from keras_struct.structure.arrays import Floats
 from keras_struct.structure.refusal import AxisRefused
 
 
@@ -19,10 +21,10 @@ class SmallestNorm(Selector):
     Rescaling a ReLU unit (incoming weights times c, outgoing ones divided by c) does not change this product.
     """
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the squared products."""
-        incoming = sum(fan.norms**2 for fan in measured.fan_in)
-        return incoming * sum(fan.norms**2 for fan in measured.fan_out())
+        incoming, outgoing = ([fan.norms**2 for fan in fans] for fans in (measured.fan_in, measured.fan_out()))
+        return np.sum(incoming, axis=0) * np.sum(outgoing, axis=0)
 
 
 @final
@@ -49,12 +51,12 @@ class Magnitude(Selector):
         if self.order not in (1, 2):
             raise ValueError(f"`order` must be 1 or 2. Received: order={self.order}")
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the norms."""
         flat = [fan.weights.reshape(-1, fan.weights.shape[-1]).astype(np.float64) for fan in measured.fan_in]
         found = np.linalg.norm(np.concatenate(flat), ord=self.order, axis=0)
         if self.folded and (normalization := measured.normalization()) is not None:
-            found = found * np.abs(normalization[1])
+            found = found * np.abs(normalization.factor)
         return found
 
 
@@ -70,7 +72,7 @@ class BatchNormScale(Selector):
         Liu, Li, Shen, Huang, Yan, Zhang, *Learning Efficient Convolutional Networks through Network Slimming*, ICCV 2017.
     """
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the scales."""
         normalization = measured.normalization()
         if normalization is None:
@@ -78,7 +80,7 @@ class BatchNormScale(Selector):
                 f"Cannot rank the units of axis '{measured.axis}' by the scale of their batch normalisation: there is none "
                 "behind the layer that makes them. Use another selector, such as Magnitude()."
             )
-        return np.abs(normalization[0])
+        return np.abs(normalization.scale)
 
 
 @final
@@ -92,7 +94,7 @@ class RandomUnits(Selector):
 
     seed: int = 0
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return random numbers."""
         key = [self.seed, measured.units, *measured.axis.encode()]
         return np.random.default_rng(key).random(measured.units)

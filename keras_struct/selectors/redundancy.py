@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.selectors.base import Selector, check_count
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.arrays import Floats
 
 DAMPING = 1e-10
 """What is added to the diagonal of a Gram matrix, in units of its largest eigenvalue, before it is inverted."""
@@ -30,19 +32,19 @@ class MostSimilar(Selector):
 
     needs_inputs: ClassVar[bool] = True
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the place of each unit in the order of removal."""
         order = self._order(measured, measured.units)
         found = np.empty(measured.units)
         found[order] = np.arange(measured.units)
         return found
 
-    def __call__(self, measured: Any, count: int) -> list[int]:
+    def __call__(self, measured: AxisMeasurement, count: int) -> list[int]:
         """Return the first `count` units of the order."""
         check_count(measured, count)
         return self._order(measured, count)
 
-    def _order(self, measured: Any, count: int) -> list[int]:
+    def _order(self, measured: AxisMeasurement, count: int) -> list[int]:
         gram = measured.gram()
         norms = np.sqrt(np.diagonal(gram))
         dormant = norms <= np.finfo(np.float64).eps * max(1.0, float(norms.max()))
@@ -70,9 +72,9 @@ class Correlation(Selector):
 
     needs_inputs: ClassVar[bool] = True
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return minus the sums."""
-        mean, _, _ = measured.activity()
+        mean = measured.activity().mean
         covariance = measured.gram() - np.outer(mean, mean)
         variance = np.diagonal(covariance)
         constant = variance <= 1e-7 * np.maximum(np.diagonal(measured.gram()), np.finfo(np.float64).tiny)
@@ -92,7 +94,7 @@ class Residual(Selector):
 
     needs_inputs: ClassVar[bool] = True
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the residuals."""
         with threads_for(measured.units):
             return 1.0 / np.diagonal(np.linalg.inv(damped(measured.gram())))
@@ -114,7 +116,7 @@ class LeaveOneOut(Selector):
 
     needs_inputs: ClassVar[bool] = True
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the rank of each unit in the order of removal."""
         with threads_for(measured.units):
             values, vectors = np.linalg.eigh(measured.gram())
@@ -133,7 +135,7 @@ class LeaveOneOut(Selector):
         return found
 
 
-def damped(gram: np.ndarray) -> np.ndarray:
+def damped(gram: Floats) -> Floats:
     """A Gram matrix that can be inverted, also where units are dead or copies of others."""
     scale = max(float(np.trace(gram)), np.finfo(np.float64).tiny)
     return gram + DAMPING * scale * np.eye(len(gram))

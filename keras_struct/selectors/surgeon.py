@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.selectors.base import Selector, check_count
 from keras_struct.selectors.redundancy import damped
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.arrays import Floats
 from keras_struct.structure.edits import Resize, Values, prune
 
 
@@ -37,17 +39,17 @@ class OptimalBrainSurgeon(Selector):
 
     needs_inputs: ClassVar[bool] = True
 
-    def scores(self, measured: Any) -> np.ndarray:
+    def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the cost of each unit by itself."""
         with threads_for(measured.units):
             inverse = np.linalg.inv(damped(measured.gram()))
         return sum(fan.norms**2 for fan in measured.fan_out()) / np.diagonal(inverse)
 
-    def __call__(self, measured: Any, count: int) -> list[int]:
+    def __call__(self, measured: AxisMeasurement, count: int) -> list[int]:
         """Return the units in the order in which they go."""
         return self._operate(measured, count)[0]
 
-    def propose(self, measured: Any, count: int) -> Resize:
+    def propose(self, measured: AxisMeasurement, count: int) -> Resize:
         """Return the edit that removes `count` units and changes the outgoing weights of the others."""
         gone, weights = self._operate(measured, count)
         edit = prune(measured.axis, measured.units, gone)
@@ -61,11 +63,12 @@ class OptimalBrainSurgeon(Selector):
             )
         return Resize(edit.axis, edit.source, edit.values, Values(shift))
 
-    def _operate(self, measured: Any, count: int) -> tuple[list[int], list[np.ndarray]]:
+    def _operate(self, measured: AxisMeasurement, count: int) -> tuple[list[int], list[Floats]]:
         check_count(measured, count)
         with threads_for(measured.units):
             inverse = np.linalg.inv(damped(measured.gram()))
-        weights = [fan.weights.reshape(measured.units, -1).astype(np.float64) for fan in measured.fan_out()]
+        fans = measured.fan_out()
+        weights: list[Floats] = [fan.weights.reshape(measured.units, -1).astype(np.float64) for fan in fans]
         gone: list[int] = []
         for _ in range(count):
             costs = sum((part**2).sum(axis=1) for part in weights) / np.diagonal(inverse).clip(

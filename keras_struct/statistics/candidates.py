@@ -17,6 +17,7 @@ from keras_struct.statistics.effective_dimension import (
     squared_threshold,
 )
 from keras_struct.statistics.threads import threads_for
+from keras_struct.structure.arrays import Floats
 from keras_struct.structure.refusal import MeasurementError
 
 Ranking = Literal["lexicographic", "count_plus_nuclear"]
@@ -39,8 +40,8 @@ class Border(NamedTuple):
         energy: Shape `(candidates,)`, float64: the mean square of each candidate, the diagonal of `C^T C / n`.
     """
 
-    cross: np.ndarray
-    energy: np.ndarray
+    cross: Floats
+    energy: Floats
 
 
 def border(activations: Any, candidates: Any) -> Border:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 
-from keras_struct.structure.policy import Policy, check_state
+from keras_struct.structure.edits import Edit
+from keras_struct.structure.policy import Policy, State, check_state
 from keras_struct.structure.targets import EditTarget, Units
 
+Measured = TypeVar("Measured")
+"""What it sees: `AxisMeasurement`, `ConnectionMeasurement` or `SymmetryMeasurement`."""
+Remembered = TypeVar("Remembered", bound=Mapping[str, object])
+"""What it remembers: a `State`, or a `TypedDict` that says what is in it."""
 
-class Strategy(Policy):
+
+class Strategy(Policy, Generic[Measured, Remembered]):
     """Base of strategies: when, where, how many and how to edit. Subclasses are frozen dataclasses.
+
+    Its parameters are what it sees and what it remembers, such as `Strategy[AxisMeasurement, State]`.
 
     Attributes:
         works_on: What is edited: `Units`, `Connections`, `ActiveConnections`, `Edges`, `Symmetries`, or a target of one's own.
@@ -28,12 +36,32 @@ class Strategy(Policy):
     works_on: ClassVar[type[EditTarget]] = Units
     grows: ClassVar[bool] = True
     prunes: ClassVar[bool] = True
-    needs_inputs: Any = False
-    needs_gradients: Any = False
     looks_at_full_axes: ClassVar[bool] = True
-    residual: Any = True
-    axes: Any = None
-    samples: Any = None
+
+    if TYPE_CHECKING:  # a subclass has attributes, fields or properties of these names
+
+        @property
+        def needs_inputs(self) -> bool:
+            """Whether inputs must be kept for measuring."""
+
+        @property
+        def needs_gradients(self) -> bool:
+            """Whether the last batch must be kept, with its targets, for gradients of the loss."""
+
+        @property
+        def residual(self) -> bool:
+            """Whether residual connections stay on while activations are measured."""
+
+        @property
+        def samples(self) -> int | None:
+            """How many inputs are kept for measuring, or `None` for as many as are needed."""
+
+        @property
+        def axes(self) -> tuple[str, ...] | None:
+            """Names of what it works on, or `None` for all."""
+
+    else:
+        needs_inputs, needs_gradients, residual, samples, axes = False, False, True, None, None
 
     def requirements(self) -> frozenset[str]:
         """What is asked of a measurement of units; axes that do not have it are left out.
@@ -52,7 +80,7 @@ class Strategy(Policy):
         """
         return
 
-    def check_axes(self, measurements: Mapping[str, Any]) -> None:
+    def check_axes(self, measurements: Mapping[str, Measured]) -> None:
         """Raise a ValueError with the reason if it can work on none of the axes; asked before training, without inputs."""
         return
 
@@ -69,14 +97,14 @@ class Strategy(Policy):
             since: Step after which it was asked before; `step - 1` by default, less when an execution makes many steps.
         """
 
-    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+    def init(self, measurements: Mapping[str, Measured]) -> Remembered:
         """State to start from, of numbers, strings, lists and dictionaries; most remember nothing."""
-        return {}
+        return cast("Remembered", {})
 
     @abstractmethod
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Any], dict[str, Any]]:
+        self, step: int, measurements: Mapping[str, Measured], state: Remembered, since: int | None = None
+    ) -> tuple[Sequence[Edit], Remembered]:
         """Return the edits to make now, and the new state.
 
         Args:
@@ -86,15 +114,15 @@ class Strategy(Policy):
             since: Step after which it was asked before.
         """
 
-    def settle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    def settle(self, measurements: Mapping[str, Measured], state: Remembered) -> Remembered:
         """Return the state after edits, given measurements of what changed; by default it stays."""
         return state
 
-    def cautions(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+    def cautions(self, measurements: Mapping[str, Measured], state: Remembered) -> dict[str, str]:
         """What is to be said of the state to start from, by the name of the axis."""
         return {}
 
-    def idle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+    def idle(self, measurements: Mapping[str, Measured], state: Remembered) -> dict[str, str]:
         """Why it cannot act, and what to change, by the name of each axis of which that is known."""
         return {}
 
@@ -104,7 +132,7 @@ def steps_between(step: int, since: int | None) -> range:
     return range(step if since is None else since + 1, step + 1)
 
 
-def failed(strategy: Any, error: Exception, axis: str | None = None) -> str:
+def failed(strategy: Policy, error: Exception, axis: str | None = None) -> str:
     """What to say of a measurement that failed."""
     what = "the structure" if axis is None else f"axis '{axis}'"
     return (
@@ -113,7 +141,7 @@ def failed(strategy: Any, error: Exception, axis: str | None = None) -> str:
     )
 
 
-def checked_proposal(strategy: Any, answer: Any, first: bool) -> tuple[list[Any], dict[str, Any]]:
+def checked_proposal(strategy: Policy, answer: object, first: bool) -> tuple[list[Edit], State]:
     """Return what `propose` returned, if that is edits and a state.
 
     Args:

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.schedules import EveryNSteps, Schedule
 from keras_struct.strategies.base import steps_between
 from keras_struct.strategies.rewiring import Rewiring
+from keras_struct.structure.arrays import Bools
 from keras_struct.structure.rewiring import Rewire, pack_bits, unpack_bits
 
 
+class Signs(TypedDict):
+    """The sign of each connection of a layer.
+
+    Attributes:
+        shape: Shape of the kernel.
+        bits: Which are positive, by `pack_bits`.
+    """
+
+    shape: list[int]
+    bits: str
+
+
 @dataclass(frozen=True)
-class DeepRewiring(Rewiring):
+class DeepRewiring(Rewiring[dict[str, Signs]]):
     """DeepR: each connection has a sign and a strength θ; one whose θ falls below 0 goes dormant, and another one wakes up.
 
     w = s θ where θ > 0. After each gradient step θ ← θ - η α + √(2 η T) ν, with the learning rate η and standard normal ν; then
@@ -52,13 +66,17 @@ class DeepRewiring(Rewiring):
         """Whether the schedule says so."""
         return any(self.schedule.due(s) for s in steps_between(step, since))
 
-    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+    def init(self, measurements: Mapping[str, ConnectionMeasurement]) -> dict[str, Signs]:
         """State to start from: the sign of each connection."""
         return {name: _signs(measured.weights > 0) for name, measured in measurements.items()}
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Rewire], dict[str, Any]]:
+        self,
+        step: int,
+        measurements: Mapping[str, ConnectionMeasurement],
+        state: dict[str, Signs],
+        since: int | None = None,
+    ) -> tuple[list[Rewire], dict[str, Signs]]:
         """Return the edits to make now, and the new signs; see `Rewiring.propose`."""
         rng, edits, signs = np.random.default_rng((self.seed, step)), [], dict(state)
         for name, measured in measurements.items():
@@ -66,10 +84,13 @@ class DeepRewiring(Rewiring):
             edits.append(edit)
         return edits, signs
 
-    def _walk(self, measured: Any, state: Any, rng: np.random.Generator) -> tuple[Rewire, dict[str, Any]]:
-        fits = state is not None and tuple(state["shape"]) == measured.mask.shape  # else the layer was resized
-        positive = unpack_bits(state["bits"], measured.mask.shape) if fits else measured.weights > 0
-        sign, there, rate = np.where(positive, 1.0, -1.0), measured.mask, measured.rate()
+    def _walk(
+        self, measured: ConnectionMeasurement, state: Signs | None, rng: np.random.Generator
+    ) -> tuple[Rewire, Signs]:
+        there, rate, positive = measured.mask, measured.rate(), measured.weights > 0
+        if state is not None and tuple(state["shape"]) == there.shape:  # else the layer was resized
+            positive = unpack_bits(state["bits"], there.shape)
+        sign = np.where(positive, 1.0, -1.0)
         moved = -rate * self.alpha + sqrt(2 * rate * self.temperature) * rng.standard_normal(there.shape)
         asleep = there & (sign * measured.weights + moved < 0)
         mask = there & ~asleep
@@ -84,12 +105,12 @@ class DeepRewiring(Rewiring):
         return Rewire(measured.layer, mask, shift=shift), _signs(positive)
 
 
-def _signs(positive: np.ndarray) -> dict[str, Any]:
+def _signs(positive: Bools) -> Signs:
     return {"shape": list(positive.shape), "bits": pack_bits(positive)}
 
 
 @dataclass(frozen=True)
-class DynamicSurgery(Rewiring):
+class DynamicSurgery(Rewiring[dict[str, float]]):
     """Dynamic network surgery: weights below a threshold are cut off, those that grow above another one are spliced in again.
 
     For each layer, with mean μ and standard deviation σ of the magnitudes at the start, the mask is 0 where |w| < a, 1 where
@@ -136,7 +157,7 @@ class DynamicSurgery(Rewiring):
         chance = (1 + self.decay * step) ** -self.power
         return chance >= 1 or bool(np.random.default_rng((self.seed, step)).random() < chance)
 
-    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+    def init(self, measurements: Mapping[str, ConnectionMeasurement]) -> dict[str, float]:
         """State to start from: the thresholds of each layer."""
         for measured in measurements.values():
             if measured.dormant != "training":
@@ -146,13 +167,17 @@ class DynamicSurgery(Rewiring):
                 )
         return {name: self._threshold(measured) for name, measured in measurements.items()}
 
-    def _threshold(self, measured: Any) -> float:
+    def _threshold(self, measured: ConnectionMeasurement) -> float:
         sizes = np.abs(measured.weights[measured.mask].astype(np.float64))
         return float(max(sizes.mean() + self.c * sizes.std(), 0.0))
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Rewire], dict[str, Any]]:
+        self,
+        step: int,
+        measurements: Mapping[str, ConnectionMeasurement],
+        state: dict[str, float],
+        since: int | None = None,
+    ) -> tuple[list[Rewire], dict[str, float]]:
         """Return the edits to make now, and the state; see `Rewiring.propose`."""
         edits = []
         for name, measured in measurements.items():

@@ -5,22 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.schedules import AmountSchedule, EveryNSteps, Schedule
-from keras_struct.strategies.scheduled import Scheduled, asked_by
+from keras_struct.strategies.scheduled import AxesState, Scheduled, asked_by
 from keras_struct.structure.edits import Resize
+from keras_struct.structure.policy import JSON
 from keras_struct.structure.refusal import AxisRefused
 from keras_struct.triggers import Trigger
 
 DEFAULT_GROWTH = 8
 
 
+class GrowState(AxesState):
+    """What `Grow` remembers beside what its trigger does.
+
+    Attributes:
+        turn: How often it was asked: whose turn it is.
+    """
+
+    turn: int
+
+
 @dataclass(frozen=True)
-class Grow(Scheduled):
+class Grow(Scheduled[GrowState]):
     """Grow every axis whose trigger fires, or by what the schedule says.
 
     Any trigger goes with any initializer and any schedule. An axis on which the trigger cannot work (gradients of a recurrent
@@ -60,10 +72,11 @@ class Grow(Scheduled):
     prunes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        by_axis = isinstance(self.max_units, Mapping)
-        self._check_fields("EffectiveDimension()", *(() if by_axis else ("max_units",)), "max_parameters", "max_flops")
-        if by_axis:
-            object.__setattr__(self, "max_units", _checked_limits(self.max_units))
+        own = self.max_units if isinstance(self.max_units, Mapping) else None
+        limits = ("max_parameters", "max_flops") if own is not None else ("max_units", "max_parameters", "max_flops")
+        self._check_fields("EffectiveDimension()", *limits)
+        if own is not None:
+            object.__setattr__(self, "max_units", _checked_limits(own))
 
     @property
     def needs_inputs(self) -> bool:
@@ -99,12 +112,12 @@ class Grow(Scheduled):
             for axis, width in initial_widths.items()
         }
 
-    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+    def init(self, measurements: Mapping[str, AxisMeasurement]) -> GrowState:
         """State to start from: what the trigger remembers of each axis, and whose turn it is."""
         self.check_axes(measurements)
         return {"axes": self._init_trigger(measurements), "turn": 0}
 
-    def check_axes(self, measurements: Mapping[str, Any]) -> None:
+    def check_axes(self, measurements: Mapping[str, AxisMeasurement]) -> None:
         """Raise if the initializer can work on no axis; those that it cannot work on get random units."""
         refusals, found = list[AxisRefused](), list(measurements.values())
         for measured in found:
@@ -115,7 +128,7 @@ class Grow(Scheduled):
         if refusals and len(refusals) == len(found):
             raise ValueError(str(refusals[0]))
 
-    def _edit(self, measured: Any, count: int, rng: np.random.Generator) -> Resize | None:
+    def _edit(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Resize | None:
         """The edit that adds units, with random incoming weights where the initializer cannot work."""
         try:
             return self.initializer.propose(measured, count, rng)
@@ -125,8 +138,8 @@ class Grow(Scheduled):
             return RandomFanIn().propose(measured, count, rng)
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Resize], dict[str, Any]]:
+        self, step: int, measurements: Mapping[str, AxisMeasurement], state: GrowState, since: int | None = None
+    ) -> tuple[list[Resize], GrowState]:
         """Return the edits to make now, and the new state.
 
         Args:
@@ -149,8 +162,13 @@ class Grow(Scheduled):
         return edits, {"axes": remembered, "turn": state["turn"] + 1}
 
     def _grown(
-        self, bound: int | None, measured: Any, known: Any, growth: Mapping[str, int], rng: np.random.Generator
-    ) -> tuple[Resize | None, Any]:
+        self,
+        bound: int | None,
+        measured: AxisMeasurement,
+        known: JSON,
+        growth: Mapping[str, int],
+        rng: np.random.Generator,
+    ) -> tuple[Resize | None, JSON]:
         """The edit of one axis, if it is to grow, and what the trigger remembers of it."""
         count, known = self._count(bound, measured, known)
         count = self._affordable(measured, min(count, measured.room), growth)
@@ -160,14 +178,14 @@ class Grow(Scheduled):
         """Axes that may grow now."""
         return [axes[turn % len(axes)]] if self.round_robin and axes else axes
 
-    def _affordable(self, measured: Any, count: int, growth: Mapping[str, int]) -> int:
+    def _affordable(self, measured: AxisMeasurement, count: int, growth: Mapping[str, int]) -> int:
         """How many of `count` units the budgets allow, beside what other axes are to grow by."""
         if count < 1 or (self.max_parameters is None and self.max_flops is None):
             return count
         return measured.affordable(count, growth, self.max_parameters, self.max_flops)
 
 
-def _checked_limits(limits: Any) -> dict[str, int]:
+def _checked_limits(limits: Mapping[str, int]) -> dict[str, int]:
     """Limits by the name of an axis."""
     if wrong := {name: n for name, n in limits.items() if not isinstance(n, Integral) or isinstance(n, bool) or n < 1}:
         raise ValueError(f"`max_units` must hold positive integers, by the name of an axis. Received: {wrong}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, TypedDict
 
 import numpy as np
 
+from keras_struct.measurements import Coactivation, ConnectionMeasurement
 from keras_struct.strategies.base import steps_between
 from keras_struct.strategies.rewiring import Rewiring
+from keras_struct.structure.arrays import Bools, Floats
 from keras_struct.structure.rewiring import Rewire
 from keras_struct.structure.targets import ActiveConnections, Edges, EditTarget
 
@@ -18,8 +20,21 @@ BINS = 50
 """Into how many parts [0, 1] is divided to remember how shares are distributed."""
 
 
+class HebbianState(TypedDict):
+    """What strategies of this kind have seen.
+
+    Attributes:
+        history: A row `[step, layer, added, removed]` for each layer at each look.
+        shares: For each layer, at the first and at the last look, how the shares of pairs that are active and that are silent
+            together were distributed.
+    """
+
+    history: list[list[int | str]]
+    shares: dict[str, dict[str, dict[str, list[int]]]]
+
+
 @dataclass(frozen=True)
-class Hebbian(Rewiring):
+class Hebbian(Rewiring[HebbianState]):
     """Base of strategies that look at which neurons are active, and which are silent, together.
 
     Args:
@@ -57,7 +72,7 @@ class Hebbian(Rewiring):
         if self.value not in ("stored", "zero", "fresh"):
             raise ValueError(f"`value` must be 'stored', 'zero' or 'fresh'. Received: value={self.value!r}")
 
-    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+    def init(self, measurements: Mapping[str, ConnectionMeasurement]) -> HebbianState:
         """State to start from: nothing has been seen."""
         return {"history": [], "shares": {}}
 
@@ -66,14 +81,14 @@ class Hebbian(Rewiring):
         return any(s > self.warmup and (s - self.warmup) % self.every == 0 for s in steps_between(step, since))
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Rewire], dict[str, Any]]:
-        """Return the edits to make now, and the history; see `Rewiring.propose`.
-
-        The state holds `history`, a row `[step, layer, added, removed]` for each layer at each look, and `shares`, for each layer
-        how the shares of pairs that are active and silent together were distributed at the first and at the last look.
-        """
-        rng, edits = np.random.default_rng((self.seed, step)), []
+        self,
+        step: int,
+        measurements: Mapping[str, ConnectionMeasurement],
+        state: HebbianState,
+        since: int | None = None,
+    ) -> tuple[list[Rewire], HebbianState]:
+        """Return the edits to make now, and the history; see `Rewiring.propose`."""
+        rng, edits = np.random.default_rng((self.seed, step)), list[Rewire]()
         history, shares = list(state["history"]), dict(state["shares"])
         for name, measured in measurements.items():
             seen = self.look(measured)
@@ -85,12 +100,12 @@ class Hebbian(Rewiring):
                 edits.append(Rewire(name, (measured.mask & ~removed) | added, self._values(measured, rng)))
         return edits, {"history": history, "shares": shares}
 
-    def look(self, measured: Any) -> Any:
+    def look(self, measured: ConnectionMeasurement) -> Coactivation:
         """Return the `Coactivation` of a layer's connections."""
         return measured.activity()
 
     @abstractmethod
-    def changes(self, measured: Any, seen: Any) -> tuple[np.ndarray, np.ndarray]:
+    def changes(self, measured: ConnectionMeasurement, seen: Coactivation) -> tuple[Bools, Bools]:
         """Return which connections to add and which to remove, in the shape of the kernel.
 
         Args:
@@ -98,7 +113,7 @@ class Hebbian(Rewiring):
             seen: Its `Coactivation`.
         """
 
-    def _values(self, measured: Any, rng: np.random.Generator) -> np.ndarray | None:
+    def _values(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats | None:
         shape = measured.mask.shape
         if self.value == "fresh":
             field = int(np.prod(shape[:-2]))
@@ -151,7 +166,7 @@ class FreeEvolve(Hebbian):
         if unknown := [name for name in self.layers or () if name not in sites]:
             raise ValueError(f"FreeEvolve cannot edit layers {unknown}: FreeNets are {sorted(sites)}.")
 
-    def changes(self, measured: Any, seen: Any) -> tuple[np.ndarray, np.ndarray]:
+    def changes(self, measured: ConnectionMeasurement, seen: Coactivation) -> tuple[Bools, Bools]:
         """Return which edges to add and which to remove."""
         return free_evolve(measured.mask, seen.together, seen.silent, self.epsilon, measured.possible)
 
@@ -214,11 +229,11 @@ class Synaptogenesis(Hebbian):
             raise ValueError(f"Synaptogenesis has no layer to edit. {next(iter(locked.values()))}")
         super().check(sites, locked)
 
-    def look(self, measured: Any) -> Any:
+    def look(self, measured: ConnectionMeasurement) -> Coactivation:
         """Return the `Coactivation` of a layer's connections."""
         return measured.activity(self.threshold)
 
-    def changes(self, measured: Any, seen: Any) -> tuple[np.ndarray, np.ndarray]:
+    def changes(self, measured: ConnectionMeasurement, seen: Coactivation) -> tuple[Bools, Bools]:
         """Return which connections to add and which to remove."""
         added, removed = free_evolve(measured.mask, seen.together, seen.silent, self.epsilon, measured.possible)
         if not self.prune or not (added | measured.mask & ~removed).any():  # a layer keeps some
@@ -232,8 +247,8 @@ class Synaptogenesis(Hebbian):
 
 
 def free_evolve(
-    edges: np.ndarray, together: np.ndarray, silent: np.ndarray, epsilon: float, possible: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    edges: Bools, together: Floats, silent: Floats, epsilon: float, possible: Bools | None = None
+) -> tuple[Bools, Bools]:
     """Return which edges to add, and which to remove (Table 1 and Algorithm 2).
 
     Args:
@@ -251,13 +266,13 @@ def free_evolve(
     return (together > 1 - epsilon) & ~edges & possible, (silent > 1 - epsilon) & edges
 
 
-def _distribution(seen: Any, possible: np.ndarray) -> dict[str, list[int]]:
+def _distribution(seen: Coactivation, possible: Bools) -> dict[str, list[int]]:
     """How many pairs have which share of samples together."""
     parts = {"active": seen.together, "silent": seen.silent}
     return {name: np.histogram(part[possible], BINS, (0, 1))[0].tolist() for name, part in parts.items()}
 
 
-def converged(state: Mapping[str, Any]) -> bool:
+def converged(state: HebbianState) -> bool:
     """Whether the last look changed nothing in any layer."""
     history = state.get("history", [])
     last = [entry for entry in history if entry[0] == history[-1][0]]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.schedules import AmountSchedule, EveryNSteps, Schedule
 from keras_struct.selectors import Selector, SmallestNorm
 from keras_struct.strategies.base import Strategy
-from keras_struct.strategies.grow import Grow
-from keras_struct.strategies.scheduled import Scheduled, asked_by
+from keras_struct.strategies.grow import Grow, GrowState
+from keras_struct.strategies.scheduled import AxesState, Scheduled, asked_by
 from keras_struct.structure.edits import Resize
+from keras_struct.structure.policy import JSON
 from keras_struct.triggers import Trigger
 
 
 @dataclass(frozen=True)
-class Prune(Scheduled):
+class Prune(Scheduled[AxesState]):
     """Prune every axis whose trigger fires, or by what the schedule says.
 
     Any trigger goes with any selector and any schedule. An axis on which either cannot work is left out; a warning names it once.
@@ -62,13 +64,13 @@ class Prune(Scheduled):
         """What the trigger, and a selector that looks at activations, ask of a measurement."""
         return asked_by(self.trigger) | ({"activations"} if self.selector.needs_inputs else set())
 
-    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+    def init(self, measurements: Mapping[str, AxisMeasurement]) -> AxesState:
         """State to start from: what the trigger remembers of each axis."""
         return {"axes": self._init_trigger(measurements)}
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Resize], dict[str, Any]]:
+        self, step: int, measurements: Mapping[str, AxisMeasurement], state: AxesState, since: int | None = None
+    ) -> tuple[list[Resize], AxesState]:
         """Return the edits to make now, and the new state; arguments as for `Grow.propose`."""
         remembered, bound = dict(state["axes"]), self._bound(step, since)
         edits: list[Resize] = []
@@ -78,15 +80,27 @@ class Prune(Scheduled):
             edits += [] if edit is None else [edit]
         return edits, {"axes": remembered}
 
-    def _pruned(self, bound: int | None, measured: Any, known: Any) -> tuple[Resize | None, Any]:
+    def _pruned(self, bound: int | None, measured: AxisMeasurement, known: JSON) -> tuple[Resize | None, JSON]:
         """The edit of one axis, if it is to lose units, and what the trigger remembers of it."""
         count, known = self._count(bound, measured, known)
         count = min(count, measured.units - self.minimum)
         return (self.selector.propose(measured, count) if count > 0 else None), known
 
 
+class GrowAndPruneState(TypedDict):
+    """What either remembers.
+
+    Attributes:
+        grow: The state of `grow`.
+        prune: The state of `prune`.
+    """
+
+    grow: GrowState
+    prune: AxesState
+
+
 @dataclass(frozen=True)
-class GrowAndPrune(Strategy):
+class GrowAndPrune(Strategy[AxisMeasurement, GrowAndPruneState]):
     """Grow and prune in the same training: any `Grow` beside any `Prune`.
 
     Both look at the same measurements, pruning first; an axis that is pruned does not grow in the same step. With
@@ -151,7 +165,7 @@ class GrowAndPrune(Strategy):
         """What is asked of a measurement by either."""
         return self.grow.requirements() | self.prune.requirements()
 
-    def check_axes(self, measurements: Mapping[str, Any]) -> None:
+    def check_axes(self, measurements: Mapping[str, AxisMeasurement]) -> None:
         """Raise a ValueError with the reason if growth can work on none of its axes."""
         self.grow.check_axes(_those(measurements, self.grow.axes))
 
@@ -163,7 +177,7 @@ class GrowAndPrune(Strategy):
         """Whether to look at the structure after `step` gradient steps."""
         return self.grow.due(step, since) or self.prune.due(step, since)
 
-    def init(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+    def init(self, measurements: Mapping[str, AxisMeasurement]) -> GrowAndPruneState:
         """State to start from."""
         return {
             "grow": self.grow.init(_those(measurements, self.grow.axes)),
@@ -171,48 +185,50 @@ class GrowAndPrune(Strategy):
         }
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Resize], dict[str, Any]]:
+        self, step: int, measurements: Mapping[str, AxisMeasurement], state: GrowAndPruneState, since: int | None = None
+    ) -> tuple[list[Resize], GrowAndPruneState]:
         """Return the edits to make now, and the new state; arguments as for `Grow.propose`."""
-        state, edits = dict(state), list[Resize]()
+        growing, pruning, edits = state["grow"], state["prune"], list[Resize]()
         if self.prune.due(step, since):
             found = _those(measurements, self.prune.axes)
-            edits, state["prune"] = self.prune.propose(step, found, state["prune"], since)
+            edits, pruning = self.prune.propose(step, found, pruning, since)
         if self.grow.due(step, since):
             pruned = {edit.axis for edit in edits}
             rest = {axis: m for axis, m in _those(measurements, self.grow.axes).items() if axis not in pruned}
-            more, state["grow"] = self.grow.propose(step, rest, state["grow"], since)
+            more, growing = self.grow.propose(step, rest, growing, since)
             edits = [*edits, *more]
-        return edits, state
+        return edits, {"grow": growing, "prune": pruning}
 
-    def settle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    def settle(self, measurements: Mapping[str, AxisMeasurement], state: GrowAndPruneState) -> GrowAndPruneState:
         """Return the state after edits, given measurements of the axes that changed."""
         if not self.moving_baseline:
             return state
-        settled = dict(state)
-        for name, part in (("grow", self.grow), ("prune", self.prune)):
-            fresh = part.renewed(_those(measurements, part.axes))
-            settled[name] = {**state[name], "axes": {**state[name]["axes"], **fresh}}
-        return settled
+        growing, pruning = state["grow"], state["prune"]
+        grown = self.grow.renewed(_those(measurements, self.grow.axes))
+        pruned = self.prune.renewed(_those(measurements, self.prune.axes))
+        return {
+            "grow": {**growing, "axes": {**growing["axes"], **grown}},
+            "prune": {**pruning, "axes": {**pruning["axes"], **pruned}},
+        }
 
-    def cautions(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+    def cautions(self, measurements: Mapping[str, AxisMeasurement], state: GrowAndPruneState) -> dict[str, str]:
         """What is to be said of the state to start from; a baseline that moves is soon another."""
         return {} if self.moving_baseline else self.grow.cautions(_those(measurements, self.grow.axes), state["grow"])
 
-    def idle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+    def idle(self, measurements: Mapping[str, AxisMeasurement], state: GrowAndPruneState) -> dict[str, str]:
         """Why neither can act on an axis: what is pruned may grow afterwards."""
-        found = [
-            part.idle(_those(measurements, part.axes), state[name])
-            for name, part in (("grow", self.grow), ("prune", self.prune))
-        ]
-        others = [set(_those(measurements, part.axes)) for part in (self.grow, self.prune)]
+        growing, pruning = (_those(measurements, part.axes) for part in (self.grow, self.prune))
+        found = (
+            (growing, self.grow.idle(growing, state["grow"])),
+            (pruning, self.prune.idle(pruning, state["prune"])),
+        )
         texts: dict[str, str] = {}
         for axis in measurements:
-            own = [idle.get(axis) for idle, axes in zip(found, others, strict=True) if axis in axes]
+            own = [idle.get(axis) for axes, idle in found if axis in axes]
             if own and None not in own:
                 texts[axis] = " ".join(text for text in own if text is not None)
         return texts
 
 
-def _those(measurements: Mapping[str, Any], axes: tuple[str, ...] | None) -> dict[str, Any]:
+def _those(measurements: Mapping[str, AxisMeasurement], axes: tuple[str, ...] | None) -> dict[str, AxisMeasurement]:
     return {axis: measured for axis, measured in measurements.items() if axes is None or axis in axes}

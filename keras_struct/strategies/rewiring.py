@@ -5,24 +5,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from keras_struct.strategies.base import Strategy
+from keras_struct.measurements import ConnectionMeasurement
+from keras_struct.strategies.base import Measured, Remembered, Strategy
 from keras_struct.structure.rewiring import Rewire
-from keras_struct.structure.targets import Connections, EditTarget
 
 
 @dataclass(frozen=True)
-class Rewiring(Strategy):
-    """Base of strategies that edit the connections of masked layers while a model trains.
+class LayerStrategy(Strategy[Measured, Remembered]):
+    """Base of strategies that edit layers, be it their connections or their symmetry, while a model trains.
 
     Args:
-        layers: Names of the layers to work on; all masked ones by default, but for those that are not trainable.
+        layers: Names of the layers to work on; all by default, but for those that are not trainable.
     """
 
     layers: tuple[str, ...] | None = field(default=None, kw_only=True)
 
-    works_on: ClassVar[type[EditTarget]] = Connections
     grows: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -38,6 +37,17 @@ class Rewiring(Strategy):
     def axes(self) -> tuple[str, ...] | None:
         """Names of what it works on."""
         return self.layers
+
+
+@dataclass(frozen=True)
+class Rewiring(LayerStrategy[ConnectionMeasurement, Remembered]):
+    """Base of strategies that edit the connections of masked layers while a model trains.
+
+    Args:
+        layers: Names of the layers to work on; all masked ones by default, but for those that are not trainable.
+    """
+
+    works_on: ClassVar[type[EditTarget]] = Connections
 
     def check(self, sites: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there are connections to edit.
@@ -59,8 +69,8 @@ class Rewiring(Strategy):
 
     @abstractmethod
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Rewire], dict[str, Any]]:
+        self, step: int, measurements: Mapping[str, ConnectionMeasurement], state: Remembered, since: int | None = None
+    ) -> tuple[list[Rewire], Remembered]:
         """Return the edits to make now, and the new state.
 
         Args:

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import index
-from typing import Any, ClassVar
+from typing import ClassVar, ParamSpec, TypedDict, TypeVar
 
 import numpy as np
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.schedules import AmountSchedule, Schedule
 from keras_struct.strategies.base import Strategy, failed, steps_between
-from keras_struct.structure.policy import check_state
+from keras_struct.structure.policy import JSON, check_state
 from keras_struct.structure.refusal import AxisRefused, MeasurementError
 from keras_struct.triggers import Trigger
 
-_FAILED = object()
-"""Stands for what a trigger would remember of an axis that could not be measured."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class Scheduled(Strategy):
+class AxesState(TypedDict):
+    """What a strategy with a trigger remembers.
+
+    Attributes:
+        axes: What the trigger remembers of each axis; `None` without one.
+    """
+
+    axes: dict[str, JSON]
+
+
+PerAxis = TypeVar("PerAxis", bound=AxesState)
+
+
+class Scheduled(Strategy[AxisMeasurement, PerAxis]):
     """Base of strategies that look at axes when a schedule says so, and ask a trigger how many units to edit.
 
     Subclasses are frozen dataclasses with at least these fields.
@@ -83,32 +97,31 @@ class Scheduled(Strategy):
             return None
         return sum(self.schedule.amount(s) for s in steps_between(step, since))
 
-    def _init_trigger(self, measurements: Mapping[str, Any], renew: bool = False) -> dict[str, Any]:
+    def _init_trigger(self, measurements: Mapping[str, AxisMeasurement], renew: bool = False) -> dict[str, JSON]:
         """What the trigger remembers of each axis; of one that cannot be measured now nothing."""
         if self.trigger is None:
             return dict.fromkeys(measurements)
-        start = self.trigger.renewed if renew else self.trigger.init
-        tried = {axis: self._attempt(m, _FAILED, start, m) for axis, m in measurements.items()}
-        found = {axis: state for axis, state in tried.items() if state is not _FAILED}
-        for axis, state in found.items():
-            check_state(self.trigger, state, f"for axis '{axis}'")
-        return found
+        tried = {
+            axis: self._attempt(measured, (), _started, self.trigger, measured, renew)
+            for axis, measured in measurements.items()
+        }
+        return {axis: state for axis, started in tried.items() for state in started}
 
-    def renewed(self, measurements: Mapping[str, Any]) -> dict[str, Any]:
+    def renewed(self, measurements: Mapping[str, AxisMeasurement]) -> dict[str, JSON]:
         """What the trigger remembers of axes that were edited, when it is to compare with what they are now."""
         return self._init_trigger(measurements, renew=True)
 
-    def _count(self, bound: int | None, measured: Any, state: Any) -> tuple[int, Any]:
+    def _count(self, bound: int | None, measured: AxisMeasurement, state: JSON) -> tuple[int, JSON]:
         """How many units of an axis to edit, and what the trigger remembers of it."""
         if self.trigger is None:
             return (0 if bound is None else bound), None
-        count, state = self._answer(measured, self.trigger.init(measured) if state is None else state)
+        known = self.trigger.init(measured) if state is None else state
+        count, state = self._answer(self.trigger, measured, known)
         return count if bound is None else min(count, bound), state
 
-    def _answer(self, measured: Any, state: Any) -> tuple[int, Any]:
+    def _answer(self, trigger: Trigger, measured: AxisMeasurement, state: JSON) -> tuple[int, JSON]:
         """What the trigger says, checked."""
-        answer = self.trigger(measured, state) if self.trigger is not None else (0, None)
-        name = type(self.trigger).__name__
+        answer, name = trigger(measured, state), type(trigger).__name__
         try:
             count, state = answer
             count = index(count)
@@ -122,13 +135,15 @@ class Scheduled(Strategy):
                 f"Trigger {name} must return 0 or more units to {self.verb}. Received for axis '{measured.axis}': {count}. Units "
                 f"{'are taken away by Prune' if self.verb == 'grow' else 'are added by Grow'}, with a trigger of its own."
             )
-        check_state(self.trigger, state, f"for axis '{measured.axis}'")
+        check_state(trigger, state, f"for axis '{measured.axis}'")
         return count, state
 
-    def _attempt(self, measured: Any, otherwise: Any, function: Callable[..., Any], *args: Any) -> Any:
+    def _attempt(
+        self, measured: AxisMeasurement, otherwise: T, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Call a function that measures; if that fails, warn once and leave the axis as it is."""
         try:
-            return function(*args)
+            return function(*args, **kwargs)
         except AxisRefused as refusal:
             self._leave_out(measured, refusal)
             return otherwise
@@ -136,25 +151,29 @@ class Scheduled(Strategy):
             measured.warn("measuring failed", failed(self, error, measured.axis))
             return otherwise
 
-    def _leave_out(self, measured: Any, refusal: AxisRefused, instead: str = "") -> None:
+    def _leave_out(self, measured: AxisMeasurement, refusal: AxisRefused, instead: str = "") -> None:
         """Say once that an axis is left out, or what is done there instead."""
         what = instead if instead else f"leaves out axis '{measured.axis}'"
         measured.warn(
             f"refused:{measured.axis}:{instead}", f"{type(self).__name__} {what}. {refusal} This is said once."
         )
 
-    def cautions(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+    def cautions(self, measurements: Mapping[str, AxisMeasurement], state: PerAxis) -> dict[str, str]:
         """What the trigger has to say of the state to start from."""
-        return self._asked("caution", measurements, state)
+        return {} if self.trigger is None else self._asked(self.trigger.caution, measurements, state)
 
-    def idle(self, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
+    def idle(self, measurements: Mapping[str, AxisMeasurement], state: PerAxis) -> dict[str, str]:
         """Why the trigger cannot fire, and what to change."""
-        return self._asked("cannot_fire", measurements, state)
+        return {} if self.trigger is None else self._asked(self.trigger.cannot_fire, measurements, state)
 
-    def _asked(self, question: str, measurements: Mapping[str, Any], state: dict[str, Any]) -> dict[str, str]:
-        if self.trigger is None:
-            return {}
-        ask, known = getattr(self.trigger, question), state["axes"]
+    def _asked(
+        self,
+        ask: Callable[[AxisMeasurement, JSON], str | None],
+        measurements: Mapping[str, AxisMeasurement],
+        state: PerAxis,
+    ) -> dict[str, str]:
+        """Answers of the trigger, by the axis, where it has one."""
+        known = state["axes"]
         found = {
             axis: self._attempt(m, None, ask, m, known[axis])
             for axis, m in measurements.items()
@@ -163,7 +182,14 @@ class Scheduled(Strategy):
         return {axis: text for axis, text in found.items() if text is not None}
 
 
-def asked_by(trigger: Any) -> frozenset[str]:
+def _started(trigger: Trigger, measured: AxisMeasurement, renew: bool) -> tuple[JSON, ...]:
+    """What a trigger remembers of one axis, the only entry."""
+    state = trigger.renewed(measured) if renew else trigger.init(measured)
+    check_state(trigger, state, f"for axis '{measured.axis}'")
+    return (state,)
+
+
+def asked_by(trigger: Trigger | None) -> frozenset[str]:
     """What a trigger asks of a measurement; see `Strategy.requirements`."""
     found = {"activations"} if trigger is not None and trigger.needs_inputs else set[str]()
     return frozenset(found | ({"gradients"} if trigger is not None and trigger.needs_gradients else set()))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.schedules import Cubic, EveryNSteps, Schedule
 from keras_struct.schedules.sparsity import SparsitySchedule
 from keras_struct.selectors.connections import (
@@ -21,11 +22,13 @@ from keras_struct.selectors.connections import (
 )
 from keras_struct.strategies.base import steps_between
 from keras_struct.strategies.rewiring import Rewiring
+from keras_struct.structure.arrays import Bools, Floats, Ints
+from keras_struct.structure.policy import State
 from keras_struct.structure.rewiring import Rewire
 
 
 @dataclass(frozen=True)
-class Sparsify(Rewiring):
+class Sparsify(Rewiring[State]):
     """Remove connections while the model trains: synaptic pruning.
 
     Args:
@@ -70,8 +73,8 @@ class Sparsify(Rewiring):
         return any(self.schedule(s) is not None for s in steps_between(step, since))
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Rewire], dict[str, Any]]:
+        self, step: int, measurements: Mapping[str, ConnectionMeasurement], state: State, since: int | None = None
+    ) -> tuple[list[Rewire], State]:
         """Return the edits to make now, and the state; see `Rewiring.propose`."""
         wanted = [share for s in steps_between(step, since) if (share := self.schedule(s)) is not None]
         if not wanted:
@@ -81,7 +84,7 @@ class Sparsify(Rewiring):
 
 
 @dataclass(frozen=True)
-class DropAndGrow(Rewiring):
+class DropAndGrow(Rewiring[State]):
     """Exchange connections at constant number: those worth least go, as many others come (dynamic sparse training).
 
     In each layer, of n connections a share goes, and the same number is made among those that are not there.
@@ -136,14 +139,14 @@ class DropAndGrow(Rewiring):
         return self.fraction / 2 * (1 + cos(pi * min(step / self.decay_steps, 1)))
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Rewire], dict[str, Any]]:
+        self, step: int, measurements: Mapping[str, ConnectionMeasurement], state: State, since: int | None = None
+    ) -> tuple[list[Rewire], State]:
         """Return the edits to make now, and the state; see `Rewiring.propose`."""
         rng = np.random.default_rng((self.seed, step))
         edits = [self._exchange(measured, self.share(step), rng) for measured in measurements.values()]
         return [edit for edit in edits if edit is not None], state
 
-    def _exchange(self, measured: Any, share: float, rng: np.random.Generator) -> Rewire | None:
+    def _exchange(self, measured: ConnectionMeasurement, share: float, rng: np.random.Generator) -> Rewire | None:
         room = measured.size - measured.count
         count = min(int(share * measured.count), measured.size - 1 if self.regrow else room)
         if count < 1 or room < 1:
@@ -158,14 +161,14 @@ class DropAndGrow(Rewiring):
             None if np.array_equal(mask, measured.mask) else Rewire(measured.layer, mask, self._values(measured, rng))
         )
 
-    def _values(self, measured: Any, rng: np.random.Generator) -> np.ndarray | None:
+    def _values(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats | None:
         if self.initial == "zeros":
             return None
         scale = float(np.std(measured.weights[measured.mask].astype(np.float64)))
         return rng.normal(0.0, scale, measured.mask.shape)
 
 
-def _first(worth: np.ndarray, among: np.ndarray, count: int) -> np.ndarray:
+def _first(worth: Floats, among: Bools, count: int) -> Ints:
     """Places of the `count` largest entries among some."""
     return np.argsort(np.where(among, -worth, np.inf), kind="stable")[:count]
 

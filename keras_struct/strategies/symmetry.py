@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
 
+from keras_struct.measurements import SymmetryMeasurement
 from keras_struct.schedules import EveryNSteps, Schedule
 from keras_struct.strategies.base import steps_between
-from keras_struct.strategies.rewiring import Rewiring
+from keras_struct.strategies.rewiring import LayerStrategy
 from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.targets import EditTarget, Symmetries
 from keras_struct.symmetry.groups import Group
 
+Looks: TypeAlias = dict[str, int | list[float] | None]
+"""By the name of a layer, the average share of its gradient and over how many looks; by `"name/rest"`, how many to leave out."""
+
 
 @dataclass(frozen=True)
-class SymmetrySchedule(Rewiring):
+class SymmetrySchedule(LayerStrategy[SymmetryMeasurement, Looks]):
     """Relax layers whose gradients pull out of their symmetry, and constrain layers whose weights have come to one.
 
     For an expanded kernel W and the mean P over a group G, ‖W - P W‖ / ‖W‖ tells how far W is from being equivariant to G.
@@ -49,7 +53,6 @@ class SymmetrySchedule(Rewiring):
     momentum: float = 0.8
     patience: int = 3
     rest: int = 10
-    layers: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     works_on: ClassVar[type[EditTarget]] = Symmetries
 
@@ -90,16 +93,17 @@ class SymmetrySchedule(Rewiring):
         return any(self.schedule.due(s) for s in steps_between(step, since))
 
     def propose(
-        self, step: int, measurements: Mapping[str, Any], state: dict[str, Any], since: int | None = None
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """Return the edits to make now, and the averages; see `Rewiring.propose`."""
-        edits: list[Any] = []
+        self, step: int, measurements: Mapping[str, SymmetryMeasurement], state: Looks, since: int | None = None
+    ) -> tuple[list[Reconfigure], Looks]:
+        """Return the edits to make now, and the averages; see `Strategy.propose`."""
+        edits: list[Reconfigure] = []
         remembered = dict(state)
         for name, measured in measurements.items():
-            resting = int(state.get(f"{name}/rest", 0))
+            rest, average = state.get(f"{name}/rest"), state.get(name)
+            resting = rest if isinstance(rest, int) else 0
             new = self._tighter(measured) if resting == 0 else None
             if new is None and self.relax_above is not None:
-                new, remembered[name] = self._looser(measured, state.get(name))
+                new, remembered[name] = self._looser(measured, average if isinstance(average, list) else None)
             remembered[f"{name}/rest"] = max(0, resting - 1)
             if new is not None:
                 edits += [Reconfigure(layer, {"group": new.name}) for layer in (name, *measured.followers)]
@@ -107,19 +111,21 @@ class SymmetrySchedule(Rewiring):
                 remembered[f"{name}/rest"] = self.rest
         return edits, remembered
 
-    def _tighter(self, measured: Any) -> Group | None:
+    def _tighter(self, measured: SymmetryMeasurement) -> Group | None:
         if self.constrain_below is None:
             return None
         larger = [group for group in measured.frame.subgroups() if measured.group < group]
         near = [group for group in larger if measured.distance(group) < self.constrain_below]
         return near[-1] if near else None
 
-    def _looser(self, measured: Any, state: Any) -> tuple[Group | None, Any]:
+    def _looser(
+        self, measured: SymmetryMeasurement, state: list[float] | None
+    ) -> tuple[Group | None, list[float] | None]:
         """A smaller group if it is time, and the average share with the number of looks."""
         below = [group for group in measured.group.subgroups() if group < measured.group]
         if not below:
             return None, state
-        mean, looks = (0.0, 0) if state is None else state
+        mean, looks = [0.0, 0] if state is None else state
         mean, looks = self.momentum * mean + (1 - self.momentum) * measured.pull(measured.group), looks + 1
         corrected = mean / (1 - self.momentum**looks)
         if looks < self.patience or corrected <= (self.relax_above or 0.0):

@@ -4,7 +4,7 @@ from keras_struct.structure.axes import UnitAxis
 from keras_struct.structure.edits import Resize, Values, grow, prune, split
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import Call, StructureGraph
-from keras_struct.structure.policy import Policy
+from keras_struct.structure.policy import JSON, Policy, State
 from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.refusal import AxisRefused
 from keras_struct.structure.remap import NEW, remap
@@ -13,6 +13,7 @@ from keras_struct.structure.rules import AxisRule, Layout, Port
 from keras_struct.structure.targets import ActiveConnections, Connections, Edges, EditTarget, Symmetries, Units
 
 __all__ = [
+    "JSON",
     "NEW",
     "ActiveConnections",
     "AxisRefused",
@@ -27,6 +28,7 @@ __all__ = [
     "Reconfigure",
     "Resize",
     "Rewire",
+    "State",
     "StructureEvent",
     "StructureGraph",
     "StructureLog",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from keras_struct.structure.remap import NEW
+
+Edit: TypeAlias = object
+"""An edit of any kind: a `Resize` of units, or of a class whose kind was registered with `keras_struct.register_edit`."""
 
 
 class Values(Mapping[str, np.ndarray]):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from keras_struct import registration
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+"""What JSON can hold."""
+State: TypeAlias = Mapping[str, JSON]
+"""What a policy remembers between steps. Policies that say more precisely what theirs holds have a `TypedDict`."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def _check_names(cls: type[Policy], names: tuple[str, ...]) -> None:
             )
 
 
-def check_state(policy: Any, state: Any, where: str = "") -> None:
+def check_state(policy: Policy, state: object, where: str = "") -> None:
     """Raise unless a policy's state can be saved with the model, and comes back as it was.
 
     Args:
@@ -136,7 +141,7 @@ def check_state(policy: Any, state: Any, where: str = "") -> None:
         )
 
 
-def _not_saveable(state: Any) -> Iterator[Any]:
+def _not_saveable(state: object) -> Iterator[object]:
     """What in a state JSON cannot hold."""
     if isinstance(state, dict):
         yield from (key for key in state if not isinstance(key, str))

@@ -121,7 +121,7 @@ def _check_layers(network: Network, edits: Sequence[Reconfigure], touched: set[s
             )
         if name in touched:
             raise ValueError(
-                f"Cannot change layer '{name}' and resize or rewire it at once. Make one edit after the other."
+                f"Cannot change layer '{name}' and resize it at once, or rewire it. Make one edit after the other."
             )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"Layers {twice} would be changed twice at once.")

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import keras
 import numpy as np
 
 from keras_struct.initializers import Initializer, RandomFanIn
+from keras_struct.measurements import AxisMeasurement, ConnectionMeasurement
 from keras_struct.models import StructuralModel
 from keras_struct.models.parts import parts_of
 from keras_struct.schedules import AmountSchedule, EveryNSteps, Linear, Once, Schedule, SparsitySchedule
 from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm, WeightMagnitude
 from keras_struct.strategies import Grow, Prune
+from keras_struct.strategies.base import Strategy
 from keras_struct.structure.policy import Policy, pack, unpack
 from keras_struct.triggers import FractionOfWidth, Trigger
 
+T = TypeVar("T")
 EXAMPLES: dict[Any, Any] = {
     int: 4,
     float: 0.5,
@@ -51,7 +54,8 @@ def example(kind: type[Policy]) -> Policy:
     Linear(units=4, steps=4)
     """
     hints = get_type_hints(kind)
-    given = {f.name: EXAMPLES.get(hints[f.name]) for f in fields(kind) if f.init and _required(f)}
+    required = {f.name: hints[f.name] for f in fields(kind) if f.init and _required(f)}
+    given = {name: EXAMPLES.get(get_origin(hint) or hint) for name, hint in required.items()}
     if missing := sorted(name for name, value in given.items() if value is None):
         raise TypeError(
             f"{kind.__name__} needs {missing}, for which there is no example: give them defaults, or pass an instance."
@@ -59,6 +63,8 @@ def example(kind: type[Policy]) -> Policy:
     try:
         return kind(**given)
     except ValueError:  # it needs one of several things that are None by default
+        if "trigger" not in hints:
+            raise
         return kind(**{**given, "trigger": FractionOfWidth()})
 
 
@@ -66,12 +72,12 @@ def _required(f: Any) -> bool:
     return f.default is MISSING and f.default_factory is MISSING
 
 
-def check_trigger(trigger: Any, measured: Any) -> None:
+def check_trigger(trigger: Trigger, measured: AxisMeasurement) -> None:
     """Check a trigger on a measurement: whole numbers, state passed in and out, hyperparameters and state that can be saved.
 
     Args:
         trigger: The trigger.
-        measured: An `AxisMeasurement`, or anything with the attributes that the trigger reads.
+        measured: What `model.measure(axis)` returns, or an `AxisMeasurement` made by hand, of what the trigger reads.
 
     Raises:
         AssertionError: With what does not hold.
@@ -85,12 +91,12 @@ def check_trigger(trigger: Any, measured: Any) -> None:
     _check_packed(trigger)
 
 
-def check_initializer(initializer: Any, measured: Any, count: int = 2) -> None:
+def check_initializer(initializer: Initializer, measured: AxisMeasurement, count: int = 2) -> None:
     """Check an initializer on a measurement: finite weights of the right number, repeatable, that can be saved.
 
     Args:
         initializer: The initializer.
-        measured: An `AxisMeasurement`.
+        measured: What `model.measure(axis)` returns.
         count: How many units to ask for.
 
     Raises:
@@ -105,25 +111,40 @@ def check_initializer(initializer: Any, measured: Any, count: int = 2) -> None:
     _check_packed(initializer)
 
 
-def check_selector(selector: Any, measured: Any) -> None:
+def check_selector(selector: Selector | ConnectionSelector, measured: AxisMeasurement | ConnectionMeasurement) -> None:
     """Check a selector on a measurement: a finite saliency of each unit or connection, units in one order, repeatable.
 
     Args:
-        selector: A `Selector`, or a `ConnectionSelector`.
-        measured: An `AxisMeasurement`, or a `ConnectionMeasurement`.
+        selector: The selector.
+        measured: What `model.measure(axis)` returns; for a `ConnectionSelector` one of `model.measure_connections()`.
 
     Raises:
         AssertionError: With what does not hold.
+        TypeError: If one is of units and the other of connections.
     """
     _check_packed(selector)
-    if isinstance(selector, ConnectionSelector):
-        first, again = (selector.scores(measured, np.random.default_rng(0)) for _ in range(2))
-        assert first.shape == measured.mask.shape, (
-            f"saliencies of shape {first.shape} for a kernel of {measured.mask.shape}"
+    if isinstance(selector, ConnectionSelector) and isinstance(measured, ConnectionMeasurement):
+        _check_connections(selector, measured)
+    elif isinstance(selector, Selector) and isinstance(measured, AxisMeasurement):
+        _check_units(selector, measured)
+    else:
+        raise TypeError(
+            "A Selector is checked on an AxisMeasurement, `model.measure(axis)`, and a ConnectionSelector on a "
+            f"ConnectionMeasurement, `model.measure_connections()[layer]`. Received: {selector!r} and a "
+            f"{type(measured).__name__}."
         )
-        assert np.isfinite(first).all(), "some saliencies are not finite"
-        assert (first == again).all(), "the same seed must give the same saliencies"
-        return
+
+
+def _check_connections(selector: ConnectionSelector, measured: ConnectionMeasurement) -> None:
+    first, again = (selector.scores(measured, np.random.default_rng(0)) for _ in range(2))
+    assert first.shape == measured.mask.shape, (
+        f"saliencies of shape {first.shape} for a kernel of {measured.mask.shape}"
+    )
+    assert np.isfinite(first).all(), "some saliencies are not finite"
+    assert (first == again).all(), "the same seed must give the same saliencies"
+
+
+def _check_units(selector: Selector, measured: AxisMeasurement) -> None:
     scores = selector.scores(measured)
     assert np.shape(scores) == (measured.units,), f"saliencies of shape {np.shape(scores)} for {measured.units} units"
     order = selector(measured, measured.units - 1)
@@ -134,7 +155,7 @@ def check_selector(selector: Any, measured: Any) -> None:
     assert selector.propose(measured, 1).source == tuple(u for u in range(measured.units) if u != order[0])
 
 
-def check_schedule(schedule: Any, steps: int = 200) -> None:
+def check_schedule(schedule: Schedule | SparsitySchedule, steps: int = 200) -> None:
     """Check a schedule: answers of one kind for each step, the same each time, no negative ones.
 
     Args:
@@ -146,13 +167,11 @@ def check_schedule(schedule: Any, steps: int = 200) -> None:
         AssertionError: With what does not hold.
     """
     _check_packed(schedule)
-    answers = [schedule(step) for step in range(1, steps + 1)]
-    assert answers == [schedule(step) for step in range(1, steps + 1)], "the same step must give the same answer"
-    assert any(answers), f"nothing is ever due in {steps} steps"
     if isinstance(schedule, SparsitySchedule):
-        shares = [answer for answer in answers if answer is not None]
+        shares = [share for share in _answers(schedule, steps) if share is not None]
         assert all(0 <= share < 1 for share in shares), f"shares must lie between 0 and 1: {shares}"
         return
+    answers = _answers(schedule, steps)
     assert len({type(answer) for answer in answers}) == 1, "a schedule says whether (bool) or how many (int), not both"
     try:
         due = [schedule.due(step) for step in range(1, steps + 1)]
@@ -161,7 +180,15 @@ def check_schedule(schedule: Any, steps: int = 200) -> None:
     assert due == [bool(answer) for answer in answers], "what is due must be what the schedule answers"
 
 
-def check_strategy(strategy: Any, build: Callable[[], Any], x: Any, y: Any) -> StructuralModel:
+def _answers(schedule: Callable[[int], T], steps: int) -> list[T]:
+    """What a schedule says at each step."""
+    answers = [schedule(step) for step in range(1, steps + 1)]
+    assert answers == [schedule(step) for step in range(1, steps + 1)], "the same step must give the same answer"
+    assert any(answers), f"nothing is ever due in {steps} steps"
+    return answers
+
+
+def check_strategy(strategy: Strategy, build: Callable[[], StructuralModel], x: Any, y: Any) -> StructuralModel:
     """Check a strategy in training: it looks at a step that is due, edits alike each time, and goes on after loading.
 
     Args:
@@ -195,7 +222,7 @@ def check_strategy(strategy: Any, build: Callable[[], Any], x: Any, y: Any) -> S
     return model
 
 
-def _trained(strategy: Any, build: Callable[[], Any], x: Any, y: Any, due: int) -> Any:
+def _trained(strategy: Strategy, build: Callable[[], StructuralModel], x: Any, y: Any, due: int) -> StructuralModel:
     """A model that is trained for a few steps, and whose strategy looks at step `due`."""
     keras.utils.set_random_seed(0)
     model = build()
@@ -210,12 +237,12 @@ def _trained(strategy: Any, build: Callable[[], Any], x: Any, y: Any, due: int) 
     return model
 
 
-def _check_packed(policy: Any) -> None:
+def _check_packed(policy: Policy) -> None:
     data = json.loads(json.dumps(pack(policy)))
     assert unpack(data) == policy, "hyperparameters must survive saving"
 
 
-def _check_json(state: Any, what: str) -> None:
+def _check_json(state: object, what: str) -> None:
     """A state is saved as JSON, which knows lists and dictionaries with names."""
     try:
         text = json.dumps(state)

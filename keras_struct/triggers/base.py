@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Generic, TypeVar
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.structure.policy import Policy
+
+Remembered = TypeVar("Remembered")
+"""What a trigger remembers of an axis: numbers, strings, lists and dictionaries."""
 
 
 @dataclass(frozen=True)
-class Trigger(Policy):
+class Trigger(Policy, Generic[Remembered]):
     """Says for one axis how many units to add, or to remove if it is that of `Prune`.
 
-    Subclasses are frozen dataclasses; memory is passed in and out.
+    Subclasses are frozen dataclasses; memory is passed in and out. Its type is the parameter: a `Trigger[float]` remembers a
+    number of each axis, a `Trigger[None]` nothing.
 
     Attributes:
         needs_inputs: Whether it looks at activations.
@@ -25,17 +30,17 @@ class Trigger(Policy):
     needs_gradients: ClassVar[bool] = False
 
     @abstractmethod
-    def init(self, measured: Any) -> Any:
+    def init(self, measured: AxisMeasurement) -> Remembered:
         """Return the state to start from, given the first measurement of an axis."""
 
     @abstractmethod
-    def __call__(self, measured: Any, state: Any) -> tuple[int, Any]:
+    def __call__(self, measured: AxisMeasurement, state: Remembered) -> tuple[int, Remembered]:
         """Return how many units to add or remove (0 or more), and the new state.
 
         The state is made of numbers, strings, lists and dictionaries, so that it can be saved with the model.
         """
 
-    def renewed(self, measured: Any) -> Any:
+    def renewed(self, measured: AxisMeasurement) -> Remembered:
         """Return the state of an axis that was edited, where its baseline is to move; by default that of a start."""
         return self.init(measured)
 
@@ -47,13 +52,13 @@ class Trigger(Policy):
         """
         return 1
 
-    def cannot_fire(self, measured: Any, state: Any) -> str | None:
+    def cannot_fire(self, measured: AxisMeasurement, state: Remembered) -> str | None:
         """Return why it cannot fire at the present width, whatever comes, and what to change; or `None` if it can.
 
         Asked at the end of an epoch, for one warning.
         """
         return None
 
-    def caution(self, measured: Any, state: Any) -> str | None:
+    def caution(self, measured: AxisMeasurement, state: Remembered) -> str | None:
         """Return what a user should know of the state to start from, or `None`."""
         return None

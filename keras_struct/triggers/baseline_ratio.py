@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import ceil, floor
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.triggers.base import Trigger
 
 _SLACK = 1e-9
@@ -14,7 +15,7 @@ _SLACK = 1e-9
 
 
 @dataclass(frozen=True)
-class BaselineRatio(Trigger, aliases=("keras_struct>Orthogonality",)):
+class BaselineRatio(Trigger[float], aliases=("keras_struct>Orthogonality",)):
     """Base of triggers that add units while a measure of how independent they are stays above γ times its baseline.
 
     For a measure φ of M units, `T = max(0, ⌊M (φ − γ φ₀)⌋)`. Subclasses say what φ is.
@@ -54,22 +55,22 @@ class BaselineRatio(Trigger, aliases=("keras_struct>Orthogonality",)):
                 raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}")
 
     @abstractmethod
-    def measure(self, measured: Any) -> float:
+    def measure(self, measured: AxisMeasurement) -> float:
         """Return φ."""
 
-    def init(self, measured: Any) -> float:
+    def init(self, measured: AxisMeasurement) -> float:
         """Return `start`, or the measure at the start."""
         return self.measure(measured) if self.start is None else self.start
 
-    def renewed(self, measured: Any) -> float:
+    def renewed(self, measured: AxisMeasurement) -> float:
         """Return the measure as it is now."""
         return self.measure(measured)
 
-    def largest(self, measured: Any) -> float:
+    def largest(self, measured: AxisMeasurement) -> float:
         """Return the largest φ that there can be at the present width."""
         return 1.0
 
-    def __call__(self, measured: Any, state: float) -> tuple[int, float]:
+    def __call__(self, measured: AxisMeasurement, state: float) -> tuple[int, float]:
         """Return T, and the baseline for the next step."""
         found = self.measure(measured)
         count = self._rounded(measured.units * (found - self.gamma * state))
@@ -89,7 +90,7 @@ class BaselineRatio(Trigger, aliases=("keras_struct>Orthogonality",)):
             return None
         return 1 if self.rounding == "ceil" else ceil((1 - _SLACK) / share)
 
-    def cannot_fire(self, measured: Any, state: float) -> str | None:
+    def cannot_fire(self, measured: AxisMeasurement, state: float) -> str | None:
         """Return why T is 0 for every φ, and what to change."""
         units, largest = measured.units, self.largest(measured)
         most = units * (largest - self.gamma * state)

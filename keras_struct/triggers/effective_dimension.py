@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.statistics.effective_dimension import rank_of_gram, rank_of_weights
 from keras_struct.structure.deprecation import renamed
 from keras_struct.structure.refusal import MeasurementError
@@ -18,7 +19,7 @@ __getattr__ = renamed(__name__, Orthogonality=BaselineRatio)
 
 
 @dataclass(frozen=True)
-class _AboveThreshold(Trigger):
+class _AboveThreshold(Trigger[float]):
     """Counts singular values above ε. As the last base of a class it gives the order of arguments: `gamma`, `epsilon`, others."""
 
     gamma: float = 0.97
@@ -62,7 +63,7 @@ class EffectiveDimension(BaselineRatio, _AboveThreshold):
 
     needs_inputs: ClassVar[bool] = True
 
-    def caution(self, measured: Any, state: float) -> str | None:
+    def caution(self, measured: AxisMeasurement, state: float) -> str | None:
         """Return that φ₀ is degenerate: below one half, though it is to be the baseline for good."""
         if self.start is not None or state >= DEGENERATE or self._keeps_maximum(measured.kind):
             return None
@@ -72,7 +73,7 @@ class EffectiveDimension(BaselineRatio, _AboveThreshold):
             "start=1.0 in place of what is measured"
         )
 
-    def measure(self, measured: Any) -> float:
+    def measure(self, measured: AxisMeasurement) -> float:
         """Return the effective dimension φ of the post-activations."""
         if measured.samples() <= measured.units:
             raise MeasurementError(
@@ -107,11 +108,11 @@ class WeightEffectiveDimension(BaselineRatio, _AboveThreshold):
 
     gamma: float = 0.99
 
-    def largest(self, measured: Any) -> float:
+    def largest(self, measured: AxisMeasurement) -> float:
         """Return the number of inputs by that of units, 1 at the most: the rank of the weights is no larger."""
         return min(1.0, measured.fan_in[0].weights[..., 0].size / measured.units)
 
-    def measure(self, measured: Any) -> float:
+    def measure(self, measured: AxisMeasurement) -> float:
         """Return the effective dimension φ of the incoming weights of the first layer that makes the units."""
         weights = measured.fan_in[0].weights.reshape(-1, measured.units)
         return rank_of_weights(weights, self.epsilon) / measured.units
@@ -140,6 +141,6 @@ class OrthogonalityGap(BaselineRatio):
 
     needs_inputs: ClassVar[bool] = True
 
-    def measure(self, measured: Any) -> float:
+    def measure(self, measured: AxisMeasurement) -> float:
         """Return φ_OG of the post-activations."""
         return measured.orthogonality_gap()

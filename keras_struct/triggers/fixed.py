@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.triggers.base import Trigger
 
 
 @dataclass(frozen=True)
-class FractionOfWidth(Trigger):
+class FractionOfWidth(Trigger[None]):
     """Add a fraction of the initial width, rounded, at least one unit, whenever the schedule says so.
 
     Args:
@@ -28,10 +28,10 @@ class FractionOfWidth(Trigger):
         if not self.fraction > 0:
             raise ValueError(f"`fraction` must be positive. Received: fraction={self.fraction}")
 
-    def init(self, measured: Any) -> None:
+    def init(self, measured: AxisMeasurement) -> None:
         """There is nothing to remember."""
         return
 
-    def __call__(self, measured: Any, state: None) -> tuple[int, None]:
+    def __call__(self, measured: AxisMeasurement, state: None) -> tuple[int, None]:
         """Return how many units to add."""
         return max(1, round(self.fraction * (measured.initial_units or measured.units))), None

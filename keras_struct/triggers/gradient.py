@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.statistics.effective_dimension import rank_of_gram
 from keras_struct.triggers.base import Trigger
 
@@ -15,7 +16,7 @@ FAR = 0.5
 
 
 @dataclass(frozen=True)
-class AuxiliaryGradient(Trigger):
+class AuxiliaryGradient(Trigger[None]):
     """Add a unit for each singular value of the auxiliary gradient above the summed gradient norms of the existing units.
 
         T = #{σ of ∂L/∂z_{l+1} h_{l−1}ᵀ above c · Σ_m (‖∂L/∂w_m^in‖ + ‖∂L/∂w_m^out‖)}          (eq. 32)
@@ -51,24 +52,27 @@ class AuxiliaryGradient(Trigger):
         if self.samples is not None and self.samples < 1:
             raise ValueError(f"`samples` must be a positive integer or None. Received: samples={self.samples}")
 
-    def init(self, measured: Any) -> None:
+    def init(self, measured: AxisMeasurement) -> None:
         """There is nothing to remember."""
         return
 
-    def __call__(self, measured: Any, state: None) -> tuple[int, None]:
+    def __call__(self, measured: AxisMeasurement, state: None) -> tuple[int, None]:
         """Return T."""
-        incoming, outgoing = measured.gradients.norms(self.samples)
-        threshold = self.threshold_factor * float(incoming.sum() + outgoing.sum())
+        threshold = self.threshold_factor * self._total(measured)
         if not np.isfinite(threshold) or measured.gradients.bound(self.samples) <= threshold:
             return 0, None
         matrix = measured.gradients.auxiliary(samples=self.samples)
         gram = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
         return (rank_of_gram(gram, threshold) if threshold > 0 else 0), None
 
-    def cannot_fire(self, measured: Any, state: None) -> str | None:
+    def _total(self, measured: AxisMeasurement) -> float:
+        """Sum of the gradient norms of the existing units."""
+        norms = measured.gradients.norms(self.samples)
+        return float(norms.incoming.sum() + norms.outgoing.sum())
+
+    def cannot_fire(self, measured: AxisMeasurement, state: None) -> str | None:
         """Return that the largest singular value is far below the sum of norms, by its bound on the last batch."""
-        incoming, outgoing = measured.gradients.norms(self.samples)
-        total, bound = float(incoming.sum() + outgoing.sum()), measured.gradients.bound(self.samples)
+        total, bound = self._total(measured), measured.gradients.bound(self.samples)
         if not 0 < total < np.inf or bound > FAR * self.threshold_factor * total:
             return None
         return (

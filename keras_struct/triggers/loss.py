@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.triggers.base import Trigger
 
 
 @dataclass(frozen=True)
-class Convergence(Trigger):
+class Convergence(Trigger[list[float]]):
     """Add units when the loss has flattened out since the last addition (Ash).
 
     With losses `a_t` and the time `t₀` of the last addition, `units` are added when `t ≥ t₀ + window` and
@@ -38,11 +39,11 @@ class Convergence(Trigger):
     def __post_init__(self) -> None:
         _check_positive(units=self.units, window=self.window, threshold=self.threshold)
 
-    def init(self, measured: Any) -> list[float]:
+    def init(self, measured: AxisMeasurement) -> list[float]:
         """Return the losses since the last addition: none."""
         return []
 
-    def __call__(self, measured: Any, state: list[float]) -> tuple[int, list[float]]:
+    def __call__(self, measured: AxisMeasurement, state: list[float]) -> tuple[int, list[float]]:
         """Return `units` when the loss is flat, else 0, and the first and the recent losses."""
         if measured.loss is None:
             return 0, state
@@ -54,13 +55,27 @@ class Convergence(Trigger):
             return self.units, [losses[-1]]
         return 0, [first, *losses[-self.window :]] if len(losses) > self.window + 1 else losses
 
-    def cannot_fire(self, measured: Any, state: Any) -> str | None:
+    def cannot_fire(self, measured: AxisMeasurement, state: list[float]) -> str | None:
         """Return that no loss was seen, if that is so."""
         return _without_loss(measured)
 
 
+class PlateauState(TypedDict):
+    """What `Plateau` remembers of an axis.
+
+    Attributes:
+        smoothed: The smoothed loss; `None` before the first one.
+        best: The smallest smoothed loss.
+        waited: How many looks ago that was.
+    """
+
+    smoothed: float | None
+    best: float | None
+    waited: int
+
+
 @dataclass(frozen=True)
-class Plateau(Trigger):
+class Plateau(Trigger[PlateauState]):
     """Add units when the smoothed loss has not improved for a while, as `keras.callbacks.ReduceLROnPlateau` would act.
 
     Args:
@@ -86,11 +101,11 @@ class Plateau(Trigger):
                 f"smoothing={self.smoothing}, min_delta={self.min_delta}"
             )
 
-    def init(self, measured: Any) -> dict[str, float | int | None]:
+    def init(self, measured: AxisMeasurement) -> PlateauState:
         """Return the smoothed loss, the best one, and how long ago that was."""
         return {"smoothed": None, "best": None, "waited": 0}
 
-    def __call__(self, measured: Any, state: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def __call__(self, measured: AxisMeasurement, state: PlateauState) -> tuple[int, PlateauState]:
         """Return `units` when patience is at its end, else 0."""
         if measured.loss is None:
             return 0, state
@@ -102,12 +117,12 @@ class Plateau(Trigger):
             return 0, {"smoothed": smoothed, "best": best, "waited": state["waited"] + 1}
         return self.units, {"smoothed": smoothed, "best": smoothed, "waited": 0}
 
-    def cannot_fire(self, measured: Any, state: Any) -> str | None:
+    def cannot_fire(self, measured: AxisMeasurement, state: PlateauState) -> str | None:
         """Return that no loss was seen, if that is so."""
         return _without_loss(measured)
 
 
-def _without_loss(measured: Any) -> str | None:
+def _without_loss(measured: AxisMeasurement) -> str | None:
     if measured.loss is not None:
         return None
     return 'the loss of the last step is not known: pass `logs` with a "loss" to `structural_step`, or train with `fit`'

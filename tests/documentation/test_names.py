@@ -18,6 +18,7 @@ MODULES = (
     "schedules",
     "strategies",
     "selectors",
+    "measurements",
     "layers",
     "search",
     "callbacks",

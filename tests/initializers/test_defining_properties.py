@@ -10,8 +10,8 @@ import pytest
 
 from keras_struct import StructuralModel, grow, initializers, strategies
 from keras_struct.initializers.base import outgoing
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.models.parts import parts_of
-from keras_struct.probes import AxisMeasurement
 from keras_struct.probes.interpreter import run
 from keras_struct.structure.remap import NEW
 from keras_struct.testing import check_edit, check_initializer

@@ -7,7 +7,7 @@ import pytest
 from keras_struct import Rewire, StructuralModel, selectors
 from keras_struct.backend import current
 from keras_struct.layers import MaskedDense
-from keras_struct.probes.connections import ConnectionMeasurement
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.selectors.connections import keep_best
 from keras_struct.structure.policy import pack, unpack
 

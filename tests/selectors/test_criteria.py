@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, selectors
+from keras_struct.measurements import AxisMeasurement, FanOut, UnitActivity
 from keras_struct.models.parts import parts_of
 from keras_struct.strategies import GradMax
 from keras_struct.structure.policy import pack, unpack
@@ -148,22 +149,20 @@ def test_the_most_similar_units_go_as_brute_force_says():
     assert brute_force_order(rows, 2)[0] == 5
 
 
-class measurement:
-    """A measurement of activations that are given as rows."""
-
-    def __init__(self, rows, outgoing=None):
-        self.axis, self.units, self.rows, self.outgoing = "h", rows.shape[1], rows, outgoing
-
-    def gram(self):
-        return self.rows.T @ self.rows / len(self.rows)
-
-    def activity(self):
-        return self.rows.mean(0), abs(self.rows).mean(0), (self.rows == 0).mean(0)
-
-    def fan_out(self):
-        from keras_struct.probes import FanOut
-
-        return [FanOut("out/kernel/0", self.outgoing[:, None, :], lambda new: new[:, 0])]
+def measurement(rows, outgoing=None):
+    """A measurement of activations that are given as rows, and of outgoing weights."""
+    activity = UnitActivity(rows.mean(0), abs(rows).mean(0), (rows == 0).mean(0))
+    fan_out = () if outgoing is None else (FanOut("out/kernel/0", outgoing[:, None, :], lambda new: new[:, 0]),)
+    return AxisMeasurement(
+        "h",
+        rows.shape[1],
+        None,
+        "dense",
+        (),
+        lambda: fan_out,
+        gram=lambda: rows.T @ rows / len(rows),
+        activity=lambda: activity,
+    )
 
 
 def test_residuals_are_those_of_least_squares():

@@ -1,11 +1,9 @@
 """Which units go."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from keras_struct.probes import FanIn, FanOut
+from keras_struct.measurements import AxisMeasurement, FanIn, FanOut
 from keras_struct.selectors import SmallestNorm
 
 WEIGHTS = np.array([[3.0, 0.0, 1.0], [4.0, 2.0, 0.0]])
@@ -14,7 +12,7 @@ WEIGHTS = np.array([[3.0, 0.0, 1.0], [4.0, 2.0, 0.0]])
 def measured():
     fan_in = (FanIn("h/kernel", WEIGHTS, lambda new: new),)
     fan_out = (FanOut("o/kernel/0", np.array([[[1.0]], [[1.0]], [[9.0]]]), lambda new: new),)
-    return SimpleNamespace(axis="h", units=3, fan_in=fan_in, fan_out=lambda: fan_out)
+    return AxisMeasurement("h", 3, None, "dense", fan_in, lambda: fan_out)
 
 
 def test_units_with_the_smallest_product_of_norms_go_first():

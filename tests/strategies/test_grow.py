@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from keras_struct.initializers import RandomFanIn, Select
-from keras_struct.probes import FanIn
+from keras_struct.measurements import AxisMeasurement, FanIn
 from keras_struct.schedules import Batched, EveryNSteps, Linear, Schedule
 from keras_struct.strategies import DropAndGrow, Grow, NorthRandom, NorthSelect, Prune
 from keras_struct.structure.policy import pack, unpack
@@ -39,7 +38,7 @@ START = {"axes": {}, "turn": 0}
 
 def measured(units, room=100, axis="h"):
     fan_in = (FanIn(f"{axis}/kernel", np.ones((3, units)), lambda new: new),)
-    return SimpleNamespace(axis=axis, units=units, kind="dense", room=room, fan_in=fan_in)
+    return AxisMeasurement(axis, units, units + room, "dense", fan_in)
 
 
 def test_any_trigger_goes_with_any_initializer_and_state_is_passed_in_and_out():

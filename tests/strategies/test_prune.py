@@ -1,7 +1,6 @@
 """Pruning, alone and beside growth, while a model trains."""
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from keras_struct import StructuralModel
 from keras_struct.initializers import RandomFanIn
 from keras_struct.layers import GrowableDense
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.models.parts import parts_of
 from keras_struct.schedules import AmountSchedule, EveryNSteps, Linear
 from keras_struct.selectors import Magnitude
@@ -44,7 +44,7 @@ def model(units=16, strategy=None, **options):
 def measured(rank, units=10):
     """Activations of so many units that span so many dimensions."""
     gram = np.diag([1.0] * rank + [0.0] * (units - rank))
-    return SimpleNamespace(axis="h", units=units, kind="dense", samples=lambda: 100, gram=lambda: gram)
+    return AxisMeasurement("h", units, None, "dense", (), samples=lambda: 100, gram=lambda: gram)
 
 
 @pytest.mark.parametrize(("now", "removed"), [(10, 0), (9, 0), (8, 1), (5, 4), (0, 9)])

@@ -6,8 +6,8 @@ import pytest
 
 from keras_struct import StructuralModel, selectors, sparsify
 from keras_struct.backend import current
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.models.parts import parts_of
-from keras_struct.probes.connections import ConnectionMeasurement
 from keras_struct.schedules import Cubic, EveryNSteps, Once
 from keras_struct.strategies import (
     DeepRewiring,

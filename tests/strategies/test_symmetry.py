@@ -8,6 +8,8 @@ import pytest
 
 from keras_struct import Reconfigure, StructuralModel
 from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D
+from keras_struct.measurements import SymmetryMeasurement
+from keras_struct.measurements.gradients import no_batch
 from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import SymmetrySchedule
@@ -18,13 +20,12 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((16, 7, 7, 1)).astype("float32")
 
 
-@dataclass
-class Measured:
-    group: Group
+@dataclass(frozen=True, eq=False)
+class Given(SymmetryMeasurement):
+    """A layer whose pulls and distances are given by the name of the group; others are 1."""
+
     pulls: dict = field(default_factory=dict)
     distances: dict = field(default_factory=dict)
-    frame: Group = field(default_factory=lambda: Group("D4"))
-    followers: tuple = ("norm",)
 
     def pull(self, group):
         return self.pulls.get(group.name, 1.0)
@@ -33,8 +34,13 @@ class Measured:
         return self.distances.get(group.name, 1.0)
 
 
+def given(group, pulls=(), distances=()):
+    facts = {"kernel": no_batch, "followers": ("norm",), "pulls": dict(pulls), "distances": dict(distances)}
+    return Given("conv", group, Group("D4"), lifting=False, **facts)
+
+
 def test_a_layer_is_relaxed_to_the_group_out_of_which_its_gradient_pulls_least():
-    measured = Measured(Group("D4"), {"D4": 0.8, "C4": 0.6, "D2": 0.3})
+    measured = given(Group("D4"), {"D4": 0.8, "C4": 0.6, "D2": 0.3})
     strategy, state = SymmetrySchedule(0.7, patience=1), {}
     edits, _ = strategy.propose(1, {"conv": measured}, state)
     assert edits == [Reconfigure("conv", {"group": "D2"}), Reconfigure("norm", {"group": "D2"})]
@@ -45,7 +51,7 @@ def test_shares_are_averaged_over_looks_and_forgotten_after_an_edit():
     strategy, state = SymmetrySchedule(0.5, momentum=0.5, patience=2), {}
     looks = []
     for pull in (0.9, 0.2, 0.9, 0.9):
-        edits, state = strategy.propose(1, {"conv": Measured(Group("C2"), {"C2": pull})}, state)
+        edits, state = strategy.propose(1, {"conv": given(Group("C2"), {"C2": pull})}, state)
         looks.append(bool(edits))
     # means: 0.9 (first look), 0.43, 0.7, then anew
     assert looks == [False, False, True, False]
@@ -53,17 +59,17 @@ def test_shares_are_averaged_over_looks_and_forgotten_after_an_edit():
 
 
 def test_a_layer_without_symmetry_cannot_be_relaxed():
-    assert SymmetrySchedule(0.0, patience=1).propose(1, {"conv": Measured(Group("C1"))}, {})[0] == []
+    assert SymmetrySchedule(0.0, patience=1).propose(1, {"conv": given(Group("C1"))}, {})[0] == []
 
 
 def test_a_layer_is_constrained_to_the_largest_group_that_it_is_near_to():
-    measured = Measured(Group("C2"), distances={"C4": 0.05, "D2": 0.08, "D4": 0.2})
+    measured = given(Group("C2"), distances={"C4": 0.05, "D2": 0.08, "D4": 0.2})
     strategy = SymmetrySchedule(None, constrain_below=0.1)
     edits, _ = strategy.propose(1, {"conv": measured}, {})
     assert edits[0].config["group"] in ("C4", "D2")
     measured.distances["D4"] = 0.09
     assert strategy.propose(1, {"conv": measured}, {})[0][0].config == {"group": "D4"}
-    measured.distances = {}
+    measured.distances.clear()
     assert strategy.propose(1, {"conv": measured}, {})[0] == []
 
 
@@ -71,7 +77,7 @@ def test_a_layer_that_was_relaxed_is_left_alone_for_a_while():
     strategy, state, edited = SymmetrySchedule(0.5, 0.1, patience=1, rest=3), {}, []
     group, near = Group("C4"), {"C4": 0.0, "D4": 0.5, "D2": 0.5}  # right after relaxing, weights are as they were
     for look in range(5):
-        measured = Measured(group, {str(group): 0.9 if look == 0 else 0.0}, dict(near))
+        measured = given(group, {str(group): 0.9 if look == 0 else 0.0}, dict(near))
         edits, state = strategy.propose(1, {"conv": measured}, state)
         if edits:
             group = Group(edits[0].config["group"])

@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 
 from keras_struct import StructuralModel, strategies
 from keras_struct.initializers import RandomFanIn
+from keras_struct.measurements import AxisGradients, AxisMeasurement, FanIn, GradientNorms
 from keras_struct.models.parts import parts_of
 from keras_struct.models.stepping import Count
 from keras_struct.schedules import EveryNSteps
@@ -41,9 +41,19 @@ def model(strategy, units=8, **options):
     return found
 
 
-def axis(units, inputs=100):
-    fan_in = (SimpleNamespace(weights=np.ones((inputs, units))),)
-    return SimpleNamespace(axis="h", units=units, kind="dense", fan_in=fan_in, loss=None)
+def axis(units, inputs=100, **more):
+    fan_in = (FanIn("h/kernel", np.ones((inputs, units)), lambda new: new),)
+    return AxisMeasurement("h", units, None, "dense", fan_in, **more)
+
+
+class Batch:
+    """Gradients of four units: norms of 1, and an auxiliary gradient that is small beside them."""
+
+    def norms(self, axis):
+        return GradientNorms(np.ones(4), np.ones(4))
+
+    def bound(self, axis):
+        return 0.8
 
 
 @pytest.mark.parametrize("baseline", [1.0, 0.5, 0.99])
@@ -70,10 +80,10 @@ def test_weights_cannot_span_more_than_their_inputs():
 
 
 def test_other_triggers_say_what_keeps_them():
-    gradients = SimpleNamespace(norms=lambda s: (np.ones(4), np.ones(4)), bound=lambda s: 0.8)
-    text = AuxiliaryGradient().cannot_fire(SimpleNamespace(units=4, gradients=gradients), None)
+    measured = axis(4, gradients=AxisGradients(lambda samples: Batch(), "h"))
+    text = AuxiliaryGradient().cannot_fire(measured, None)
     assert "`threshold_factor` of about 0.1" in text
-    assert AuxiliaryGradient(0.1).cannot_fire(SimpleNamespace(units=4, gradients=gradients), None) is None
+    assert AuxiliaryGradient(0.1).cannot_fire(measured, None) is None
     assert "loss of the last step is not known" in Convergence().cannot_fire(axis(4), [])
     assert LostDimension().cannot_fire(axis(10), 0.1) is not None
     assert FractionOfWidth().cannot_fire(axis(1), None) is None

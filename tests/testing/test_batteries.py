@@ -8,9 +8,10 @@ import pytest
 
 from keras_struct import AxisRule, Resize, StructuralModel, grow, prune
 from keras_struct.initializers import Initializer, RandomFanIn
+from keras_struct.measurements import AxisMeasurement, ConnectionMeasurement
 from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps, Linear, Schedule
-from keras_struct.selectors import Selector, SmallestNorm
+from keras_struct.selectors import Selector, SmallestNorm, WeightMagnitude
 from keras_struct.strategies import Grow
 from keras_struct.testing import (
     check_edit,
@@ -24,7 +25,7 @@ from keras_struct.testing import (
     random_data,
     random_model,
 )
-from keras_struct.triggers import EffectiveDimension
+from keras_struct.triggers import EffectiveDimension, FractionOfWidth
 from keras_struct.triggers.base import Trigger
 
 RNG = np.random.default_rng(0)
@@ -51,6 +52,17 @@ class Fraction(Trigger):
 
     def __call__(self, measured, state):
         return 0.5, state
+
+
+@dataclass(frozen=True)
+class Alternating(Trigger[dict[str, int]]):
+    """Asks for a unit at every second look, and says what it remembers."""
+
+    def init(self, measured: AxisMeasurement) -> dict[str, int]:
+        return {"looks": 0}
+
+    def __call__(self, measured: AxisMeasurement, state: dict[str, int]) -> tuple[int, dict[str, int]]:
+        return state["looks"] % 2, {"looks": state["looks"] + 1}
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,24 @@ class Moody(Grow):
 
 
 @dataclass(frozen=True)
+class Undecidable(Schedule):
+    """Cannot be made as it is."""
+
+    every: int | None = None
+
+    def __post_init__(self):
+        if self.every is None:
+            raise ValueError("`every` is missing.")
+
+
+@dataclass(frozen=True)
+class Nested(Trigger):
+    """Asks another trigger that remembers something of one kind."""
+
+    other: Trigger[float]
+
+
+@dataclass(frozen=True)
 class Nameless(Trigger):
     """Cannot be made without a name."""
 
@@ -127,6 +157,7 @@ class Forgetful(keras.layers.Dense):
 
 def test_good_policies_pass():
     check_trigger(EffectiveDimension(), measured())
+    check_trigger(Alternating(), measured())
     check_initializer(RandomFanIn(), measured())
 
 
@@ -149,6 +180,14 @@ def test_a_selector_that_selects_units_twice_fails():
     check_selector(SmallestNorm(), measured())
     with pytest.raises(AssertionError, match=r"units are selected twice: \[0, 0, 0\]"):
         check_selector(Twice(), measured())
+
+
+def test_a_selector_of_units_is_not_checked_on_connections_nor_the_other_way_round():
+    connections = ConnectionMeasurement("d", np.ones((2, 2), bool), np.ones((2, 2)))
+    check_selector(WeightMagnitude(), connections)
+    for selector, seen in ((SmallestNorm(), connections), (WeightMagnitude(), measured())):
+        with pytest.raises(TypeError, match=rf"Received: {type(selector).__name__}\(\) and a {type(seen).__name__}"):
+            check_selector(selector, seen)
 
 
 def test_a_schedule_that_answers_in_two_ways_or_never_fails():
@@ -174,8 +213,11 @@ def test_a_strategy_that_does_not_repeat_fails():
 def test_an_example_is_made_of_defaults_or_it_is_said_what_is_missing():
     assert example(EffectiveDimension) == EffectiveDimension()
     assert example(Grow).trigger is not None
+    assert example(Nested).other == FractionOfWidth()
     with pytest.raises(TypeError, match=r"Nameless needs \['name'\], for which there is no example"):
         example(Nameless)
+    with pytest.raises(ValueError, match="`every` is missing"):
+        example(Undecidable)
 
 
 def test_a_layer_that_forgets_a_rule_fails():

@@ -9,8 +9,10 @@ import pytest
 
 from keras_struct import StructuralModel, initializers, schedules, selectors, strategies, triggers
 from keras_struct.activations import relu1
-from keras_struct.layers import FreeNet, GroupConv2D, GroupPooling2D, GrowableDense, MaskedDense
+from keras_struct.layers import FreeNet, GroupConv2D, GroupPooling2D, GrowableConv2D, GrowableDense, MaskedDense
 from keras_struct.models.parts import parts_of
+from keras_struct.strategies.base import Strategy
+from keras_struct.structure.policy import Policy
 from keras_struct.structure.targets import ActiveConnections, Connections, Edges, Symmetries, Units
 from keras_struct.testing import (
     check_initializer,
@@ -31,15 +33,20 @@ def is_base(kind):
     return any(getattr(getattr(kind, name), "__isabstractmethod__", False) for name in dir(kind))
 
 
-def every(module):
+def every(module, base=Policy):
     """Classes of a module that are no bases, by the names in `__all__`."""
     found = (getattr(module, name) for name in module.__all__)
-    return [pytest.param(kind, id=kind.__name__) for kind in found if not is_base(kind)]
+    return [pytest.param(kind, id=kind.__name__) for kind in found if issubclass(kind, base) and not is_base(kind)]
 
 
 def dense():
     stack = [keras.Input((5,)), GrowableDense(6, name="hidden"), L.BatchNormalization(), L.Activation(relu1)]
     return StructuralModel([*stack, L.Dense(2)])
+
+
+def convolution():
+    stack = [keras.Input((5, 5, 2)), GrowableConv2D(6, 3, name="hidden"), L.BatchNormalization(), L.Activation(relu1)]
+    return StructuralModel([*stack, L.Flatten(), L.Dense(2)])
 
 
 def masked():
@@ -78,11 +85,11 @@ def data_of(model):
     )
 
 
-@pytest.fixture(scope="module")
-def measured():
-    """Units of a dense layer behind which is a normalisation, with activations and gradients, after a training step."""
+@pytest.fixture(scope="module", params=[dense, convolution], ids=["dense", "convolution"])
+def measured(request):
+    """Units of a layer behind which is a normalisation, with activations and gradients, after a training step."""
     keras.utils.set_random_seed(0)
-    model = dense()
+    model = request.param()
     x, y = data_of(model)
     model.compile("sgd", "mse", strategy=strategies.GradMax(), probe=x, targets=y, run_eagerly=True)
     model.train_on_batch(x, y)
@@ -96,6 +103,21 @@ def connections():
     x, y = data_of(model)
     model.compile("sgd", "mse", probe=x, targets=y, run_eagerly=True)
     return model.measure_connections()["hidden"]
+
+
+KINDS = {
+    triggers: triggers.Trigger,
+    initializers: initializers.Initializer,
+    selectors: (selectors.Selector, selectors.ConnectionSelector),
+    schedules: (schedules.Schedule, schedules.SparsitySchedule),
+    strategies: Strategy,
+}
+
+
+@pytest.mark.parametrize(("module", "base"), KINDS.items(), ids=[module.__name__ for module in KINDS])
+def test_every_policy_of_the_library_that_is_no_base_is_offered(module, base):
+    known = [kind for name, kind in Policy.known.items() if name.startswith("keras_struct>") and issubclass(kind, base)]
+    assert {kind.__name__ for kind in known if not is_base(kind)} == {kind.values[0].__name__ for kind in every(module)}
 
 
 @pytest.mark.parametrize("kind", every(triggers))
@@ -112,9 +134,14 @@ def test_every_initializer_passes_the_battery(kind, measured):
         check_initializer(replace(initializer, **few), measured)
 
 
-@pytest.mark.parametrize("kind", every(selectors))
-def test_every_selector_passes_the_battery(kind, measured, connections):
-    check_selector(example(kind), connections if issubclass(kind, selectors.ConnectionSelector) else measured)
+@pytest.mark.parametrize("kind", every(selectors, selectors.Selector))
+def test_every_selector_of_units_passes_the_battery(kind, measured):
+    check_selector(example(kind), measured)
+
+
+@pytest.mark.parametrize("kind", every(selectors, selectors.ConnectionSelector))
+def test_every_selector_of_connections_passes_the_battery(kind, connections):
+    check_selector(example(kind), connections)
 
 
 @pytest.mark.parametrize("kind", every(schedules))

@@ -2,11 +2,11 @@
 
 import dataclasses
 import importlib
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from keras_struct.measurements import AxisMeasurement
 from keras_struct.structure.policy import Policy, pack, unpack
 from keras_struct.triggers import BaselineRatio, EffectiveDimension, OrthogonalityGap, WeightEffectiveDimension
 
@@ -21,7 +21,7 @@ class Halved(BaselineRatio):
 
 def measured(rank, units, kind="dense", samples=1000):
     gram = np.diag([1.0] * rank + [0.0] * (units - rank))
-    return SimpleNamespace(axis="h", units=units, kind=kind, gram=lambda: gram, samples=lambda: samples)
+    return AxisMeasurement("h", units, None, kind, (), gram=lambda: gram, samples=lambda: samples)
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,37 @@
 """The gradient trigger counts singular values above the summed gradient norms."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
+from keras_struct.measurements import AxisGradients, AxisMeasurement, GradientNorms
 from keras_struct.testing import check_trigger
 from keras_struct.triggers import AuxiliaryGradient
 
 
-def measured(sigma, incoming, outgoing, bound=None):
-    asked = []
+class Batch:
+    """Gradients that are given; `asked` counts how often their matrix was computed."""
 
-    def auxiliary(samples=None):
-        asked.append(samples)
-        return np.diag(np.asarray(sigma, float))
+    def __init__(self, sigma, incoming, outgoing, bound=None):
+        self.sigma, self.incoming, self.outgoing = (np.asarray(part, float) for part in (sigma, incoming, outgoing))
+        self.largest, self.asked = self.sigma.max() if bound is None else bound, 0
 
-    gradients = SimpleNamespace(
-        norms=lambda samples=None: (np.asarray(incoming, float), np.asarray(outgoing, float)),
-        bound=lambda samples=None: max(sigma) if bound is None else bound,
-        auxiliary=auxiliary,
-        asked=asked,
-    )
-    return SimpleNamespace(axis="h", units=2, gradients=gradients)
+    def norms(self, axis):
+        return GradientNorms(self.incoming, self.outgoing)
+
+    def bound(self, axis):
+        return self.largest
+
+    def auxiliary(self, axis, linear=True):
+        self.asked += 1
+        return np.diag(self.sigma)
+
+
+def measured(*given, **options):
+    return of(Batch(*given, **options))
+
+
+def of(batch):
+    return AxisMeasurement("h", 2, None, "dense", (), gradients=AxisGradients(lambda samples: batch, "h"))
 
 
 def test_it_counts_singular_values_above_the_sum_of_norms():
@@ -32,9 +41,9 @@ def test_it_counts_singular_values_above_the_sum_of_norms():
 
 
 def test_the_matrix_is_not_computed_when_its_bound_is_below_the_threshold():
-    case = measured([2.0, 1.0], [1.0, 1.0], [1.0, 1.0], bound=3.9)
-    assert AuxiliaryGradient()(case, None) == (0, None)
-    assert case.gradients.asked == []
+    batch = Batch([2.0, 1.0], [1.0, 1.0], [1.0, 1.0], bound=3.9)
+    assert AuxiliaryGradient()(of(batch), None) == (0, None)
+    assert batch.asked == 0
 
 
 def test_no_gradient_at_all_adds_nothing():

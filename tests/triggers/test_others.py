@@ -1,11 +1,9 @@
 """Triggers on weights, on the orthogonality gap, on the loss, and by a fixed share."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from keras_struct.probes import FanIn
+from keras_struct.measurements import AxisMeasurement, FanIn
 from keras_struct.statistics import orthogonality_gap
 from keras_struct.testing import check_trigger
 from keras_struct.triggers import Convergence, FractionOfWidth, OrthogonalityGap, Plateau, WeightEffectiveDimension
@@ -15,7 +13,11 @@ RNG = np.random.default_rng(0)
 
 def with_weights(weights, kind="dense"):
     fan_in = (FanIn("h/kernel", weights.astype("float32"), lambda new: new),)
-    return SimpleNamespace(axis="h", units=weights.shape[-1], kind=kind, fan_in=fan_in)
+    return AxisMeasurement("h", weights.shape[-1], None, kind, fan_in)
+
+
+def with_loss(loss):
+    return AxisMeasurement("h", 4, None, "dense", (), loss=loss)
 
 
 @pytest.mark.parametrize("shape", [(40, 10), (6, 10), (3, 3, 5, 10)])
@@ -44,7 +46,7 @@ def test_a_layer_never_passes_the_number_of_its_inputs():
 
 def test_the_gap_trigger_compares_with_the_start():
     hidden = RNG.standard_normal((60, 5))
-    case = SimpleNamespace(axis="h", units=5, kind="dense", orthogonality_gap=lambda: orthogonality_gap(hidden))
+    case = AxisMeasurement("h", 5, None, "dense", (), orthogonality_gap=lambda: orthogonality_gap(hidden))
     trigger = OrthogonalityGap(gamma=0.5)
     start = trigger.init(case)
     assert trigger(case, start)[0] == int(np.floor(5 * (start - 0.5 * start) + 1e-9))
@@ -54,9 +56,9 @@ def test_the_gap_trigger_compares_with_the_start():
 
 def losses(trigger, values):
     """How many units are asked for after each loss."""
-    state, counts = trigger.init(None), []
+    state, counts = trigger.init(with_loss(None)), []
     for value in values:
-        count, state = trigger(SimpleNamespace(loss=value), state)
+        count, state = trigger(with_loss(value), state)
         counts.append(count)
     return counts
 
@@ -71,7 +73,7 @@ def test_convergence_waits_for_a_flat_window_since_the_last_addition():
 def test_convergence_remembers_no_more_than_its_window():
     trigger, state = Convergence(window=5), []
     for value in np.linspace(10, 1, 50):
-        _, state = trigger(SimpleNamespace(loss=value), state)
+        _, state = trigger(with_loss(value), state)
     assert len(state) <= 7
 
 
@@ -83,15 +85,16 @@ def test_a_plateau_ends_patience():
 
 @pytest.mark.parametrize("trigger", [Convergence(), Plateau()])
 def test_without_a_loss_nothing_happens(trigger):
-    state = trigger.init(None)
-    assert trigger(SimpleNamespace(loss=None), state) == (0, state)
-    check_trigger(trigger, SimpleNamespace(loss=1.0))
+    state = trigger.init(with_loss(None))
+    assert trigger(with_loss(None), state) == (0, state)
+    check_trigger(trigger, with_loss(1.0))
 
 
 def test_a_fraction_is_of_the_width_at_the_start():
-    assert FractionOfWidth(0.25)(SimpleNamespace(initial_units=16, units=40), None) == (4, None)
-    assert FractionOfWidth(0.01)(SimpleNamespace(initial_units=16, units=40), None) == (1, None)
-    check_trigger(FractionOfWidth(), SimpleNamespace(initial_units=16, units=40))
+    grown = AxisMeasurement("h", 40, None, "dense", (), initial_units=16)
+    assert FractionOfWidth(0.25)(grown, None) == (4, None)
+    assert FractionOfWidth(0.01)(grown, None) == (1, None)
+    check_trigger(FractionOfWidth(), grown)
 
 
 @pytest.mark.parametrize(
