@@ -10,6 +10,7 @@ from typing import ClassVar
 from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.strategies.base import Measured, Remembered, Strategy
 from keras_struct.structure.rewiring import Rewire
+from keras_struct.structure.targets import Connections, EditTarget
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keras_struct.structure.behaviours import Behaviour, Weighted
+from keras_struct.structure.behaviours import Behaviour
 from keras_struct.structure.labels import Shape, UnitLabels
 from keras_struct.structure.propagation import Propagation, unnamed
 from keras_struct.structure.rules import AxisRule
@@ -29,6 +29,10 @@ class Read:
     rules: tuple[AxisRule, ...]
     groups: int = 1
 
+    def within(self, layer: str) -> Read:
+        """Return the same with longer names."""
+        return replace(self, rules=tuple(rule.within(layer) for rule in self.rules))
+
 
 @dataclass(frozen=True)
 class Make:
@@ -49,6 +53,10 @@ class Make:
     tied_to: tuple[int, ...] = ()
     mixes: str | None = None
     axis: int = -1
+
+    def within(self, layer: str) -> Make:
+        """Return the same with longer names."""
+        return replace(self, rules=tuple(rule.within(layer) for rule in self.rules))
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,11 @@ class Assembly(Behaviour):
     makes: tuple[Make, ...]
     gives: tuple[Give, ...]
     rigid: bool = True
+
+    def within(self, layer: str) -> Assembly:
+        """Return the same with longer names of variables and attributes."""
+        reads = tuple(read.within(layer) for read in self.reads)
+        return replace(self, reads=reads, makes=tuple(make.within(layer) for make in self.makes))
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Read, make, and give."""
@@ -142,6 +155,10 @@ class EachStep(Behaviour):
 
     inner: Behaviour
 
+    def within(self, layer: str) -> EachStep:
+        """Return the same with longer names of variables and attributes."""
+        return replace(self, inner=self.inner.within(layer))
+
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Leave the axis out, and put it back."""
         reason = f"layer '{layer}' goes through them one by one"
@@ -154,23 +171,3 @@ class EachStep(Behaviour):
         steps = inputs[0].shape[0]
         found = self.inner.run(walk, layer, inside)
         return [UnitLabels((steps, *y.shape), y.ids[None], (False, *y.varies)) for y in found]
-
-
-def prefixed(behaviour: Behaviour, prefix: str) -> Behaviour:
-    """The behaviour of a layer inside another, whose variables go by longer names there."""
-
-    def longer(rules: tuple[AxisRule, ...]) -> tuple[AxisRule, ...]:
-        return tuple(
-            replace(rule, variable=f"{prefix}/{rule.variable}", size=_within(prefix, rule.size)) for rule in rules
-        )
-
-    if isinstance(behaviour, Weighted):
-        return replace(behaviour, rules=longer(behaviour.rules), size=_within(prefix, behaviour.size))
-    if isinstance(behaviour, Assembly):
-        reads = tuple(replace(read, rules=longer(read.rules)) for read in behaviour.reads)
-        return replace(behaviour, reads=reads, makes=tuple(replace(m, rules=longer(m.rules)) for m in behaviour.makes))
-    return replace(behaviour, inner=prefixed(behaviour.inner, prefix)) if isinstance(behaviour, EachStep) else behaviour
-
-
-def _within(prefix: str, size: str | None) -> str | None:
-    return None if size is None else ",".join(f"{prefix}/{name}" for name in size.split(","))

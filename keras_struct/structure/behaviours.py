@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_struct.structure.labels import FIXED, Shape, UnitLabels
 from keras_struct.structure.propagation import Propagation
-from keras_struct.structure.rules import AxisRule
+from keras_struct.structure.rules import AxisRule, named_inside
 
 
 class Behaviour(ABC):
@@ -19,6 +19,10 @@ class Behaviour(ABC):
     @abstractmethod
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Return the labels of the outputs of `layer`, given those of its inputs."""
+
+    def within(self, layer: str) -> Behaviour:
+        """Return the same for a layer that is inside another and called `layer` there."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Weighted(Behaviour):
     multiple: int = 1
     per_unit: bool = False
     size: str | None = None
+
+    def within(self, layer: str) -> Weighted:
+        """Return the same with longer names of variables and attributes."""
+        rules = tuple(rule.within(layer) for rule in self.rules)
+        return replace(self, rules=rules, size=named_inside(layer, self.size))
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Read units along `axis`, record where they lie in the variables, and make or pass units."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Meet(Behaviour):
     axis: int
     rigid: bool = True
     mixes: str | None = None
+
+    def within(self, layer: str) -> Meet:
+        """Return the same with longer names of variables and attributes."""
+        reads = tuple(read.within(layer) for read in self.reads)
+        return replace(self, reads=reads, rules=tuple(rule.within(layer) for rule in self.rules))
 
     def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Tie the units that meet, and record where they lie in the variables."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Literal, NamedTuple, get_args
 
@@ -123,6 +123,10 @@ class AxisRule:
         given = [f"{f.name}={v!r}" for f in fields(self)[3:] if (v := getattr(self, f.name)) != f.default]
         return f"AxisRule({', '.join([repr(self.variable), str(self.axis), repr(self.role), *given])})"
 
+    def within(self, layer: str) -> AxisRule:
+        """The rule of a layer inside another, whose variables and attributes go by longer names there."""
+        return replace(self, variable=f"{layer}/{self.variable}", size=named_inside(layer, self.size))
+
     @property
     def along_output(self) -> bool:
         """Whether the axis lies along the units of the layer's output."""
@@ -138,6 +142,11 @@ class AxisRule:
         if self.tied_to is None:
             return ()
         return self.tied_to if isinstance(self.tied_to, tuple) else (self.tied_to,)
+
+
+def named_inside(layer: str, size: str | None) -> str | None:
+    """Names of attributes, separated by commas, of a layer inside another."""
+    return None if size is None else ",".join(f"{layer}/{name}" for name in size.split(","))
 
 
 def _is_whole(value: object) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.backend.trials import as_planned
+from keras_struct.backend.trials import as_planned, built_with
 from keras_struct.structure.graph import Call
 from keras_struct.surgery.build_shapes import planned_build_shapes
 from keras_struct.surgery.misfits import Trial, refusal
@@ -37,16 +37,21 @@ def check_layers(network: Network, planned: Plan) -> None:
     touched = {port.layer for port in planned.changes}
     for call, changed in zip(before.calls, after.calls, strict=True) if after is not before else ():
         layer = network.layers[call.layer]
-        if not isinstance(layer, keras.layers.Layer) or type(layer).__module__.partition(".")[0] in _KNOWN:
-            continue
-        around = (*call.inputs, *changed.outputs)
-        if call.layer in touched or any(before.tensors[n].shape != after.tensors[n].shape for n in around):
+        around = (*call.inputs, *changed.outputs) if _is_own(layer) else ()
+        if (around and call.layer in touched) or any(before.tensors[n].shape != after.tensors[n].shape for n in around):
             _check(network, planned, call, layer)
 
 
+def _is_own(layer: Any) -> bool:
+    """Whether a layer is of the user's own, or around one that is."""
+    while isinstance(layer, keras.layers.Wrapper):
+        layer = layer.layer
+    return isinstance(layer, keras.layers.Layer) and type(layer).__module__.partition(".")[0] not in _KNOWN
+
+
 def _check(network: Network, planned: Plan, call: Call, layer: Any) -> None:
-    built_with = planned_build_shapes(network, planned.graph, call.layer)
-    with as_planned(layer, planned.writes, planned.facts, built_with):
+    shapes = planned_build_shapes(network, planned.graph, call.layer)
+    with as_planned(layer, planned.writes, planned.facts), built_with(shapes):
         held = {p: internals.shape_of(v) for p, v in internals.own_variables(layer, states=False).items()}
         wanted = internals.shapes_by_config(layer) or {}
         failure = _failure(network, planned, call, layer)

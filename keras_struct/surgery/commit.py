@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -95,7 +95,8 @@ def _set_shapes(network: Network, number: int, labels: UnitLabels) -> bool:
 def _refresh_layer(network: Network, path: str, numbers: tuple[int, ...]) -> None:
     layer = network.layers[path]
     shapes = [tuple(network.symbols[number][0].shape) for number in numbers]
-    _refresh_build_shapes(layer, network.first_names.get(path, ()), shapes)
+    for part, recorded in build_shapes(layer, network.first_names.get(path, ()), shapes):
+        internals.set_build_shapes(part, recorded)
     _refresh_facts(network, path)
     for inner in internals.inner_layers(layer):
         internals.loosen_spec(inner)
@@ -121,16 +122,3 @@ def _labelled(network: Network, number: int, axis: int, rank: int) -> bool:
 def _refresh_facts(network: Network, path: str) -> None:
     labels = network.graph.tensors[network.first_outputs[path][0]]
     refresh_facts(network.layers[path], labels.shape, labels.varies.index(True) if labels.labelled else None)
-
-
-def _refresh_build_shapes(layer: Any, names: Sequence[str], shapes: list[tuple[Any, ...]]) -> None:
-    """Correct the shapes that a layer, and those that it wraps, will be built with when they are loaded."""
-    if recorded := internals.build_shapes(layer):
-        internals.set_build_shapes(layer, build_shapes(recorded, names, shapes))
-    if isinstance(layer, keras.layers.TimeDistributed):
-        _refresh_build_shapes(layer.layer, (), [(shape[0], *shape[2:]) for shape in shapes])
-    elif isinstance(layer, keras.layers.SpectralNormalization):
-        _refresh_build_shapes(layer.layer, (), shapes)
-    elif isinstance(layer, keras.layers.Bidirectional):
-        for inner in (layer.forward_layer, layer.backward_layer):
-            _refresh_build_shapes(inner, names[:1], shapes[:1])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import keras
 
-from keras_struct.structure.assemblies import Assembly, EachStep, Give, Make, Read, prefixed
+from keras_struct.structure.assemblies import Assembly, EachStep, Give, Make, Read
 from keras_struct.structure.behaviours import Behaviour, Opaque, Weighted
 from keras_struct.structure.contracting import Attend
 from keras_struct.structure.labels import Shape
@@ -193,7 +193,7 @@ def each_step(inner: Callable[[Any, list[Shape], list[Shape]], Behaviour]) -> Na
         found = inner(layer.layer, [shape[1:] for shape in inputs], [shape[1:] for shape in outputs])
         if isinstance(found, Opaque):
             return Opaque(found.reason, tuple(outputs))
-        return EachStep(_rigid(prefixed(found, layer.layer.name)))
+        return EachStep(_rigid(found.within(layer.layer.name)))
 
     return handler
 
@@ -205,7 +205,7 @@ def spectrally_normalized(inner: Callable[[Any, list[Shape], list[Shape]], Behav
         found = inner(layer.layer, inputs, outputs)
         if not isinstance(found, Weighted) or found.units is None:
             return Opaque(f"layer '{layer.name}' normalises a layer that is neither Dense nor Conv", tuple(outputs))
-        inside = cast("Weighted", prefixed(found, layer.layer.name))
+        inside = found.within(layer.layer.name)
         reason = f"layer '{layer.name}' (SpectralNormalization) divides its weights by their largest singular value"
         return replace(inside, rules=(*inside.rules, AxisRule("vector_u", 1, "produce")), mixes=reason, rigid=RIGID)
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from keras_struct.backend import keras_internals as internals
+from keras_struct.backend.trials import built_with
 from keras_struct.structure.graph import Call, StructureGraph
 from keras_struct.structure.labels import Shape
 from keras_struct.structure.rules import AxisRule, Role
@@ -60,13 +61,10 @@ class Trial:
 
     def followed(self, path: str, axis: int) -> int | None:
         """Number of the input whose width an axis of a new layer follows, if it follows any."""
-        built = internals.build_shapes(self.layer)
-        for place, number in enumerate(self.call.inputs if built is not None else ()):
+        for place, number in enumerate(self.call.inputs):
             channels = 1 + channel_axis(self.layer, len(self.after.tensors[number].shape))
-            wider = planned_build_shapes(self.network, self.after, self.call.layer, place, channels)
-            internals.set_build_shapes(self.layer, wider or {})
-            found = internals.shapes_by_config(self.layer)
-            internals.set_build_shapes(self.layer, built or {})
+            with built_with(planned_build_shapes(self.network, self.after, self.call.layer, place, channels)):
+                found = internals.shapes_by_config(self.layer)
             if found is not None and found[path][axis] != self.wanted[path][axis]:
                 return place
         return None

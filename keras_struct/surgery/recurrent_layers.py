@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import keras
 
 from keras_struct.backend import keras_internals as internals
-from keras_struct.structure.assemblies import Assembly, Give, Make, Read, prefixed
+from keras_struct.structure.assemblies import Assembly, Give, Make, Read
 from keras_struct.structure.behaviours import Behaviour, Opaque
 from keras_struct.structure.labels import Shape
 from keras_struct.structure.rules import AxisRule, Layout
@@ -117,8 +117,7 @@ class _Stack:
 
     def inside(self, prefix: str) -> _Stack:
         """The same for cells inside a layer."""
-        found = cast("Assembly", prefixed(Assembly((self.read,), self.makes, ()), prefix))
-        return replace(self, read=found.reads[0], makes=found.makes)
+        return replace(self, read=self.read.within(prefix), makes=tuple(make.within(prefix) for make in self.makes))
 
 
 def _stack(cell: Any, prefix: str, given: tuple[int, ...] = (), carried: Sequence[Any] = (), part: str = "") -> _Stack:

@@ -19,7 +19,7 @@ layers, ops = keras.layers, keras.ops
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((16, 6)).astype("float32")
 Y = RNG.standard_normal((16, 2)).astype("float32")
-pytestmark = pytest.mark.usefixtures("eager_module")
+pytestmark = [pytest.mark.usefixtures("eager_module"), pytest.mark.filterwarnings("ignore:__array__")]
 
 
 @keras.saving.register_keras_serializable("test_ties")
@@ -39,6 +39,9 @@ class Highway(layers.Layer):
     def call(self, x):
         gate = ops.sigmoid(x @ self.gate + self.shut)
         return ops.tanh(x @ self.kernel) * gate + x * (1 - gate)
+
+    def compute_output_shape(self, shape):
+        return shape
 
     def get_config(self):
         return {**super().get_config(), "rules": self.rules}
@@ -146,6 +149,14 @@ def kept_by_edits(model, axis, x=X):
         assert relative_change(before, outputs(model, x)) < 1e-6
     model.prune(axis, [1])
     outputs(model, x)
+
+
+@pytest.fixture
+def nothing_written(monkeypatch):
+    """An edit that comes to be written fails the test."""
+    monkeypatch.setattr(
+        "keras_struct.models.evolution.commit", lambda *_: pytest.fail("the edit was written", pytrace=False)
+    )
 
 
 @pytest.mark.parametrize("layer", [Highway(), Inner(), Sized(4)], ids=lambda layer: type(layer).__name__)
@@ -329,27 +340,47 @@ def test_a_layer_that_makes_units_and_has_no_rule_for_it_fixes_what_enters():
     assert "makes 5 units, which none of its inputs has" in model.structure.locked["h"]
 
 
+@keras.saving.register_keras_serializable("test_ties")
+class Mean(layers.Layer):
+    """The mean over positions, scaled unit by unit."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale")
+
+    def call(self, x):
+        return ops.mean(x, axis=1) * self.scale
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[-1])
+
+    def unit_rules(self):
+        return (AxisRule("scale", 0, "carry", new=1.0),)
+
+
 def test_a_layer_over_positions_passes_units_on():
-    class Mean(layers.Layer):
-        def call(self, x):
-            return ops.mean(x, axis=1)
-
-        def unit_rules(self):
-            return ()
-
     x = keras.Input((5, 6))
     model = StructuralModel(x, layers.Dense(2)(Mean()(layers.Dense(4, name="h")(x))))
     assert dict(model.structure.axes) == {"h": 4}
     kept_by_edits(model, "h", RNG.standard_normal((3, 5, 6)).astype("float32"))
 
 
-@pytest.fixture
-def nothing_written(monkeypatch):
-    """An edit that comes to be written fails the test."""
-    monkeypatch.setattr(checking.internals, "put_back", None)
-    monkeypatch.setattr(
-        "keras_struct.models.evolution.commit", lambda *_: pytest.fail("the edit was written", pytrace=False)
-    )
+@pytest.mark.parametrize(("layer", "shape"), [(Highway(name="inner"), (3, 6)), (Mean(name="inner"), (3, 5, 6))])
+def test_a_layer_at_each_step_is_edited_as_it_is_alone(layer, shape):
+    x = keras.Input(shape)
+    y = layers.TimeDistributed(layer, name="steps")(layers.Dense(4, name="h")(x))
+    model = StructuralModel(x, layers.Dense(2)(layers.Flatten()(y)))
+    assert dict(model.structure.axes) == {"h": 4}
+    kept_by_edits(model, "h", RNG.standard_normal((2, *shape)).astype("float32"))
+    assert all(7 in variable.shape for variable in layer.weights)
+
+
+@pytest.mark.usefixtures("nothing_written")
+def test_a_layer_at_each_step_whose_rules_are_wrong_is_refused():
+    x = keras.Input((3, 6))
+    y = layers.TimeDistributed(Highway("untied", name="inner"), name="steps")(layers.Dense(4, name="h")(x))
+    model = StructuralModel(x, layers.Dense(2)(layers.Flatten()(y)))
+    with pytest.raises(ValueError, match=r"'steps' \(TimeDistributed\).*'inner/kernel' would have 4 .*tied_to='input'"):
+        model.grow("h", 2)
 
 
 def unchanged(model):
@@ -538,7 +569,6 @@ def test_a_budget_of_operations_asks_for_those_of_the_layer():
     assert model.structure.axes["h"] < 4
 
 
-@pytest.mark.filterwarnings("ignore:__array__")
 def test_a_plain_model_keeps_the_layer_and_says_so(tmp_path):
     model = network(Highway(name="highway"))
     model.grow("h", 3)
