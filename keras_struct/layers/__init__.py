@@ -4,7 +4,8 @@ from keras_struct.layers.architecture import ArchitectureWeights
 from keras_struct.layers.compact_free_net import CompactFreeNet
 from keras_struct.layers.conv import GrowableConv1D, GrowableConv2D, GrowableConv3D
 from keras_struct.layers.darts_cell import DartsCell
-from keras_struct.layers.darts_rnn import DartsRNN, DartsRNNCell
+from keras_struct.layers.darts_rnn import DartsRNN
+from keras_struct.layers.darts_rnn_cell import DartsRNNCell
 from keras_struct.layers.dense import GrowableDense
 from keras_struct.layers.free_net import FreeNet
 from keras_struct.layers.group_conv import GroupConv2D

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from keras_struct.activations import threshold_of_activity
+from keras_struct.layers.forward_substitution import substituted, substituted_by_levels
 from keras_struct.layers.framed import whole_number
 from keras_struct.layers.free_embedding import embedding_of
 from keras_struct.layers.growable import checked_limit
 from keras_struct.layers.masked import Dormant, Masked, MaskedDense
-from keras_struct.structure.acyclic import BlockSchedule, checked_adjacency, in_order, levels_of, schedule_for
+from keras_struct.structure.acyclic import checked_adjacency, in_order, levels_of, schedule_for
 from keras_struct.structure.rules import AxisRule
 
 
@@ -218,58 +219,23 @@ class FreeNet(Masked, keras.layers.Layer):
 
     def call(self, inputs, training=None):
         """Compute the neurons one block after another."""
-        ops = keras.ops
-        encoder = self.encoder
-        if self._reads is not None:
-            encoder = ops.multiply(encoder, ops.cast(self.encoder_mask, encoder.dtype))
-        bias = self.bias
-        if self._biased is not None:
-            bias = ops.multiply(bias, ops.cast(self.bias_mask, bias.dtype))
-        given = ops.matmul(inputs, encoder) + bias
-        kernel = ops.transpose(ops.tril(self.connected_kernel, -1))
+        given, kernel = self._given(inputs), keras.ops.transpose(keras.ops.tril(self.connected_kernel, -1))
         always = in_order(self.units, self.block)
         # By levels, edges that are not there are left out, also where their gradients are asked for.
         everything = self.dormant == "training" or self._passes_gradients
         schedule = always if everything or self.schedule.neurons != self.units else self.schedule
         if schedule.order is None:
-            return self._substituted(given, kernel, schedule)
-        order = np.array(schedule.order)
-        ordered = ops.take(given, order, axis=1), ops.take(ops.take(kernel, order, axis=0), order, axis=1)
-        # The mask may have been assigned since: then edges are there for which this schedule is wrong.
-        wrong = ops.any(ops.logical_and(self.mask, ops.convert_to_tensor(schedule.forbidden)))
-        places = ops.convert_to_tensor(np.eye(self.units, dtype="float32")[:, order])
-        found = ops.cond(
-            wrong,
-            lambda: ops.matmul(self._substituted(given, kernel, always), ops.cast(places, given.dtype)),
-            lambda: self._substituted(*ordered, schedule),
-        )
-        return ops.take(found, np.argsort(order), axis=1)
+            return substituted(given, kernel, schedule, self.activation)
+        return substituted_by_levels(given, kernel, self.mask, schedule, always, self.activation)
 
-    def _substituted(self, given: Any, kernel: Any, schedule: BlockSchedule) -> Any:
-        """Forward substitution, a block at a time.
-
-        Args:
-            given: What neurons get from outside, `(batch, neurons)`.
-            kernel: Weights of edges, `(neuron that is read, neuron that reads)`, zero where none is.
-            schedule: Blocks and rounds.
-        """
-        # Splits instead of slices: the gradient of a slice is as large as what it was cut from.
-        ops, cuts = keras.ops, np.cumsum(schedule.sizes)[:-1].tolist()
-        columns = ops.split(kernel, cuts, axis=1) if cuts else [kernel]
-        entering = ops.split(given, cuts, axis=1) if cuts else [given]
-        found, start = None, 0
-        for size, rounds, column, rest in zip(schedule.sizes, schedule.rounds, columns, entering, strict=True):
-            ends = [end for end in (start, start + size) if 0 < end < self.units]
-            parts = ops.split(column, ends, axis=0) if ends else [column]
-            if found is not None:
-                rest = rest + ops.matmul(found, parts[0])
-            inner = parts[0] if found is None else parts[1]
-            values = self.activation(rest)
-            for _ in range(rounds - 1):
-                values = self.activation(rest + ops.matmul(values, inner))
-            found = values if found is None else ops.concatenate([found, values], axis=1)
-            start += size
-        return found
+    def _given(self, inputs: Any) -> Any:
+        """What neurons get from inputs and biases."""
+        ops, encoder, bias = keras.ops, self.encoder, self.bias
+        if self._reads is not None:
+            encoder = ops.multiply(encoder, ops.cast(self.encoder_mask, encoder.dtype))
+        if self._biased is not None:
+            bias = ops.multiply(bias, ops.cast(self.bias_mask, bias.dtype))
+        return ops.matmul(inputs, encoder) + bias
 
     @property
     def adjacency(self) -> np.ndarray:

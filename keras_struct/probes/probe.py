@@ -13,13 +13,14 @@ import numpy as np
 from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.measurements import AxisGradients, AxisMeasurement, BatchGradients, Normalization
+from keras_struct.probes.activation_at_zero import activations_at_zero
 from keras_struct.probes.fans import fan_in, fan_out
 from keras_struct.probes.interpreter import run
 from keras_struct.probes.making import Maker, maker_of
 from keras_struct.probes.paths import is_unitwise
 from keras_struct.probes.responses import activated, computing, unit_response
+from keras_struct.probes.single_units import single_unit_copy, unit_by_unit
 from keras_struct.probes.sweep import Sweep
-from keras_struct.probes.virtual import Reader, readers_of
 from keras_struct.structure.behaviours import Weighted
 from keras_struct.structure.refusal import AxisRefused, MeasurementError
 from keras_struct.structure.rules import Port
@@ -195,14 +196,14 @@ class StructureProbe:
         """What one call of a chain makes of new units."""
         operation = self.network.nodes[call].operation
         if isinstance(call.behaviour, Weighted):
-            return _unit_by_unit(self._single(call), outputs, call.behaviour.axis % (len(outputs.shape) - 1) + 1)
+            return unit_by_unit(self._single(call), outputs, call.behaviour.axis % (len(outputs.shape) - 1) + 1)
         return operation(outputs, **({"training": False} if internals.takes_training(operation) else {}))
 
     def _single(self, call: Any) -> Any:
         """A one-unit copy of a layer; made outside of any compiled function."""
         if call not in self._singles:
             layer, labels = self.network.layers[call.layer], self.network.graph.tensors[call.inputs[0]]
-            self._singles[call] = current().outside(lambda: _single(layer, labels))
+            self._singles[call] = current().outside(lambda: single_unit_copy(layer, labels))
         return self._singles[call]
 
     def respond(self, axis: str, entering: Any, kernels: Any) -> Any:
@@ -219,33 +220,9 @@ class StructureProbe:
     def at_zero(self, axis: str) -> tuple[float, float]:
         """What a unit emits whose inputs sum to zero, and the derivative there, largest over the ways to its readers."""
         if axis not in self._at_zero:
-            ways = [reader.path for reader in self._readers(axis)] or [tuple(self.chain(axis))]
-            ends = [self._end_at_zero(axis, way) for way in ways]
+            ends = activations_at_zero(self, axis)
             self._at_zero[axis] = (max((e[0] for e in ends), key=abs), max((e[1] for e in ends), key=abs))
         return self._at_zero[axis]
-
-    def _readers(self, axis: str) -> list[Reader]:
-        try:
-            return readers_of(self, axis)
-        except MeasurementError:  # gradients will say why; the chain behind the first layer is known all the same
-            return []
-
-    def _end_at_zero(self, axis: str, way: tuple[Any, ...]) -> tuple[float, float]:
-        layer = computing(self.network.layers[self.first_call(axis).layer])
-        labels = self.network.graph.tensors[self.first_call(axis).outputs[0]]
-        shape = [1 if varies else extent or 1 for extent, varies in zip(labels.shape, labels.varies, strict=True)]
-        zeros = keras.ops.zeros((1, *shape), layer.compute_dtype)
-
-        def emit(sums: Any) -> Any:
-            fresh = activated(layer, sums)
-            for call in way:
-                fresh = self.follow(call, fresh) if is_unitwise(call.behaviour) else fresh
-            return fresh
-
-        value = emit(zeros)
-        (slope,) = current().vjp(emit, [zeros], keras.ops.ones_like(value))
-        first, second = (float(keras.ops.convert_to_numpy(part).ravel()[0]) for part in (value, slope))
-        return first, second
 
     def packed(self, outputs: Sequence[Any]) -> Any:
         """Outputs of the network in the structure in which the model returns them."""
@@ -306,21 +283,3 @@ class StructureProbe:
     def rank(self, port: Port) -> int:
         """How many axes that variable has."""
         return len(internals.shape_of(self.variable(port)))
-
-
-def _single(layer: Any, labels: Any) -> Any:
-    """A copy of a layer for a single new unit, with the values that a unit without ancestor gets."""
-    config = {key: value for key, value in layer.get_config().items() if key != "name"}
-    single = type(layer).from_config(config)
-    single.build((None, *(1 if varies else extent for extent, varies in zip(labels.shape, labels.varies, strict=True))))
-    return single
-
-
-def _unit_by_unit(single: Any, outputs: Any, axis: int) -> Any:
-    """Send each new unit through the one-unit copy of a layer, as if it were a sample."""
-    moved = keras.ops.moveaxis(outputs, axis, 0)
-    shape = keras.ops.shape(moved)
-    folded = keras.ops.expand_dims(keras.ops.reshape(moved, (-1, *shape[2:])), axis)
-    extra = {"training": False} if internals.takes_training(single) else {}
-    result = keras.ops.squeeze(single(folded, **extra), axis)
-    return keras.ops.moveaxis(keras.ops.reshape(result, shape), 0, axis)

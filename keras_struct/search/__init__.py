@@ -8,8 +8,8 @@ from keras_struct.search.penalties import Admm, Penalty, Proximity
 from keras_struct.search.recording import SearchRecord
 from keras_struct.search.schedules import ArchitectureSchedule, ConstantSchedule, FimtSchedule
 from keras_struct.structure.discretization import genes_of, projection
-from keras_struct.structure.genotypes import (
-    ACTIVATIONS,
+from keras_struct.structure.genotypes import ACTIVATIONS, PRIMITIVES, Genotype, RecurrentGenotype
+from keras_struct.structure.known_genotypes import (
     AMOEBANET,
     DARTS_RNN_V1,
     DARTS_RNN_V2,
@@ -17,9 +17,6 @@ from keras_struct.structure.genotypes import (
     DARTS_V2,
     ENAS_RNN,
     NASNET,
-    PRIMITIVES,
-    Genotype,
-    RecurrentGenotype,
 )
 
 __all__ = [

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -18,36 +16,7 @@ from keras_struct.backend import current
 from keras_struct.layers import GroupConv2D
 from keras_struct.models.parts import parts_of
 from keras_struct.search.mutations import Architecture, Mutation, pareto_front, random_architecture, relaxations
-
-_STATE, _WEIGHTS = "population.json", "weights.npz"
-
-
-@dataclass
-class Individual:
-    """One network of a population.
-
-    Attributes:
-        groups: Name of the group of each convolution, from the input on.
-        accuracy: On the validation data, right after training; `None` before.
-        parameters: Trainable weights.
-        generation: When it was made.
-        parent: Place of its parent in the generation before; `None` for the first.
-        selected: Whether it stayed.
-        weights: Its weights.
-    """
-
-    groups: Architecture
-    accuracy: float | None = None
-    parameters: int = 0
-    generation: int = 0
-    parent: int | None = None
-    selected: bool = True
-    weights: list[np.ndarray] = field(default_factory=list, repr=False)
-
-    def record(self) -> dict[str, Any]:
-        """Return everything but the weights, as JSON can hold it."""
-        found = {name: value for name, value in asdict(self).items() if name != "weights"}
-        return {**found, "groups": list(self.groups)}
+from keras_struct.search.population import Individual, is_written, read_population, write_population
 
 
 class EquiNASE:
@@ -207,7 +176,7 @@ class EquiNASE:
         Returns:
             The history.
         """
-        if folder is not None and (Path(folder) / _STATE).exists():
+        if folder is not None and is_written(Path(folder)):
             self._restore(Path(folder))
         if not self.history:
             self._train(self.population, x, y, validation_data, 0)
@@ -305,36 +274,16 @@ class EquiNASE:
 
     def _keep(self, networks: Sequence[Individual], folder: Any) -> None:
         self.history.append([network.record() for network in networks])
-        if folder is None:
-            return
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {f"{i}-{k}": w for i, n in enumerate(self.population) for k, w in enumerate(n.weights)}
-        temporary = place / f"new-{_WEIGHTS}"
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-        name = f"{len(self.history)}-{_WEIGHTS}"
-        os.replace(temporary, place / name)
-        state = {"population": [n.record() for n in self.population], "history": self.history, "weights": name}
-        (place / "new.json").write_text(json.dumps(state))
-        os.replace(place / "new.json", place / _STATE)
-        for old in place.glob(f"*-{_WEIGHTS}"):
-            if old.name != name:
-                old.unlink()
+        if folder is not None:
+            write_population(Path(folder), self.population, self.history)
 
     def _restore(self, folder: Path) -> None:
-        state = json.loads((folder / _STATE).read_text())
-        with np.load(folder / state["weights"], allow_pickle=False) as arrays:
-            self.population = []
-            for i, record in enumerate(state["population"]):
-                count = sum(name.startswith(f"{i}-") for name in arrays.files)
-                weights = [arrays[f"{i}-{k}"] for k in range(count)]
-                self.population.append(Individual(**{**record, "groups": tuple(record["groups"])}, weights=weights))
-        counts = {(len(one.groups), len(one.weights)) for one in self.population}
+        population, history = read_population(folder)
+        counts = {(len(one.groups), len(one.weights)) for one in population}
         if counts != {(len(self.layers), len(self.model.weights))}:
             raise ValueError(
-                f"The folder '{folder}' holds a search of another network, with {len(self.population[0].groups)} convolutions "
-                f"and {len(self.population[0].weights)} weights instead of {len(self.layers)} and {len(self.model.weights)}. "
+                f"The folder '{folder}' holds a search of another network, with {len(population[0].groups)} convolutions "
+                f"and {len(population[0].weights)} weights instead of {len(self.layers)} and {len(self.model.weights)}. "
                 "Give another folder, or delete it."
             )
-        self.history = state["history"]
+        self.population, self.history = population, history

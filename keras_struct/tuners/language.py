@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -11,13 +10,14 @@ import numpy as np
 from keras_struct.applications import darts_language_model, darts_language_supernet
 from keras_struct.callbacks import AveragedWeights, FreshStates, RateByLength
 from keras_struct.datasets import TextBatches
-from keras_struct.search import Admm, ConstantSchedule, Darts, FimtSchedule, PairedText, Proximity, RecurrentGenotype
-from keras_struct.tuners.one_shot import FOUND, RECORD, OneShotHyperModel
+from keras_struct.search import PairedText, RecurrentGenotype
+from keras_struct.tuners.darts import DartsSpace, write_record
+from keras_struct.tuners.one_shot import FOUND
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-class DartsLanguageHyperModel(OneShotHyperModel):
+class DartsLanguageHyperModel(DartsSpace):
     """Recurrent cells of the DARTS space, searched by DARTS-PRIME or one of its parts, then trained anew as a language model.
 
     `tuner.search(text.train, validation_data=text.valid, ...)`, with the objective `keras_tuner.Objective("val_loss", "min")`:
@@ -44,6 +44,9 @@ class DartsLanguageHyperModel(OneShotHyperModel):
         Maile et al., *DARTS-PRIME*, 2021 (thesis chapter 5).
     """
 
+    strength = 1.0
+    architecture_rate = 3e-3
+
     def __init__(
         self,
         vocabulary: int,
@@ -60,16 +63,10 @@ class DartsLanguageHyperModel(OneShotHyperModel):
         learning_rate: float = 20.0,
         dropout: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        if schedule not in ("fimt", "constant", None) or penalty not in ("proximity", "admm", None):
-            raise ValueError(
-                "Expected schedule 'fimt', 'constant' or None and penalty 'proximity', 'admm' or None. Received: "
-                f"schedule={schedule!r}, penalty={penalty!r}"
-            )
+        super().__init__(schedule, penalty)
         self.vocabulary, self.units, self.nodes = vocabulary, units, nodes
         self.length, self.vary = length, vary
-        self.schedule, self.penalty, self.activation = schedule, penalty, activation
-        self.genotype_from, self.train_epochs = genotype_from, train_epochs
+        self.activation, self.genotype_from, self.train_epochs = activation, genotype_from, train_epochs
         self.train_units = 2 * units if train_units is None else train_units
         self.learning_rate, self.dropout = learning_rate, dict(dropout or {})
 
@@ -77,13 +74,6 @@ class DartsLanguageHyperModel(OneShotHyperModel):
         """Return what a project folder must agree with."""
         names = ("vocabulary", "units", "nodes", "length", "schedule", "penalty", "activation")
         return {name: getattr(self, name) for name in names}
-
-    def declare_hyperparameters(self, hp):
-        """Name the hyperparameters."""
-        super().declare_hyperparameters(hp)
-        hp.Fixed("search/ratio", 10.0)
-        hp.Fixed("search/strength", 1.0)
-        hp.Fixed("search/architecture_rate", 3e-3)
 
     def prepared(self, x, y, validation_data, seed):
         """Return the text to train on and that for validation, by default the last tenth of it."""
@@ -116,23 +106,16 @@ class DartsLanguageHyperModel(OneShotHyperModel):
 
     def find(self, hp, model, x, y, validation_data=None, batch_size=64, backup=None, **options):
         """Search."""
-        ratio, seed = float(hp.get("search/ratio")), int(hp.get("search/seed"))
-        schedules: dict[Any, Any] = {"fimt": FimtSchedule(ratio), "constant": ConstantSchedule(max(1, round(ratio)))}
-        penalties: dict[Any, Any] = {"proximity": Proximity, "admm": Admm}
-        penalty = None if self.penalty is None else penalties[self.penalty](float(hp.get("search/strength")))
-        adam = keras.optimizers.Adam(float(hp.get("search/architecture_rate")))
+        seed = int(hp.get("search/seed"))
         keras.utils.set_random_seed(seed % 2**31)
-        supernet = self._supernet(batch_size)
-        sgd, schedule = keras.optimizers.SGD(self.learning_rate), schedules.get(self.schedule)
-        search = Darts(supernet, LOSS, sgd, adam, schedule=schedule, penalty=penalty, seed=seed)
+        search = self.search(hp, self._supernet(batch_size), LOSS, keras.optimizers.SGD(self.learning_rate))
         search.fit(
             PairedText(x, validation_data, batch_size, self.length, self.vary, seed),
             validation_data=TextBatches(validation_data, batch_size, self.length),
             backup=backup,
             **options,
         )
-        if backup is not None:
-            (Path(backup).parent / RECORD).write_text(search.record.to_json())
+        write_record(search, backup)
         return {"genotype": str(search.genotype(self.genotype_from)), "batch_size": batch_size}
 
     def train(self, hp, found, searched, x, y, validation_data=None, batch_size=64, callbacks=(), **options):

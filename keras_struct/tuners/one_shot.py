@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import json
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import keras_tuner as kt
 import numpy as np
 
-from keras_struct.applications import EquivariantCNN, darts_network, darts_supernet
-from keras_struct.export import to_plain
-from keras_struct.search import (
-    Admm,
-    ConstantSchedule,
-    Darts,
-    EquiNASD,
-    FimtSchedule,
-    Genotype,
-    Proximity,
-    RecurrentGenotype,
-)
 from keras_struct.search.batches import divided
-from keras_struct.structure.genotypes import parsed
 from keras_struct.tuners.base import NASTuner, ResumableOracle
 
-LOSS = "sparse_categorical_crossentropy"
 RECORD = "record.json"
 FOUND = "found/"
 """Names of what a search found begin so: values of a trial that are no hyperparameters."""
@@ -126,177 +111,8 @@ class OneShotHyperModel(kt.HyperModel):
         return x, y, validation_data
 
 
-class DartsHyperModel(OneShotHyperModel):
-    """Cells of the DARTS space, searched by DARTS-PRIME or one of its parts, then trained anew.
-
-    Hyperparameters: `search/seed`, `search/ratio`, `search/strength` and `search/architecture_rate`. All but the seed are fixed
-    unless a tuner is given ranges for them with `hyperparameters`.
-
-    Args:
-        input_shape: Height, width and channels of the images.
-        num_classes: Number of classes.
-        init_channels: Of the supernet.
-        layers: Cells of the supernet.
-        nodes: Of a cell.
-        schedule: `"fimt"`, `"constant"`, or `None` for a step of the architecture in every step.
-        penalty: `"proximity"`, `"admm"` or `None`.
-        activation: As `darts_supernet`.
-        train_epochs: Epochs that the network that was found is trained for; with 0 the supernet is scored, which does not rank
-            cells.
-        train_channels: Of its first cells; twice those of the supernet by default.
-        train_layers: Cells of it; as many as the supernet has by default.
-
-    References:
-        Maile et al., *DARTS-PRIME*, 2021 (thesis chapter 5).
-    """
-
-    def __init__(
-        self,
-        input_shape: tuple[int, int, int],
-        num_classes: int,
-        init_channels: int = 8,
-        layers: int = 5,
-        nodes: int = 4,
-        schedule: Literal["fimt", "constant"] | None = "fimt",
-        penalty: Literal["proximity", "admm"] | None = "proximity",
-        activation: Literal["softmax", "crb", "gumbel"] = "softmax",
-        train_epochs: int = 50,
-        train_channels: int | None = None,
-        train_layers: int | None = None,
-    ) -> None:
-        super().__init__()
-        if schedule not in ("fimt", "constant", None) or penalty not in ("proximity", "admm", None):
-            raise ValueError(
-                "Expected schedule 'fimt', 'constant' or None and penalty 'proximity', 'admm' or None. Received: "
-                f"schedule={schedule!r}, penalty={penalty!r}"
-            )
-        self.input_shape, self.num_classes = input_shape, num_classes
-        self.init_channels, self.layers, self.nodes = init_channels, layers, nodes
-        self.schedule, self.penalty, self.activation = schedule, penalty, activation
-        self.train_epochs = train_epochs
-        self.train_channels = 2 * init_channels if train_channels is None else train_channels
-        self.train_layers = layers if train_layers is None else train_layers
-
-    def signature(self) -> dict[str, Any]:
-        """Return what a project folder must agree with."""
-        names = ("input_shape", "num_classes", "init_channels", "layers", "nodes", "schedule", "penalty", "activation")
-        return {name: list(v) if isinstance(v := getattr(self, name), tuple) else v for name in names}
-
-    def declare_hyperparameters(self, hp):
-        """Name the hyperparameters."""
-        super().declare_hyperparameters(hp)
-        hp.Fixed("search/ratio", 10.0)
-        hp.Fixed("search/strength", 0.1)
-        hp.Fixed("search/architecture_rate", 3e-4)
-
-    def supernet(self, hp):
-        """Return the supernet."""
-        return darts_supernet(
-            self.input_shape, self.num_classes, self.init_channels, self.layers, self.nodes, self.activation
-        )
-
-    def derived(self, hp):
-        """Return the network of the genotype, compiled."""
-        genotype = Genotype.parse(hp.values[f"{FOUND}genotype"])
-        network = darts_network(genotype, self.input_shape, self.num_classes, self.train_channels, self.train_layers)
-        network.compile(keras.optimizers.SGD(0.025, 0.9, global_clipnorm=5.0), LOSS, metrics=["accuracy"])
-        return network
-
-    def find(self, hp, model, x, y, validation_data=None, **options):
-        """Search."""
-        ratio = float(hp.get("search/ratio"))
-        schedules: dict[Any, Any] = {"fimt": FimtSchedule(ratio), "constant": ConstantSchedule(max(1, round(ratio)))}
-        penalties: dict[Any, Any] = {"proximity": Proximity, "admm": Admm}
-        penalty = None if self.penalty is None else penalties[self.penalty](float(hp.get("search/strength")))
-        adam = keras.optimizers.Adam(float(hp.get("search/architecture_rate")), 0.5, 0.999)
-        seed = int(hp.get("search/seed"))
-        search = Darts(model, LOSS, None, adam, schedule=schedules.get(self.schedule), penalty=penalty, seed=seed)
-        search.fit(x, y, **options)
-        if (backup := options.get("backup")) is not None:
-            (Path(backup).parent / RECORD).write_text(search.record.to_json())
-        return {"genotype": str(search.genotype())}
-
-    def train(self, hp, found, searched, x, y, **options):
-        """Train the network that was found."""
-        if self.train_epochs:
-            history = found.fit(x, y, epochs=self.train_epochs, **options)
-            return _best(history)
-        warnings.warn(
-            "With train_epochs=0 trials are scored by the accuracy of their supernets, which does not rank the cells found.",
-            stacklevel=2,
-        )
-        scores = searched.evaluate(*options["validation_data"], verbose=0, return_dict=True)
-        return _saved(found, {f"val_{name}": float(value) for name, value in scores.items()}, options["callbacks"])
-
-
-class EquiDHyperModel(OneShotHyperModel):
-    """Mixtures of symmetries of an equivariant network, searched by EquiNAS_D. What is found has been trained by the search.
-
-    Args:
-        input_shape: Height, width and channels of the images.
-        num_classes: Number of classes.
-        groups: What each layer chooses from.
-        learning_rate: Of both optimizers.
-        **network: Further arguments of `applications.EquivariantCNN`.
-
-    References:
-        Maile et al., *Equivariance-aware architectural optimization of neural networks*, ICLR 2023 (thesis section 4.4).
-    """
-
-    def __init__(
-        self,
-        input_shape: tuple[int, int, int],
-        num_classes: int,
-        groups: Sequence[str] = ("C1", "C2", "C4", "D1", "D2", "D4"),
-        learning_rate: float = 0.01,
-        **network: Any,
-    ) -> None:
-        super().__init__()
-        self.input_shape, self.num_classes, self.groups = input_shape, num_classes, tuple(groups)
-        self.learning_rate, self.network = learning_rate, network
-
-    def signature(self) -> dict[str, Any]:
-        """Return what a project folder must agree with."""
-        return {
-            "input_shape": list(self.input_shape),
-            "num_classes": self.num_classes,
-            "groups": list(self.groups),
-            "network": {name: repr(value) for name, value in sorted(self.network.items())},
-        }
-
-    def supernet(self, hp):
-        """Return the network of mixtures."""
-        return EquivariantCNN(self.input_shape, self.num_classes, [list(self.groups)] * 8, **self.network)
-
-    def derived(self, hp):
-        """Return the collapsed network: stock convolutions of the merged kernels."""
-        network = to_plain(self.supernet(hp))
-        network.compile(keras.optimizers.Adam(self.learning_rate), LOSS, metrics=["accuracy"])
-        return network
-
-    def find(self, hp, model, x, y, validation_data=None, **options):
-        """Search."""
-        psi, z = keras.optimizers.Adam(self.learning_rate), keras.optimizers.Adam(self.learning_rate)
-        search = EquiNASD(model, LOSS, psi, z, metrics=["accuracy"], seed=int(hp.get("search/seed")))
-        search.fit(x, y, **options)
-        return {"mixtures": json.dumps(search.mixture())}
-
-    def train(self, hp, found, searched, x, y, **options):
-        """Collapse the network, which is trained already, and score it."""
-        collapsed = to_plain(searched)
-        found.set_weights(collapsed.get_weights())
-        scores = found.evaluate(*options["validation_data"], verbose=0, return_dict=True)
-        return _saved(found, {f"val_{name}": float(value) for name, value in scores.items()}, options["callbacks"])
-
-
-def _best(history: Any) -> dict[str, float]:
-    """Scores of the epoch of the best validation accuracy."""
-    epoch = int(np.argmax(history.history["val_accuracy"]))
-    return {name: float(values[epoch]) for name, values in history.history.items()}
-
-
-def _saved(network: Any, scores: dict[str, float], callbacks: Sequence[Any]) -> dict[str, float]:
-    """Let KerasTuner's callbacks keep the weights of a network that `fit` was not called of."""
+def saved_scores(network: Any, scores: dict[str, float], callbacks: Sequence[Any]) -> dict[str, float]:
+    """Return scores, and let KerasTuner's callbacks keep the weights of a network that `fit` was not called of."""
     for callback in callbacks:
         callback.set_model(network)
         callback.on_epoch_end(0, scores)
@@ -326,14 +142,6 @@ class SeedOracle(ResumableOracle):
         return super()._compute_values_hash({k: v for k, v in values.items() if not k.startswith(FOUND)})
 
 
-class DartsPrimeOracle(SeedOracle):
-    """Repeats a DARTS-PRIME search with other seeds, as in the paper: four, each evaluated once.
-
-    References:
-        Maile et al., *DARTS-PRIME*, 2021 (thesis section 5.2).
-    """
-
-
 class OneShotTuner(NASTuner):
     """Runs searches by gradient descent, one a trial.
 
@@ -358,40 +166,3 @@ class OneShotTuner(NASTuner):
         found: dict[str, Any] = {n.removeprefix(FOUND): value for n, value in values.items() if n.startswith(FOUND)}
         path = Path(self.get_trial_dir(trial_id)) / RECORD
         return {**found, **(json.loads(path.read_text()) if path.exists() else {})}
-
-
-class DartsPrimeTuner(OneShotTuner):
-    """Searches cells: `tuner.search(x, y, epochs=50)`, then `tuner.get_best_genotypes()`.
-
-    Args:
-        hypermodel: A `DartsHyperModel` or `DartsLanguageHyperModel`.
-        objective: As `keras_tuner.Tuner`; of language models `keras_tuner.Objective("val_loss", "min")`.
-        max_trials: How many searches, each with another seed.
-        seed: Of the first one.
-        oracle: Another oracle than `DartsPrimeOracle`.
-        **kwargs: As `keras_tuner.Tuner`.
-
-    References:
-        Maile et al., *DARTS-PRIME*, 2021 (thesis chapter 5).
-    """
-
-    oracle_class = DartsPrimeOracle
-
-    def get_best_genotypes(self, num_genotypes: int = 1) -> list[Genotype | RecurrentGenotype]:
-        """Return the genotypes of the best trials, best first."""
-        trials = self.oracle.get_best_trials(num_genotypes)
-        values = [trial.hyperparameters.values.get(f"{FOUND}genotype") for trial in trials]
-        return [parsed(value) for value in values if value is not None]
-
-
-class EquiNASDTuner(OneShotTuner):
-    """Searches mixtures of symmetries: `tuner.search(x, y, epochs=100)`, then `tuner.get_best_models()`, stock networks.
-
-    Args:
-        hypermodel: An `EquiDHyperModel`.
-        objective: As `keras_tuner.Tuner`.
-        max_trials: How many searches, each with another seed.
-        seed: Of the first one.
-        oracle: Another oracle than `SeedOracle`.
-        **kwargs: As `keras_tuner.Tuner`.
-    """

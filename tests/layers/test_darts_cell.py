@@ -152,6 +152,27 @@ def test_cells_are_saved_and_trained_in_mixed_precision(tmp_path):
         assert np.isfinite(found.astype("float32")).all()
 
 
+def test_cells_of_every_state_come_back_from_their_configuration():
+    left = {"paths": [["skip_connect", 0, 2], ["sep_conv_3x3", 1, 2]], "weighted": True}
+    for options in (CELLS["supernet"], CELLS["DARTS_V2"], {"nodes": 1, **left}):
+        cell = DartsCell(4, **options)
+        again = DartsCell.from_config(cell.get_config())
+        assert again.get_config() == cell.get_config()
+        assert (again.paths, again.weighted, again.affine) == (cell.paths, cell.weighted, cell.affine)
+
+
+def test_what_was_saved_of_a_chosen_cell_is_read():
+    saved = {"name": "cell", "trainable": True, "dtype": "float32", "channels": 4, "reduction": False}
+    saved |= {"after_reduction": False, "concat": [2], "nodes": 1, "operations": ["max_pool_3x3", "sep_conv_3x3"]}
+    saved |= {"affine": False, "normalize_pools": True, "normalize_nodes": False, "drop_path": False}
+    saved |= {"paths": [["max_pool_3x3", 0, 2], ["sep_conv_3x3", 1, 2]], "weighted": False}
+    cell = DartsCell.from_config(saved)
+    assert {name: cell.get_config()[name] for name in saved if name != "dtype"} == {
+        name: value for name, value in saved.items() if name != "dtype"
+    }
+    assert cell([images(8, 4), images(8, 4)]).shape == (4, 8, 8, 4)
+
+
 @pytest.mark.parametrize(
     ("options", "shape", "expected"),
     [

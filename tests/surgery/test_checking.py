@@ -123,7 +123,7 @@ def test_looking_at_a_configuration_allocates_and_draws_nothing():
     state = random.getstate()
     assert keras_internals.shapes_by_config(layer) == {"kernel": (10**7, 3)}
     assert random.getstate() == state
-    assert not keras_internals.global_state.get_global_attribute("uninitialized_variables")
+    assert not keras_internals.shapes.global_state.get_global_attribute("uninitialized_variables")
 
 
 def test_rules_that_are_none_are_refused_when_the_model_is_made():
