@@ -50,8 +50,9 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev test-backends
 	$(BIN)/python $(PYTEST) -m slow $(PYTEST_ARGS)
 
+# JAX compiles much and runs each function a few times: compiling with fewer optimizations takes two thirds of the time.
 test-backends: $(VENV)/.installed-dev $(TORCH_VENV)/.installed
-	TEST_SECONDS=200 KERAS_BACKEND=jax $(BIN)/python $(PYTEST) tests/backends $(PYTEST_ARGS)
+	TEST_SECONDS=200 KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python $(PYTEST) tests/backends $(PYTEST_ARGS)
 	TEST_SECONDS=200 KERAS_BACKEND=torch $(TORCH_VENV)/bin/python $(PYTEST) tests/backends $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev

@@ -73,7 +73,7 @@ def test_edits_keep_the_function_of_many_random_networks(first, capsys):
     worst = nothing_yet()
     for seed in range(first, first + 14):
         check_model(seed, "float32", axes=3, worst=worst)
-        check_model(seed, "float64", axes=2, train=True, worst=worst)
+        check_model(seed, "float64", axes=1, train=True, worst=worst)
     with capsys.disabled():
         print(f"\nrandom networks {first} to {seed}: {worst}")
     assert worst["models"] == 28
