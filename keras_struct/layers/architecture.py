@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_struct.layers.framed import whole_number
+from keras_struct.structure.arguments import whole_number
 from keras_struct.structure.discretization import edges_of, genes_of
 from keras_struct.structure.genotypes import PRIMITIVES, Gene
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_struct.layers.cell_call import CellCall
-from keras_struct.layers.framed import whole_number
+from keras_struct.structure.arguments import whole_number
 from keras_struct.structure.cell_states import (
     check_wiring,
     discrete_state,

@@ -9,7 +9,7 @@ import keras
 
 from keras_struct.backend import keras_internals as internals
 from keras_struct.layers.cell_normalization import EPSILON, MOMENTUM
-from keras_struct.layers.framed import whole_number
+from keras_struct.structure.arguments import whole_number
 from keras_struct.structure.discretization import edges_of
 from keras_struct.structure.genotypes import ACTIVATIONS, Gene, RecurrentGenotype
 

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from keras_struct.backend import current
-from keras_struct.layers.framed import Framed, whole_number
+from keras_struct.layers.framed import Framed
 from keras_struct.statistics.flops_layers import expanded_convolution
+from keras_struct.structure.arguments import whole_number
 from keras_struct.structure.fields import Fields
 from keras_struct.structure.rules import AxisRule
 from keras_struct.symmetry import groups, tables

@@ -75,17 +75,6 @@ class Framed(_Mixin):
         return Fields(rules, axis, outputs[0], channels_in, channels_out)
 
 
-def whole_number(name: str, value: Any) -> int:
-    """Return a positive whole number.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    if int(value) != value or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value}")
-    return int(value)
-
-
 def int_variable(layer: Any, name: str, values: Any) -> Any:
     """Give a layer a table of indices."""
     return layer.add_weight(

@@ -9,11 +9,11 @@ import numpy as np
 
 from keras_struct.activations import threshold_of_activity
 from keras_struct.layers.forward_substitution import substituted, substituted_by_levels
-from keras_struct.layers.framed import whole_number
 from keras_struct.layers.free_embedding import embedding_of
 from keras_struct.layers.growable import checked_limit
 from keras_struct.layers.masked import Dormant, Masked, MaskedDense
 from keras_struct.structure.acyclic import checked_adjacency, in_order, levels_of, schedule_for
+from keras_struct.structure.arguments import whole_number
 from keras_struct.structure.rules import AxisRule
 
 

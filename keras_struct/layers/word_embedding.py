@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_struct.layers.framed import whole_number
+from keras_struct.structure.arguments import whole_number
 
 
 @keras.saving.register_keras_serializable("keras_struct")

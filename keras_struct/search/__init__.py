@@ -1,12 +1,14 @@
 """Searches for architectures, independent of KerasTuner."""
 
-from keras_struct.search.batches import PairedBatches, PairedText
+from keras_struct.search.batches import PairedBatches
 from keras_struct.search.darts import Darts, DartsPrime
 from keras_struct.search.equinas_d import EquiNASD
 from keras_struct.search.equinas_e import EquiNASE
-from keras_struct.search.penalties import Admm, Penalty, Proximity
+from keras_struct.search.penalties import Admm, Proximity
+from keras_struct.search.penalty import Penalty
 from keras_struct.search.recording import SearchRecord
 from keras_struct.search.schedules import ArchitectureSchedule, ConstantSchedule, FimtSchedule
+from keras_struct.search.text_batches import PairedText
 from keras_struct.structure.discretization import genes_of, projection
 from keras_struct.structure.genotypes import ACTIVATIONS, PRIMITIVES, Genotype, RecurrentGenotype
 from keras_struct.structure.known_genotypes import (

@@ -11,7 +11,7 @@ from keras_struct.backend import current
 from keras_struct.backend import keras_internals as internals
 from keras_struct.models.parts import find_parts
 from keras_struct.models.weights_file import structure_in
-from keras_struct.search.penalties import Penalty
+from keras_struct.search.penalty import Penalty
 from keras_struct.search.schedules import ArchitectureSchedule
 from keras_struct.search.unrolling import unrolled_gradients
 

@@ -9,8 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct.datasets.text import TextBatches
-
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -61,35 +59,6 @@ class PairedBatches(keras.utils.PyDataset):
         second = drawn.choice(len(self._second[0]), self._batch_size, replace=False)
         x, y = (np.concatenate([a[first], b[second]]) for a, b in zip(self._first, self._second, strict=True))
         return (x if self._augment is None else self._augment(x, drawn)), y
-
-
-class PairedText(TextBatches):
-    """Each step a piece of a text A, as `datasets.TextBatches` has it, and one of a text B: for `search.Darts`.
-
-    Args:
-        text: Numbers of the words of A, one axis.
-        other: Those of B; it begins anew when it has ended.
-        batch_size: Strands of each.
-        length: As `datasets.TextBatches`; so are the others.
-        vary: Whether lengths vary.
-        seed: Same seed, same pieces.
-
-    Raises:
-        ValueError: If a text is too short for a piece in each strand.
-    """
-
-    def __init__(
-        self, text: Any, other: Any, batch_size: int, length: int = 35, vary: bool = False, seed: int = 0
-    ) -> None:
-        super().__init__(text, batch_size, length, vary, seed)
-        self._others = self.strands(other, batch_size, length + 20 if vary else length)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return inputs and targets of a step, those of A in front of those of B."""
-        x, y = super().__getitem__(index)
-        first = int(self.lengths()[:index].sum()) % (self._others.shape[1] - x.shape[1])
-        piece = self._others[:, first : first + x.shape[1] + 1]
-        return np.concatenate([x, piece[:, :-1]]), np.concatenate([y, piece[:, 1:]])
 
 
 def divided(count: int, share: float, batch_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,10 +16,12 @@ from keras_struct.layers import ArchitectureWeights, DartsCell
 from keras_struct.models.parts import parts_of
 from keras_struct.search.alternating import AlternatingModel
 from keras_struct.search.backup import SearchBackup
-from keras_struct.search.batches import Augmentation, PairedBatches, PairedText, divided
-from keras_struct.search.penalties import Penalty, Proximity
+from keras_struct.search.batches import Augmentation, PairedBatches, divided
+from keras_struct.search.penalties import Proximity
+from keras_struct.search.penalty import Penalty
 from keras_struct.search.recording import SearchRecord
 from keras_struct.search.schedules import ArchitectureSchedule, FimtSchedule
+from keras_struct.search.text_batches import PairedText
 from keras_struct.structure.genotypes import Genotype, RecurrentGenotype
 from keras_struct.structure.reconfiguring import Reconfigure
 

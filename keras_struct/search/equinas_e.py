@@ -15,7 +15,8 @@ from keras_struct import symmetry
 from keras_struct.backend import current
 from keras_struct.layers import GroupConv2D
 from keras_struct.models.parts import parts_of
-from keras_struct.search.mutations import Architecture, Mutation, pareto_front, random_architecture, relaxations
+from keras_struct.search.mutations import Architecture, Mutation, random_architecture, relaxations
+from keras_struct.search.pareto import pareto_front
 from keras_struct.search.population import Individual, is_written, read_population, write_population
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_struct.search.batches import divided
-from keras_struct.search.mutations import pareto_front
+from keras_struct.search.pareto import pareto_front
 from keras_struct.tuners.base import NASTuner, ResumableOracle
 
 GENERATION, PARENT = "evolution/generation", "evolution/parent"
