@@ -44,12 +44,17 @@ def from_own_rules(
     rules = checked_rules(layer, given)
     check_names(layer, rules)
     places = {rule: places_of(layer, rule, len(inputs), names) for rule in rules}
+    rules = tuple(
+        rule for rule in rules if places[rule] or rule.along_output or not rule.inputs
+    )  # others enter no call
     if len(outputs) != 1:
         return Opaque(
             f"layer '{layer.name}' ({type(layer).__name__}) has {len(outputs)} outputs, and unit rules describe one; make "
             "it a layer for each output",
             tuple(outputs),
         )
+    if not outputs[0]:
+        return _measuring(layer, rules, places, inputs)
     if any(rule.role == "produce" for rule in rules):
         found = _making(layer, rules, places, inputs, outputs[0], rigid)
     else:
@@ -62,6 +67,17 @@ def _is_plain(inputs: list[Shape], output: Shape) -> bool:
     return len(inputs) == 1 and len(inputs[0]) == len(output)
 
 
+def _measuring(layer: Any, rules: tuple[AxisRule, ...], places: Places, inputs: list[Shape]) -> Behaviour:
+    """A layer that outputs one number a sample."""
+    if any(rule.along_output for rule in rules):
+        return Opaque(
+            f"layer '{layer.name}' ({type(layer).__name__}) outputs one number a sample, and its unit rules say that it outputs "
+            "units; leave out those of role 'produce'",
+            ((),),
+        )
+    return Assembly(_reads(layer, rules, places, inputs), (), (Give((), made=()),))
+
+
 def _making(
     layer: Any, rules: tuple[AxisRule, ...], places: Places, inputs: list[Shape], output: Shape, rigid: tuple[str, ...]
 ) -> Behaviour:
@@ -72,7 +88,7 @@ def _making(
         return from_rules(layer, rules, output, rigid)
     reads = _reads(layer, [rule for rule in rules if not rule.along_output], places, inputs)
     axis = channel_axis(layer, len(output))
-    make = Make(output[axis] or 0, made, "", tied, mixing_reason(layer), 0 if axis == 0 < len(output) - 1 else -1)
+    make = Make(output[axis] or 0, made, "", tied, mixing_reason(layer), channel_axis(layer, 0))
     return Assembly(reads, (make,), (Give(output, axis),), rigid=bool(rigid))
 
 
@@ -80,7 +96,7 @@ def _passing(
     layer: Any, rules: tuple[AxisRule, ...], places: Places, inputs: list[Shape], output: Shape, rigid: tuple[str, ...]
 ) -> Behaviour:
     """A layer that passes units on: those of the inputs that meet in it."""
-    width = output[channel_axis(layer, len(output))] if output else None
+    width = output[channel_axis(layer, len(output))]
     consumed = {place for rule in rules if rule.role == "consume" for place in places[rule] or (0,)}
     alone = len(inputs) == 1
     meeting = tuple(
