@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, overload
 
 import keras
@@ -22,13 +22,10 @@ from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent, StructureLog
 from keras_struct.structure.graph import StructureGraph
 from keras_struct.structure.policy import Policy, pack, unpack
-from keras_struct.structure.reconfiguring import Reconfigure
-from keras_struct.structure.rewiring import Rewire
 from keras_struct.surgery.copying import check_hooks
 from keras_struct.surgery.edit_kinds import NewSlots
 
 _STATE = "structure"
-Edit = edits.Resize | Rewire | Reconfigure
 
 
 @keras.saving.register_keras_serializable("keras_struct")
@@ -102,10 +99,12 @@ class StructuralModel(keras.Model):
         return self._structural.editor.log
 
     @overload
-    def apply(self, edit: Edit, values: Mapping[str, Any] | None = None, preserve: bool = True) -> StructureEvent: ...
+    def apply(
+        self, edit: list[Any] | tuple[Any, ...], values: None = None, preserve: bool = True
+    ) -> list[StructureEvent]: ...
 
     @overload
-    def apply(self, edit: Sequence[Edit], values: None = None, preserve: bool = True) -> list[StructureEvent]: ...
+    def apply(self, edit: Any, values: Mapping[str, Any] | None = None, preserve: bool = True) -> StructureEvent: ...
 
     def apply(self, edit, values=None, preserve=True):
         """Carry out an edit on weights, optimizer slots and everything Keras recorded: all of it, or nothing.

@@ -12,9 +12,10 @@ from keras_struct.measurements import AxisMeasurement
 from keras_struct.models.budget import Budget, Ranking, Scope, prune_by, prune_to
 from keras_struct.models.methods import model_methods
 from keras_struct.models.parts import parts_of
-from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm
+from keras_struct.selectors import Selector, SmallestNorm
 from keras_struct.structure import edits
 from keras_struct.structure.events import StructureEvent
+from keras_struct.structure.policy import Policy
 from keras_struct.surgery.resizing import check_axis
 
 
@@ -167,8 +168,8 @@ class UnitEdits:
             TypeError: If the selector is not one of units, or the budget no `Budget`.
         """
         selector = SmallestNorm() if selector is None else selector
-        if isinstance(selector, ConnectionSelector):
-            raise TypeError(f"{selector!r} chooses connections, not units: use it with model.prune_connections.")
+        if isinstance(selector, Policy) and selector.used_by:
+            raise TypeError(f"{selector!r} chooses no units: use it with {selector.used_by}.")
         _check(selector, Selector, "`selector` must be a selector", "selectors.Taylor")
         if input_shape is not None and budget is None:
             raise ValueError(f"`input_shape` is for a budget, and none is given. Received: input_shape={input_shape!r}")

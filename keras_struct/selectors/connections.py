@@ -22,6 +22,7 @@ class ConnectionSelector(Policy):
     """Says how much each connection of a masked layer is worth, those that are there and those that could be."""
 
     usual: ClassVar[str] = "WeightMagnitude()"
+    used_by: ClassVar[str] = "model.prune_connections"
     needs_gradients: ClassVar[bool] = False
 
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeAlias
 from keras_struct.measurements import SymmetryMeasurement
 from keras_struct.schedules import EveryNSteps, Schedule
 from keras_struct.strategies.base import steps_between
-from keras_struct.strategies.rewiring import LayerStrategy
+from keras_struct.strategies.layer_strategy import LayerStrategy
 from keras_struct.structure.reconfiguring import Reconfigure
 from keras_struct.structure.targets import EditTarget, Symmetries
 from keras_struct.symmetry.groups import Group

@@ -48,6 +48,7 @@ class Policy:
     Attributes:
         registered_name: Under which name a saved model finds the class.
         usual: One of its kind, to name in messages.
+        used_by: What takes one of its kind, to name in messages.
         removed_fields: Hyperparameters that it no longer has; where a saved model names them, they are ignored.
 
     Raises:
@@ -57,6 +58,7 @@ class Policy:
 
     registered_name: ClassVar[str] = ""
     usual: ClassVar[str] = ""
+    used_by: ClassVar[str] = ""
     removed_fields: ClassVar[tuple[str, ...]] = ()
     known: ClassVar[dict[str, type[Policy]]] = {}
 
