@@ -14,7 +14,7 @@ PYTEST_ARGS ?= -n 2 --dist worksteal
 PYTEST := -m pytest --durations=10
 
 # The examples in docstrings too, but PyTorch is not installed for them.
-DOCTESTS := --doctest-modules tests keras_struct --ignore-glob="keras_struct/backend/torch*"
+DOCTESTS := --doctest-modules tests keras_struct --ignore-glob="keras_struct/core/backend/torch*"
 
 VENV := .venv
 BIN := $(VENV)/bin

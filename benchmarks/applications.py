@@ -24,8 +24,8 @@ import keras
 import numpy as np
 
 from keras_struct import StructuralModel, prune
-from keras_struct.backend.keras_internals import own_variables
-from keras_struct.models.parts import parts_of
+from keras_struct.core.backend.keras_internals import own_variables
+from keras_struct.core.model.parts import parts_of
 from keras_struct.testing.preservation import outputs, relative_change, silence
 
 FAMILIES = {

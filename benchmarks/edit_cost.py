@@ -30,7 +30,7 @@ import keras
 import numpy as np
 
 from keras_struct import Rewire, StructuralModel, layers
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import NorthRandom
 

@@ -19,7 +19,7 @@ PACKAGE = "keras_struct"
 
 CLASSES = {
     "ArchitectureWeights": "layers",
-    "AuxiliaryModel": "models.auxiliary",
+    "AuxiliaryModel": "models",
     "CompactFreeNet": "layers",
     "DartsCell": "layers",
     "DartsRNN": "layers",

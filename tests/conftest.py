@@ -58,7 +58,7 @@ def few_operations():
     def patched():
         with pytest.MonkeyPatch.context() as patch:
             some = ("none", "max_pool_3x3", "skip_connect", "dil_conv_3x3")
-            patch.setattr("keras_struct.applications.darts.PRIMITIVES", some)
+            patch.setattr("keras_struct.nas.applications.PRIMITIVES", some)
             yield
 
     return patched

@@ -19,7 +19,7 @@ import keras
 
 from keras_struct import datasets
 from keras_struct.applications import EquivariantCNN
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 from keras_struct.search import EquiNASD, EquiNASE
 from keras_struct.visualization import plot_mixtures, plot_population
 

@@ -29,7 +29,7 @@ from keras_struct import datasets
 from keras_struct.applications import EquivariantCNN
 from keras_struct.layers import GroupConv2D
 from keras_struct.search import EquiNASD, EquiNASE
-from keras_struct.search.equinas_d import randomize
+from keras_struct.symmetry.equinas_d import randomize
 
 SIX = ["C1", "C2", "C4", "D1", "D2", "D4"]
 LOSS = "sparse_categorical_crossentropy"

@@ -24,8 +24,8 @@ import tensorflow as tf
 
 from keras_struct import StructuralModel
 from keras_struct.applications import EquivariantCNN
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GroupConv2D, MixedEquivariantConv
-from keras_struct.models.parts import parts_of
 
 FIELDS = 16
 CASES = [("C4", 64, 28), ("D4", 64, 28), ("C4", 16, 8), ("D4", 16, 8), ("mixed", 64, 28), ("mixed", 16, 8)]

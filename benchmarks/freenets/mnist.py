@@ -27,8 +27,8 @@ from trials import Trials, circumstances, spread
 
 from keras_struct import StructuralModel, datasets
 from keras_struct.cli.freenet import dense_units
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import FreeNet
-from keras_struct.models.parts import parts_of
 from keras_struct.strategies import FreeEvolve
 from keras_struct.visualization import plot_comparison, plot_curves
 

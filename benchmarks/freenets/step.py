@@ -28,8 +28,8 @@ from trials import circumstances
 
 from keras_struct.cli.freenet import dense_units
 from keras_struct.export import to_compact, to_plain
+from keras_struct.freenets.acyclic import in_order
 from keras_struct.layers import FreeNet
-from keras_struct.structure.acyclic import in_order
 
 BATCH, FEATURES, CLASSES = 128, 784, 10
 ops = keras.ops

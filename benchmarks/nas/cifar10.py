@@ -28,8 +28,8 @@ from trials import Trials, circumstances, spread
 from keras_struct import datasets
 from keras_struct.applications import darts_network, darts_supernet
 from keras_struct.callbacks import DropPathSchedule
+from keras_struct.nas.genotypes import PRIMITIVES, Genotype
 from keras_struct.search import Admm, ConstantSchedule, Darts, FimtSchedule, Proximity
-from keras_struct.structure.genotypes import PRIMITIVES, Genotype
 
 LOSS = "sparse_categorical_crossentropy"
 RESULTS = Path(__file__).parent.parent / "results"

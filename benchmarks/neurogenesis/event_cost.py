@@ -24,7 +24,7 @@ import numpy as np
 from step_cost import NETWORKS, Runner, quiet
 
 from keras_struct import initializers, prune
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 
 KINDS = {

@@ -19,7 +19,7 @@ import numpy as np
 from trials import Trials, circumstances, grown, spread, strategy
 
 from keras_struct import applications, datasets
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 from keras_struct.triggers import EffectiveDimension, WeightEffectiveDimension
 
 BATCH, BUFFER = 128, 128

@@ -26,7 +26,7 @@ import numpy as np
 
 from keras_struct import StructuralModel, applications, datasets, layers, strategies
 from keras_struct.activations import relu1
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.triggers import AuxiliaryGradient, EffectiveDimension, WeightEffectiveDimension
 

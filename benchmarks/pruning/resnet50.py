@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from keras_struct import StructuralModel, prune
-from keras_struct.surgery.trace import trace
+from keras_struct.core.surgery.trace import trace
 
 
 def seconds(function):

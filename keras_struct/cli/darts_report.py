@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from keras_struct.cli.report import image, report
-from keras_struct.structure.genotypes import RecurrentGenotype
+from keras_struct.nas.genotypes import RecurrentGenotype
 from keras_struct.visualization import cell_dot, plot_collapse, plot_genotype, plot_operations, plot_schedule, png
 
 

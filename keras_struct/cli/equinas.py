@@ -11,7 +11,7 @@ from keras_struct.applications import EquivariantCNN
 from keras_struct.cli.equinas_report import search_files
 from keras_struct.cli.inputs import as_images, load_data
 from keras_struct.cli.runs import Run
-from keras_struct.datasets.splits import stratified_split
+from keras_struct.data.splits import stratified_split
 from keras_struct.search import EquiNASD, EquiNASE
 from keras_struct.visualization import plot_mixtures, plot_population
 

@@ -13,8 +13,8 @@ from keras_struct import strategies
 from keras_struct.cli.choices import STRATEGIES
 from keras_struct.datasets import Dataset
 from keras_struct.layers import GrowableDense
+from keras_struct.measure.statistics.flops import flops, parameters
 from keras_struct.models import StructuralModel
-from keras_struct.statistics.flops import flops, parameters
 from keras_struct.triggers import EffectiveDimension
 
 SMALL_DATA = 10_000

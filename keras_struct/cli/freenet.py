@@ -11,10 +11,10 @@ import numpy as np
 from keras_struct.cli.freenet_report import freenet_files
 from keras_struct.cli.inputs import load_data
 from keras_struct.cli.runs import Run
+from keras_struct.core.model.parts import parts_of
+from keras_struct.core.model.structural_model import StructuralModel
 from keras_struct.export import to_compact
 from keras_struct.layers import FreeNet
-from keras_struct.models.parts import parts_of
-from keras_struct.models.structural_model import StructuralModel
 from keras_struct.strategies import FreeEvolve
 
 LOSS = "sparse_categorical_crossentropy"

@@ -10,7 +10,7 @@ from keras_struct.cli.experiment import Row, Settings, run, table
 from keras_struct.cli.grow_report import report
 from keras_struct.cli.inputs import load_data
 from keras_struct.cli.runs import Run
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 from keras_struct.visualization import plot_widths, png
 
 

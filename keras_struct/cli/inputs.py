@@ -90,7 +90,7 @@ def load_model(path: str) -> Any:
     """
     import keras
 
-    from keras_struct.models.loading import cannot_rebuild, saved_config
+    from keras_struct.core.model.loading import cannot_rebuild, saved_config
 
     if not Path(path).is_file():
         raise ValueError(f"there is no file {path!r}: pass a model saved with model.save('NAME.keras')")

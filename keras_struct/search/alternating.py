@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import keras
 
-from keras_struct.backend import current
-from keras_struct.backend import keras_internals as internals
-from keras_struct.models.parts import find_parts
-from keras_struct.models.weights_file import structure_in
+from keras_struct.core.backend import current
+from keras_struct.core.backend import keras_internals as internals
+from keras_struct.core.model.parts import find_parts
+from keras_struct.core.model.weights_file import structure_in
 from keras_struct.search.penalty import Penalty
 from keras_struct.search.schedules import ArchitectureSchedule
 from keras_struct.search.unrolling import unrolled_gradients

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import keras
 
-from keras_struct.backend import keras_internals as internals
-from keras_struct.callbacks.backup import not_written
+from keras_struct.core.backend import keras_internals as internals
+from keras_struct.core.model.backup import not_written
 
 _KIND = ".weights.h5"
 

@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct.backend import current, keras_internals
+from keras_struct.core.backend import current, keras_internals
+from keras_struct.core.model.parts import parts_of
+from keras_struct.core.structure.edits import Resize
+from keras_struct.core.structure.remap import NEW
 from keras_struct.models import StructuralModel
-from keras_struct.models.parts import parts_of
-from keras_struct.structure.edits import Resize
-from keras_struct.structure.remap import NEW
 from keras_struct.testing.preservation import outputs, relative_change
 from keras_struct.testing.wrong_roles import wrong_roles
 

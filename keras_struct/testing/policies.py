@@ -10,15 +10,15 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 import keras
 import numpy as np
 
+from keras_struct.core.model.parts import parts_of
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.measurements import AxisMeasurement, ConnectionMeasurement
 from keras_struct.models import StructuralModel
-from keras_struct.models.parts import parts_of
+from keras_struct.policies.policy import Policy, pack, unpack
+from keras_struct.policies.strategy import Strategy
 from keras_struct.schedules import AmountSchedule, EveryNSteps, Linear, Once, Schedule, SparsitySchedule
 from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm, WeightMagnitude
 from keras_struct.strategies import Grow, Prune
-from keras_struct.strategies.base import Strategy
-from keras_struct.structure.policy import Policy, pack, unpack
 from keras_struct.triggers import FractionOfWidth, Trigger
 
 T = TypeVar("T")

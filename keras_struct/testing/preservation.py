@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_struct.backend import current, keras_internals
-from keras_struct.models.parts import parts_of
+from keras_struct.core.backend import current, keras_internals
+from keras_struct.core.model.parts import parts_of
 
 
 def outputs(model: Any, x: Any) -> list[np.ndarray]:

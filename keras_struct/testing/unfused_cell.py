@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_struct.layers import DartsCell
-from keras_struct.structure.cells import STAGES, Path
+from keras_struct.nas.cells import STAGES, Path
 
 L = keras.layers
 

@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 import keras
 
+from keras_struct.core.structure.rules import AxisRule, Role
+from keras_struct.core.surgery.registry import own_rules, temporary_rules
 from keras_struct.models import StructuralModel
-from keras_struct.structure.rules import AxisRule, Role
-from keras_struct.surgery.registry import own_rules, temporary_rules
 from keras_struct.testing.preservation import outputs, relative_change
 
 TOLERANCE = 1e-5

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_struct.backend.bijectors import grid_bijector, regular_bijector
+from keras_struct.symmetry.bijectors import grid_bijector, regular_bijector
 from keras_struct.symmetry.groups import Group, act_on_grid, inverse, product
 from keras_struct.symmetry.tables import act_on_features
 

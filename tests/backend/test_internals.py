@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_struct.backend import current, optimizer_slots
-from keras_struct.backend import keras_internals as internals
+from keras_struct.core.backend import current, optimizer_slots
+from keras_struct.core.backend import keras_internals as internals
 
 
 @pytest.fixture

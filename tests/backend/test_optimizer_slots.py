@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct.backend import current, optimizer_slots
-from keras_struct.backend import keras_internals as internals
+from keras_struct.core.backend import current, optimizer_slots
+from keras_struct.core.backend import keras_internals as internals
 
 optimizers = keras.optimizers
 SLOTS = {

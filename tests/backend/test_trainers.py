@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
-from keras_struct.backend import current
-from keras_struct.backend import keras_internals as internals
+from keras_struct.core.backend import current
+from keras_struct.core.backend import keras_internals as internals
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableDense
-from keras_struct.models.parts import parts_of
 
 BACKEND = keras.backend.backend()
 X, Y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")

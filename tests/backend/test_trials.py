@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct.backend.trials import as_planned, built_with
+from keras_struct.core.backend.trials import as_planned, built_with
 
 X = np.ones((2, 5), "float32")
 

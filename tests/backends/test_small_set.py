@@ -10,10 +10,10 @@ from keras_struct import AutoRGN, StructuralModel, StructuralTraining, initializ
 from keras_struct.activations import relu1
 from keras_struct.applications import darts_language_model, darts_supernet
 from keras_struct.callbacks import FreshStates
+from keras_struct.core.model.parts import parts_of
 from keras_struct.datasets import TextBatches
 from keras_struct.export import to_compact
 from keras_struct.layers import FreeNet, GrowableConv2D, GrowableDense
-from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.search import DARTS_RNN_V2, Darts, Proximity
 from keras_struct.selectors import Snip

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from keras_struct import StructuralModel, StructureBackup
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableDense
-from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import NorthSelect
 from keras_struct.triggers import EffectiveDimension

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, StructureBackup
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 
 STEPS = 12
 SCRIPT = Path(__file__).with_name("killable_run.py")

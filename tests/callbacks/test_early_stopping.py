@@ -6,8 +6,8 @@ import pytest
 
 from keras_struct import StructuralModel, StructuralTraining
 from keras_struct.callbacks import StructuralEarlyStopping
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import FreeNet
-from keras_struct.models.parts import parts_of
 from keras_struct.strategies import FreeEvolve
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")

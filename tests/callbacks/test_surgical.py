@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_struct import AutoRGN, StructuralModel
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 from keras_struct.schedules import Linear
 from keras_struct.strategies import Grow
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from keras_struct.data.splits import stratified_split
 from keras_struct.datasets import Dataset, load, read_npz
-from keras_struct.datasets.splits import stratified_split
 
 
 def arrays(**changes):

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_struct.data.handwritten import CLASSES, ORIGIN
+from keras_struct.data.splits import stratified_sample
 from keras_struct.datasets import NAMES, emnist, load
-from keras_struct.datasets.handwritten import CLASSES, ORIGIN
-from keras_struct.datasets.splits import stratified_sample
 
 FIRST = {"letters": 1}
 """The label of the first class in the files, where it is not 0."""

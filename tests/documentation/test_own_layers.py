@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_struct import AxisRule, StructuralModel
-from keras_struct.surgery import registry
+from keras_struct.core.surgery import registry
 from keras_struct.testing.preservation import outputs, relative_change
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "own_layers.md"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, grow, initializers, strategies
-from keras_struct.initializers.base import outgoing
+from keras_struct.core.model.parts import parts_of
+from keras_struct.core.structure.remap import NEW
+from keras_struct.measure.probes.interpreter import run
 from keras_struct.measurements import AxisMeasurement
-from keras_struct.models.parts import parts_of
-from keras_struct.probes.interpreter import run
-from keras_struct.structure.remap import NEW
+from keras_struct.policies.initializer import outgoing
 from keras_struct.testing import check_edit, check_initializer
 from keras_struct.testing.preservation import outputs, relative_change
 
@@ -207,7 +207,7 @@ def test_the_inverse_variant_raises_the_gradient_of_outgoing_weights(case):
 
 
 def test_firefly_in_its_original_form_predicts_the_change_of_the_loss(case):
-    from keras_struct.initializers.firefly import _Divided, _edit, _New
+    from keras_struct.units.initializers.firefly import _Divided, _edit, _New
 
     model, x, y, axis, measured = case
     rng, epsilon = np.random.default_rng(0), 3e-2
@@ -229,7 +229,7 @@ def test_firefly_keeps_what_lowers_the_loss_or_what_has_the_largest_gradient(cas
     original = initializers.DivideOrAdd(keeps="loss_decrease", candidates=30, epsilon=1e-2)
     edit = propose(original, measured, 2)
     assert loss(grown(model, edit), x, y) < loss(model, x, y)
-    from keras_struct.initializers.firefly import _Divided, _New
+    from keras_struct.units.initializers.firefly import _Divided, _New
 
     rng = np.random.default_rng(0)
     divided, new = _Divided(measured, 1e-4, rng), _New(measured, 1e-4, 30 + 2, rng)
@@ -286,8 +286,8 @@ def test_select_takes_the_highest_count_and_among_ties_the_nuclear_norm_by_brute
 
 
 def test_projected_ascent_raises_the_nuclear_norm(case):
-    from keras_struct.initializers.select import _nuclear_gradient
     from keras_struct.statistics import CandidateScorer
+    from keras_struct.units.initializers.select import _nuclear_gradient
 
     *_, measured = case
     start = initializers.base.random_fan_in(measured.fan_in[0].weights, 3, np.random.default_rng(0))

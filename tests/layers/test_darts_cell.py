@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct.backend import current
+from keras_struct.core.backend import current
 from keras_struct.layers import ArchitectureWeights, DartsCell
+from keras_struct.nas.genotypes import OPERATIONS
 from keras_struct.search import DARTS_V1, DARTS_V2, NASNET, PRIMITIVES
-from keras_struct.structure.genotypes import OPERATIONS
 from keras_struct.testing.unfused_cell import UnfusedCell
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled

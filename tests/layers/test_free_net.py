@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from keras_struct import Rewire, StructuralModel
-from keras_struct.backend import current
+from keras_struct.core.backend import current
+from keras_struct.core.model.parts import parts_of
+from keras_struct.freenets.acyclic import levels_of
 from keras_struct.layers import FreeNet
-from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.statistics import flops_per_layer
 from keras_struct.strategies import RigL, SparseEvolution
-from keras_struct.structure.acyclic import levels_of
 from keras_struct.testing import check_edit
 
 ops = keras.ops
@@ -120,7 +120,7 @@ def test_an_edit_that_fails_leaves_the_order_of_computation(monkeypatch):
     found = model()
     layer = found.get_layer("free")
     schedule, before = layer.schedule, numbers(found(X))
-    monkeypatch.setattr(sys.modules["keras_struct.surgery.commit"], "refresh", broken_once())
+    monkeypatch.setattr(sys.modules["keras_struct.core.surgery.commit"], "refresh", broken_once())
     with pytest.raises(RuntimeError, match="broken"):
         found.apply(Rewire("free", np.zeros((7, 7))))
     assert layer.schedule is schedule

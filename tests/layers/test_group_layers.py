@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct.backend import current
+from keras_struct.core.backend import current
 from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D
 from keras_struct.symmetry import Group, equivariance_error
 from keras_struct.symmetry.groups import NAMES, act_on_grid, inverse, product

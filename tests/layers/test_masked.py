@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from keras_struct import Resize, Rewire, StructuralModel, sparsify
-from keras_struct.backend import current
+from keras_struct.core.backend import current
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import MaskedConv2D, MaskedDense
-from keras_struct.models.parts import parts_of
 from keras_struct.testing import check_edit, check_layer
 from keras_struct.testing.preservation import outputs
 

@@ -4,7 +4,10 @@ import subprocess
 import sys
 
 from keras_struct import measurements, probes
-from keras_struct.probes import axis_gradients, connections, measurement, symmetry
+from keras_struct.measure.probes import axis_gradients
+from keras_struct.probes import measurement
+from keras_struct.sparse import gradients as connections
+from keras_struct.symmetry import gradients as symmetry
 
 
 def test_measurements_are_found_where_they_are_made_too():

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_struct import Budget, StructuralModel, initializers, selectors, strategies, triggers
-from keras_struct.models import budget as budgets
 from keras_struct.statistics import flops
+from keras_struct.units import budget as budgets
 
 layers = keras.layers
 pytestmark = pytest.mark.usefixtures("eager_module")  # what is pruned does not depend on how steps are compiled

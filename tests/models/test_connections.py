@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from keras_struct import Rewire, StructuralModel, WeightRewinding, selectors, sparsify
-from keras_struct.backend import current
+from keras_struct.core.backend import current
+from keras_struct.core.model.parts import parts_of
 from keras_struct.export import load_compact, save_compact
 from keras_struct.layers import MaskedConv2D, MaskedDense
-from keras_struct.models.connections import densities
-from keras_struct.models.parts import parts_of
+from keras_struct.sparse.conversion import densities
 from keras_struct.testing.preservation import outputs
 
 RNG = np.random.default_rng(0)

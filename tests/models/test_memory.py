@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableDense
-from keras_struct.models.parts import parts_of
 
 X, Y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
 

@@ -4,8 +4,8 @@ import keras
 import pytest
 
 from keras_struct import StructuralModel
+from keras_struct.core.model.methods import model_methods
 from keras_struct.layers import GrowableDense
-from keras_struct.models.methods import model_methods
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from keras_struct import NEW, StructuralModel, grow, prune, split
-from keras_struct.backend import current
+from keras_struct.core.backend import current
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableDense
-from keras_struct.models.parts import parts_of
 from keras_struct.testing import check_edit
 
 RNG = np.random.default_rng(0)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, prune
-from keras_struct.backend import current
-from keras_struct.models.parts import parts_of
+from keras_struct.core.backend import current
+from keras_struct.core.model.parts import parts_of
 from keras_struct.testing.preservation import relative_change
 from keras_struct.testing.random_models import random_data, random_model
 

@@ -11,8 +11,8 @@ import pytest
 
 import keras_struct
 from keras_struct import AxisRule, StructuralModel, grow, prune, split
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableConv2D, GrowableDense
-from keras_struct.models.parts import parts_of
 from keras_struct.strategies import NorthRandom
 from keras_struct.testing import check_layer
 from keras_struct.testing.preservation import outputs, relative_change
@@ -90,7 +90,7 @@ def test_an_edit_that_cannot_be_made_says_why_and_changes_nothing(trained, edit,
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("edit", [lambda m: m.grow("hidden", 2), lambda m: m.prune("hidden", [0])])
 def test_a_failure_at_any_write_leaves_model_and_optimizer_bit_identical(monkeypatch, edit):
-    from keras_struct.backend import current
+    from keras_struct.core.backend import current
 
     model, write = model_of(), current().write
     for fail_at in range(12):

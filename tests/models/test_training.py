@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableDense
-from keras_struct.models.parts import parts_of
 from keras_struct.schedules import Batched, EveryNSteps, Linear
 from keras_struct.strategies import Grow, NorthRandom
 from keras_struct.triggers import EffectiveDimension

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import chi2
 
 from keras_struct import StructuralModel, grow
-from keras_struct.models.parts import parts_of
-from keras_struct.probes.gradient_sweep import LEAST_NORM, SKETCHES
+from keras_struct.core.model.parts import parts_of
+from keras_struct.measure.probes.gradient_sweep import LEAST_NORM, SKETCHES
 from keras_struct.strategies import GradMax
 
 layers = keras.layers

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, grow, initializers, selectors, strategies, triggers
+from keras_struct.core.structure.refusal import AxisRefused
 from keras_struct.schedules import Linear
-from keras_struct.structure.refusal import AxisRefused
 from keras_struct.testing.preservation import silence
 
 layers = keras.layers
@@ -167,7 +167,7 @@ def test_perturbation_is_the_loss_of_the_network_without_each_unit(kind):
 
 @pytest.mark.parametrize("kind", ["gru", "attention", "grouped queries", "bidirectional", "each step"])
 def test_gates_are_derivatives_by_factors_on_outgoing_weights_also_inside_of_layers(kind):
-    from keras_struct.backend.keras_internals import own_variables
+    from keras_struct.core.backend.keras_internals import own_variables
 
     model, x, y = made((LEFT_OUT | COMPUTED)[kind])
     x, y = x[:4], y[:4]

@@ -6,8 +6,8 @@ import pytest
 
 from keras_struct import StructuralModel, selectors, strategies
 from keras_struct.initializers import OptimizedActivation, PreActivation, Select
+from keras_struct.measure.statistics.candidates import CandidateScorer
 from keras_struct.schedules import EveryNSteps
-from keras_struct.statistics.candidates import CandidateScorer
 from keras_struct.triggers import EffectiveDimension
 
 layers = keras.layers

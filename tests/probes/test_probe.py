@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, grow
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableConv2D, GrowableDense
-from keras_struct.models.parts import parts_of
 from keras_struct.probes import InputBuffer
 
 RNG = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_struct import Budget, StructuralModel
-from keras_struct.backend.keras_internals import states_of
+from keras_struct.core.backend.keras_internals import states_of
 from keras_struct.strategies import NorthSelect
 
 layers = keras.layers

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 
 HERE = Path(__file__).parent
 NAMES = ("grown", "both", "masked", "symmetric", "chosen", "free")

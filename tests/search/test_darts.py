@@ -139,7 +139,7 @@ def test_proximity_is_the_distance_to_the_discrete_cell():
 
 
 def test_proximity_has_no_gradient_where_weights_are_discrete_already():
-    from keras_struct.backend import current
+    from keras_struct.core.backend import current
 
     layer = weighting(np.zeros((5, 8)), "crb")
     discrete = projection(RNG.random((5, 8)), layer.operations)

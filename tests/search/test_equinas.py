@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, datasets
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D, MixedEquivariantConv
-from keras_struct.models.parts import parts_of
 from keras_struct.search import EquiNASD, EquiNASE
 from keras_struct.search.alternating import AlternatingModel
 from keras_struct.search.batches import PairedBatches
-from keras_struct.search.equinas_d import mixed_layers, randomize
-from keras_struct.search.mutations import (
+from keras_struct.symmetry import Group
+from keras_struct.symmetry.equinas_d import mixed_layers, randomize
+from keras_struct.symmetry.groups import common_frame
+from keras_struct.symmetry.mutations import (
     count_architectures,
     is_sound,
     pareto_front,
     random_architecture,
     relaxations,
 )
-from keras_struct.symmetry import Group
-from keras_struct.symmetry.groups import common_frame
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # few steps
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from keras_struct import Rewire, StructuralModel, selectors
-from keras_struct.backend import current
+from keras_struct.core.backend import current
 from keras_struct.layers import MaskedDense
 from keras_struct.measurements import ConnectionMeasurement
-from keras_struct.selectors.connections import keep_best
-from keras_struct.structure.policy import pack, unpack
+from keras_struct.policies.policy import pack, unpack
+from keras_struct.sparse.selectors import keep_best
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((24, 5)).astype("float32")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, selectors
+from keras_struct.core.model.parts import parts_of
 from keras_struct.measurements import AxisMeasurement, FanOut, UnitActivity
-from keras_struct.models.parts import parts_of
+from keras_struct.policies.policy import pack, unpack
 from keras_struct.strategies import GradMax
-from keras_struct.structure.policy import pack, unpack
 from keras_struct.testing.preservation import silence
 
 layers = keras.layers
@@ -47,7 +47,7 @@ def answers(model, x, axis):
     """Post-activations of the units, `(samples, positions, units)`, and everything needed to go on from there."""
     probe = parts_of(model).observation.probe
     number = probe.post_activation(axis)
-    from keras_struct.probes.interpreter import run
+    from keras_struct.measure.probes.interpreter import run
 
     found = np.asarray(run(probe.network, x, [number])[number]).astype(np.float64)
     return found.reshape(len(found), -1, found.shape[-1])
@@ -60,7 +60,7 @@ def loss(model, x, y):
 def with_units_scaled(model, axis, factors):
     """A copy whose outgoing weights are multiplied: the same as a factor on the activations in front of them."""
     copy = copied(model)
-    from keras_struct.backend.keras_internals import own_variables
+    from keras_struct.core.backend.keras_internals import own_variables
 
     for port, rule in copy.structure.ports(axis).items():
         if rule.role == "consume":

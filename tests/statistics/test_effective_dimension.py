@@ -81,7 +81,7 @@ def test_float16_activations_beyond_the_range_of_its_squares_are_measured():
 def test_blocks_of_samples_add_up_to_the_whole(monkeypatch):
     activations = np.random.default_rng(2).standard_normal((103, 4))
     expected = activations.T @ activations / 103
-    monkeypatch.setattr(sys.modules["keras_struct.statistics.effective_dimension"], "_BLOCK_ENTRIES", 40)
+    monkeypatch.setattr(sys.modules["keras_struct.measure.statistics.effective_dimension"], "_BLOCK_ENTRIES", 40)
     np.testing.assert_allclose(gram(activations), expected, rtol=1e-14)
 
 

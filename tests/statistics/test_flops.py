@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_struct.statistics.flops import (
+from keras_struct.measure.statistics.flops import (
     flops,
     flops_per_layer,
     parameters,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, statistics
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableConv2D
-from keras_struct.models.parts import parts_of
 from keras_struct.strategies import GradMax
 
 RNG = np.random.default_rng(0)

@@ -8,9 +8,9 @@ import pytest
 
 from keras_struct.initializers import RandomFanIn, Select
 from keras_struct.measurements import AxisMeasurement, FanIn
+from keras_struct.policies.policy import pack, unpack
 from keras_struct.schedules import Batched, EveryNSteps, Linear, Schedule
 from keras_struct.strategies import DropAndGrow, Grow, NorthRandom, NorthSelect, Prune
-from keras_struct.structure.policy import pack, unpack
 from keras_struct.triggers import EffectiveDimension, Trigger
 
 

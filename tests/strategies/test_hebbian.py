@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import FreeNet, MaskedDense
-from keras_struct.models.parts import parts_of
-from keras_struct.statistics.coactivation import Coactivation, coactivation, coinactivation
+from keras_struct.sparse.coactivation import Coactivation, coactivation, coinactivation
+from keras_struct.sparse.hebbian import converged, free_evolve
 from keras_struct.strategies import FreeEvolve
-from keras_struct.strategies.hebbian import converged, free_evolve
 
 ops = keras.ops
 

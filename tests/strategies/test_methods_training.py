@@ -9,13 +9,13 @@ import pytest
 from keras_struct import StructuralModel, StructuralTraining, statistics, strategies
 from keras_struct.activations import relu1
 from keras_struct.applications import VGG11, WideResNet28
+from keras_struct.core.model.parts import parts_of
 from keras_struct.initializers import Bridge, LargestGradient, RandomFanIn, Select
 from keras_struct.layers import GrowableConv2D, GrowableDense
-from keras_struct.models.parts import parts_of
-from keras_struct.probes.paths import shortcuts
+from keras_struct.measure.probes.paths import shortcuts
+from keras_struct.policies.policy import pack, unpack
 from keras_struct.schedules import EveryNSteps, Linear
 from keras_struct.strategies import Grow
-from keras_struct.structure.policy import pack, unpack
 from keras_struct.triggers import (
     AuxiliaryGradient,
     Convergence,

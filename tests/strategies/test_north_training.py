@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableConv2D, GrowableDense
-from keras_struct.models.parts import parts_of
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import NorthRandom, NorthSelect
 from keras_struct.triggers import EffectiveDimension
@@ -70,7 +70,7 @@ def test_select_leaves_the_layer_more_independent_than_random_growth():
     for strategy in (NorthSelect, NorthRandom):
         model = dense_model(strategy(EffectiveDimension(gamma=0.5), max_units=60), probe=x)
         model.structural_step()
-        from keras_struct.statistics.effective_dimension import rank_of_gram
+        from keras_struct.measure.statistics.effective_dimension import rank_of_gram
 
         found = parts_of(model).observation.probe.measure(x, ["h1"], {})["h1"]
         ranks[strategy] = (rank_of_gram(found.gram(), 0.01), np.sqrt(np.linalg.eigvalsh(found.gram()).clip(0)).sum())

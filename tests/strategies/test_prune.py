@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
+from keras_struct.core.model.parts import parts_of
 from keras_struct.initializers import RandomFanIn
 from keras_struct.layers import GrowableDense
 from keras_struct.measurements import AxisMeasurement
-from keras_struct.models.parts import parts_of
+from keras_struct.policies.policy import pack, unpack
 from keras_struct.schedules import AmountSchedule, EveryNSteps, Linear
 from keras_struct.selectors import Magnitude
 from keras_struct.strategies import Dyno, Grow, GrowAndPrune, Prune
-from keras_struct.structure.policy import pack, unpack
 from keras_struct.testing import check_trigger
 from keras_struct.triggers import LostDimension
 

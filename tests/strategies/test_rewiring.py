@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, selectors, sparsify
-from keras_struct.backend import current
+from keras_struct.core.backend import current
+from keras_struct.core.model.parts import parts_of
 from keras_struct.measurements import ConnectionMeasurement
-from keras_struct.models.parts import parts_of
+from keras_struct.policies.policy import pack, unpack
 from keras_struct.schedules import Cubic, EveryNSteps, Once
 from keras_struct.strategies import (
     DeepRewiring,
@@ -20,7 +21,6 @@ from keras_struct.strategies import (
     SparseEvolution,
     Sparsify,
 )
-from keras_struct.structure.policy import pack, unpack
 from keras_struct.triggers import FractionOfWidth
 
 RNG = np.random.default_rng(0)

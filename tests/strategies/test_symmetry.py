@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from keras_struct import Reconfigure, StructuralModel
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D
+from keras_struct.measure.measurements.gradients import no_batch
 from keras_struct.measurements import SymmetryMeasurement
-from keras_struct.measurements.gradients import no_batch
-from keras_struct.models.parts import parts_of
+from keras_struct.policies.policy import pack, unpack
 from keras_struct.schedules import EveryNSteps
 from keras_struct.strategies import SymmetrySchedule
-from keras_struct.structure.policy import pack, unpack
 from keras_struct.symmetry import Group, project
 
 RNG = np.random.default_rng(0)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, sparsify
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import FreeNet, MaskedConv2D, MaskedDense
-from keras_struct.models.parts import parts_of
 from keras_struct.strategies import Synaptogenesis
 
 ops = keras.ops

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, strategies
+from keras_struct.core.model.parts import parts_of
+from keras_struct.core.model.stepping import Count
 from keras_struct.initializers import RandomFanIn
 from keras_struct.measurements import AxisGradients, AxisMeasurement, FanIn, GradientNorms
-from keras_struct.models.parts import parts_of
-from keras_struct.models.stepping import Count
+from keras_struct.policies.strategy import Strategy
 from keras_struct.schedules import EveryNSteps
 from keras_struct.statistics import MeasurementError
 from keras_struct.strategies import Grow, NorthRandom, NorthSelect
-from keras_struct.strategies.base import Strategy
 from keras_struct.triggers import (
     AuxiliaryGradient,
     Convergence,

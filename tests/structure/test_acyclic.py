@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_struct.structure.acyclic import by_levels, in_order, levels_of, schedule_for
+from keras_struct.freenets.acyclic import by_levels, in_order, levels_of, schedule_for
 
 
 def graph(neurons, density, seed):

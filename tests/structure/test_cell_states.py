@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_struct.structure.cell_states import discrete_state, supernet_state, weights_after, wiring_after
-from keras_struct.structure.cells import Path, Wiring, all_paths
+from keras_struct.nas.cell_states import discrete_state, supernet_state, weights_after, wiring_after
+from keras_struct.nas.cells import Path, Wiring, all_paths
 
 OPERATIONS = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 GENES = [("sep_conv_3x3", 0), ("skip_connect", 1), ("sep_conv_3x3", 2), ("none", 0)]

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from keras_struct.structure.cells import Path, Wiring, all_paths, edges_before, gather, wiring_of_genes
-from keras_struct.structure.discretization import chosen, edges_of, genes_of, projection
-from keras_struct.structure.genotypes import PRIMITIVES, Genotype, RecurrentGenotype
-from keras_struct.structure.known_genotypes import DARTS_RNN_V2, DARTS_V1, DARTS_V2, KNOWN
+from keras_struct.nas.cells import Path, Wiring, all_paths, edges_before, gather, wiring_of_genes
+from keras_struct.nas.discretization import chosen, edges_of, genes_of, projection
+from keras_struct.nas.genotypes import PRIMITIVES, Genotype, RecurrentGenotype
+from keras_struct.nas.known_genotypes import DARTS_RNN_V2, DARTS_V1, DARTS_V2, KNOWN
 
 RNG = np.random.default_rng(0)
 

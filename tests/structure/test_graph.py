@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_struct.structure.assemblies import Assembly, Give, Make, Read
-from keras_struct.structure.behaviours import (
+from keras_struct.core.structure.assemblies import Assembly, Give, Make, Read
+from keras_struct.core.structure.behaviours import (
     Concatenate,
     Elementwise,
     Flatten,
@@ -15,11 +15,11 @@ from keras_struct.structure.behaviours import (
     Positions,
     Weighted,
 )
-from keras_struct.structure.edits import grow, prune, split
-from keras_struct.structure.graph import Call, StructureGraph
-from keras_struct.structure.remap import NEW
-from keras_struct.structure.reshaping import Reshape
-from keras_struct.structure.rules import AxisRule, Layout
+from keras_struct.core.structure.edits import grow, prune, split
+from keras_struct.core.structure.graph import Call, StructureGraph
+from keras_struct.core.structure.remap import NEW
+from keras_struct.core.structure.reshaping import Reshape
+from keras_struct.core.structure.rules import AxisRule, Layout
 
 CONSUME, PRODUCE = AxisRule("kernel", 0, "consume"), AxisRule("kernel", 1, "produce", size="units")
 

@@ -8,8 +8,8 @@ import pytest
 
 from keras_struct import StructuralModel
 from keras_struct.initializers import RandomFanIn
+from keras_struct.policies.policy import Policy, pack, unpack
 from keras_struct.strategies import Grow, NorthSelect, Prune
-from keras_struct.structure.policy import Policy, pack, unpack
 from keras_struct.triggers import EffectiveDimension, FractionOfWidth
 
 

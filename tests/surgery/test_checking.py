@@ -115,7 +115,7 @@ def test_an_edit_that_is_refused_leaves_the_arguments_that_are_saved():
 def test_looking_at_a_configuration_allocates_and_draws_nothing():
     import random
 
-    from keras_struct.backend import keras_internals
+    from keras_struct.core.backend import keras_internals
 
     layer = Projection(3, "units")
     layer.build((None, 10**7))

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, grow
-from keras_struct.backend import current
+from keras_struct.core.backend import current
+from keras_struct.core.model.parts import parts_of
+from keras_struct.core.surgery import edit_kinds
+from keras_struct.core.surgery.edit_kinds import EditKind, Write, register_edit
 from keras_struct.layers import GrowableDense
-from keras_struct.models.parts import parts_of
-from keras_struct.surgery import edit_kinds
-from keras_struct.surgery.edit_kinds import EditKind, Write, register_edit
 
 X = np.random.default_rng(0).standard_normal((16, 3)).astype("float32")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel
-from keras_struct.surgery import registry
+from keras_struct.core.surgery import registry
 from keras_struct.testing.preservation import outputs, relative_change
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled

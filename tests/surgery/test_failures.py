@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_struct import Resize, StructuralModel
-from keras_struct.backend import current
+from keras_struct.core.backend import current
 from keras_struct.structure import NEW
 from keras_struct.testing.random_models import random_data, random_model
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_struct import StructuralModel, prune
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 from keras_struct.testing.preservation import largest_difference, outputs, rebuilt, relative_change, silence
 from keras_struct.testing.random_models import random_data, random_model
 

@@ -8,9 +8,9 @@ import pytest
 
 from keras_struct import Reconfigure, Resize, StructuralModel
 from keras_struct.applications import EquivariantCNN
-from keras_struct.backend import current
+from keras_struct.core.backend import current
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooling2D
-from keras_struct.models.parts import parts_of
 from keras_struct.symmetry import Group, equivariance_error
 from keras_struct.symmetry.groups import NAMES
 from keras_struct.testing import check_edit

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_struct import AxisRule, StructuralModel, grow, prune, split
+from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableDense
-from keras_struct.models.parts import parts_of
 from keras_struct.testing.preservation import outputs, relative_change
 
 layers = keras.layers

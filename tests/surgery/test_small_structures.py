@@ -7,8 +7,8 @@ from keras import layers as L
 from keras import ops
 
 from keras_struct import StructuralModel, prune
-from keras_struct.backend import current
-from keras_struct.models.parts import parts_of
+from keras_struct.core.backend import current
+from keras_struct.core.model.parts import parts_of
 from keras_struct.testing.preservation import outputs, relative_change, silence
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled

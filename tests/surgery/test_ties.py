@@ -9,8 +9,8 @@ import pytest
 import keras_struct
 from keras_struct import AxisRule, Budget, StructuralModel
 from keras_struct.activations import relu1
+from keras_struct.core.surgery import checking
 from keras_struct.strategies import Firefly, GradMax, Grow, NorthSelect, NorthWeight
-from keras_struct.surgery import checking
 from keras_struct.testing import check_layer
 from keras_struct.testing.preservation import outputs, relative_change
 from keras_struct.triggers import EffectiveDimension, FractionOfWidth, WeightEffectiveDimension
@@ -155,7 +155,7 @@ def kept_by_edits(model, axis, x=X):
 def nothing_written(monkeypatch):
     """An edit that comes to be written fails the test."""
     monkeypatch.setattr(
-        "keras_struct.models.editor.commit", lambda *_: pytest.fail("the edit was written", pytrace=False)
+        "keras_struct.core.model.editor.commit", lambda *_: pytest.fail("the edit was written", pytrace=False)
     )
 
 
@@ -314,7 +314,7 @@ class Projected(layers.Layer):
     [
         (AxisRule("kernel", 0, "produce"), "lies along the units of its output, of which there are 5"),
         (
-            AxisRule("kernel", 0, "consume", keras_struct.structure.rules.Layout(tile=2)),
+            AxisRule("kernel", 0, "consume", keras_struct.core.structure.rules.Layout(tile=2)),
             "of which there are 4, 2 entries",
         ),
         (AxisRule("kernel", 1, "produce", tied_to="input"), "units that enter it, of which there are 4"),
@@ -606,9 +606,9 @@ def test_a_budget_of_operations_asks_for_those_of_the_layer():
             return 4 * call.inputs[0][-1] ** 2 * call.outputs[0][0]
 
     model = network(Counted(name="highway"))
-    before = keras_struct.statistics.flops(model)
+    before = keras_struct.measure.statistics.flops(model)
     model.prune(budget=Budget(flops=0.5))
-    assert keras_struct.statistics.flops(model) <= 0.5 * before
+    assert keras_struct.measure.statistics.flops(model) <= 0.5 * before
     assert model.structure.axes["h"] < 4
 
 

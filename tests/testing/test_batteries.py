@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from keras_struct import AxisRule, Resize, StructuralModel, grow, prune
+from keras_struct.core.model.parts import parts_of
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.measurements import AxisMeasurement, ConnectionMeasurement
-from keras_struct.models.parts import parts_of
+from keras_struct.policies.trigger import Trigger
 from keras_struct.schedules import EveryNSteps, Linear, Schedule
 from keras_struct.selectors import Selector, SmallestNorm, WeightMagnitude
 from keras_struct.strategies import Grow
@@ -26,7 +27,6 @@ from keras_struct.testing import (
     random_model,
 )
 from keras_struct.triggers import EffectiveDimension, FractionOfWidth
-from keras_struct.triggers.base import Trigger
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((8, 5)).astype("float32")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_struct.measurements import AxisMeasurement
-from keras_struct.structure.policy import Policy, pack, unpack
+from keras_struct.policies.policy import Policy, pack, unpack
 from keras_struct.triggers import BaselineRatio, EffectiveDimension, OrthogonalityGap, WeightEffectiveDimension
 
 
@@ -63,7 +63,7 @@ def test_it_refuses_values_out_of_range(wrong):
         EffectiveDimension(**wrong)
 
 
-@pytest.mark.parametrize("module", ["keras_struct.triggers", "keras_struct.triggers.effective_dimension"])
+@pytest.mark.parametrize("module", ["keras_struct.triggers", "keras_struct.units.triggers.effective_dimension"])
 def test_the_old_name_of_the_base_is_deprecated(module):
     with pytest.warns(DeprecationWarning, match=r"triggers\S*\.Orthogonality is deprecated: it is BaselineRatio now"):
         assert importlib.import_module(module).Orthogonality is BaselineRatio

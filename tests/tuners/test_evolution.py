@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from keras_struct import datasets, tuners
-from keras_struct.search.mutations import is_sound
-from keras_struct.tuners.evolution import GENERATION, PARENT
+from keras_struct.search.evolution import GENERATION, PARENT
+from keras_struct.symmetry.mutations import is_sound
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from keras_struct.structure.events import StructureEvent, StructureLog
+from keras_struct.core.structure.events import StructureEvent, StructureLog
 from keras_struct.visualization import plot_widths
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from keras_struct import StructuralModel
 from keras_struct.callbacks import StructuralTraining
+from keras_struct.core.model.parts import StructuralParts
 from keras_struct.export import to_compact
 from keras_struct.layers import FreeNet
-from keras_struct.models.parts import StructuralParts
 from keras_struct.strategies import Synaptogenesis
 from keras_struct.visualization import (
     plot_adjacency,

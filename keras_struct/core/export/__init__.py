@@ -1,0 +1,1 @@
+"""Models as stock Keras layers."""

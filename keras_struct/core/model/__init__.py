@@ -1,0 +1,1 @@
+"""Models whose structure changes, and what belongs to them."""

@@ -1,0 +1,227 @@
+"""Structural edits of one model: planned, carried out at once, and logged."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import nan
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_struct.core.backend import current, holders, keras_internals
+from keras_struct.core.model.live_network import LiveNetwork
+from keras_struct.core.model.observation import Observation
+from keras_struct.core.model.optimizer_link import OptimizerLink
+from keras_struct.core.model.progress import TrainingProgress
+from keras_struct.core.structure.capabilities import LimitsFilters, LimitsUnits
+from keras_struct.core.structure.edits import Resize
+from keras_struct.core.structure.events import StructureEvent, StructureLog
+from keras_struct.core.structure.graph import StructureGraph
+from keras_struct.core.surgery.commit import commit
+from keras_struct.core.surgery.edit_kinds import NewSlots, Request, kind_of
+from keras_struct.core.surgery.plan import Plan, plan
+from keras_struct.core.surgery.trace import Network
+
+CHANGE_SAMPLES = 32
+"""On how many inputs the change of the outputs is measured."""
+
+_all: weakref.WeakSet[StructureEditor] = weakref.WeakSet()
+
+
+class StructureEditor:
+    """Plans and carries out structural edits on one Keras model.
+
+    Attributes:
+        live: The network of the model.
+        optimizer: Its optimizer.
+        log: Every edit so far, oldest first.
+        initial_widths: Widths of all axes before the first edit.
+        new_slots: What optimizer slots hold for new units, `"initial"` or `"mean"`.
+        parameters: Number of weights of the model.
+        retraces: How often an edit made compiled steps be traced anew.
+        version: A number that changes with every edit.
+
+    Args:
+        live: The network of the model.
+        observation: Has inputs on which the change of the outputs is measured.
+        progress: How far the model has been trained.
+    """
+
+    def __init__(self, live: LiveNetwork, observation: Observation, progress: TrainingProgress) -> None:
+        self.live, self.observation, self.progress = live, observation, progress
+        self.optimizer = OptimizerLink(live, self._variables_replaced)
+        self.log = StructureLog()
+        self.initial_widths = dict(live.graph.axes)
+        self.new_slots: NewSlots = "initial"
+        self.parameters = live.model.count_params()
+        self.retraces = self.version = 0
+        self._silent = False
+        live.read_again.append(self._count_again)
+        self._count_again()
+        _all.add(self)
+
+    @property
+    def model(self) -> Any:
+        """The model."""
+        return self.live.model
+
+    @property
+    def network(self) -> Network:
+        """The model as a graph of units."""
+        return self.live.network
+
+    @property
+    def graph(self) -> StructureGraph:
+        """The structure as it is."""
+        return self.live.network.graph
+
+    def limits(self) -> dict[str, int]:
+        """Largest width of each axis, from the layers that produce it."""
+        limits = {path: layer.max_filters for path, layer in self.network.having(LimitsFilters).items()}
+        limits |= {path: layer.max_units for path, layer in self.network.having(LimitsUnits).items()}
+        found: dict[str, int] = {}
+        for name, axis in self.graph.units.items():
+            for limit in (limits.get(layer) for layer, _ in axis.producers):
+                if limit is not None:
+                    found[name] = min(limit, found.get(name, limit))
+        return found
+
+    def apply(self, edits: Sequence[Any], preserve: bool = True, reason: str = "requested") -> list[StructureEvent]:
+        """Plan and carry out edits of different axes and layers at once, all or nothing, and log them.
+
+        Raises:
+            TypeError: If something is no edit.
+            ValueError: If an edit is not possible; model and optimizer are as they were.
+        """
+        kinds = [kind_of(edit) for edit in edits]
+        if not edits:
+            return []
+        self.live.follow_layers()
+        self.live.compare()
+        self.sync()
+        sample = None if self._silent else self.observation.sample(CHANGE_SAMPLES)
+        outputs = None if sample is None else self._outputs(sample)
+        start = time.perf_counter()
+        before = [kind.size(self.network, edit) for kind, edit in zip(kinds, edits, strict=True)]
+        stale = self._carry_out(edits, preserve)
+        seconds = time.perf_counter() - start
+        facts = {
+            "step": self.progress.step,
+            "parameters": self.parameters,
+            "seconds": seconds / len(edits),
+            "change": nan if outputs is None else _relative_change(outputs, self._outputs(sample)),
+            "retraced": stale,
+        }
+        events = [self._event(edit, size, reason, facts) for edit, size in zip(edits, before, strict=True)]
+        if not self._silent:
+            self.log.extend(events)
+        return events
+
+    @contextmanager
+    def silently(self) -> Iterator[None]:
+        """Edit without logging it or measuring what it does to the outputs: the weights are those of elsewhere soon."""
+        before, self._silent = self._silent, True
+        try:
+            yield
+        finally:
+            self._silent = before
+
+    def sync(self) -> None:
+        """Bring the values that a running `fit` holds back into the variables."""
+        current().before_edit(self.model)
+        self.live.holders.before_edit()
+
+    def _carry_out(self, edits: Sequence[Any], preserve: bool) -> bool:
+        """Plan edits and write what they change. Returns whether compiled steps must be traced anew."""
+        network, whole = self.network, self._edited_network(edits)
+        self._warn_of_mixing(whole, edits, preserve)
+        slots = [*self.optimizer.live_slots(), *self.live.holders.slots()]
+        planned = plan(Request(whole, edits, slots, preserve, self.new_slots, self.limits(), network.graph))
+        self.live.holders.check(planned)
+        resizings = [edit for edit in edits if isinstance(edit, Resize)] if whole is not network else []
+        graph = network.graph.edited(*resizings)[0] if resizings else network.graph
+        stale = commit(whole, planned)
+        if whole is not network:
+            network.graph = graph
+        self._tell_others(planned)
+        current().after_edit(self.model, network.layers.values())
+        if stale:
+            self._variables_replaced()
+            self.retraces += 1
+        self.parameters += planned.added_parameters(self._weights)
+        self.version += 1
+        return stale
+
+    def _edited_network(self, edits: Sequence[Any]) -> Network:
+        """The network with the layers around it, where they follow the edits."""
+        if all(kind_of(edit).follows_surroundings for edit in edits):
+            return self.live.whole()
+        self.live.forget_surroundings()
+        return self.network
+
+    def _event(self, edit: Any, before: int, reason: str, facts: Mapping[str, Any]) -> StructureEvent:
+        kind = kind_of(edit)
+        name, after, detail = kind.name(edit), kind.size(self.network, edit), kind.detail(edit)
+        reason = f"{reason}: {detail}" if detail else reason
+        source = kind.source(edit)
+        return StructureEvent(
+            axis=name, before=before, after=after, reason=reason, source=source, edit=type(edit).__name__, **facts
+        )
+
+    def _warn_of_mixing(self, whole: Network, edits: Sequence[Any], preserve: bool) -> None:
+        """Warn of layers around the model that mix units, so that what they compute changes."""
+        if not preserve or whole is self.network:
+            return
+        for axis in (e.axis for e in edits if isinstance(e, Resize) and e.axis in whole.graph.axes):
+            reason = whole.graph.units[axis].mixes
+            if reason is not None and self.graph.units[axis].mixes is None:
+                self.observation.warn(
+                    f"mixed around: {axis}",
+                    f"A layer outside of '{self.model.name}' reads axis '{axis}' and changes what it computes when units come or "
+                    f"go: {reason}. Train it on, or edit the network through a StructuralModel that holds it, too.",
+                )
+
+    def _variables_replaced(self) -> None:
+        """Let all who compiled something with the variables compile it again."""
+        if (optimizer := self.optimizer.optimizer) is not None:
+            keras_internals.rekey_optimizer(optimizer)
+        keras_internals.forget_compiled_functions(self.model)
+        self.observation.forget_compiled()
+        self.live.holders.variables_replaced()
+
+    def _tell_others(self, planned: Plan) -> None:
+        """Let other structural models that share layers read them again when they are next used."""
+        written = {id(write.variable) for write in planned.writes}
+        for other in _all:
+            if other is not self and other.live.holders.share(written):
+                other.live.outdate(planned.stale)
+
+    def _count_again(self) -> None:
+        self.parameters = self.model.count_params()
+        self._weights = frozenset(map(id, self.model.weights))
+        self.version += 1
+
+    def _outputs(self, sample: Any) -> list[np.ndarray]:
+        outputs = self.observation.probe.outputs(sample)
+        return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
+
+
+def _follow_surroundings(model: Any) -> None:
+    """Before a model is trained or run: its layers may be around a structural model."""
+    ids = {id(variable) for variable in model.variables} if model.built else set()
+    for editor in list(_all) if ids else ():
+        if editor.model is not model and editor.live.holders.share(ids):
+            editor.optimizer.follow_surroundings()
+
+
+holders.before_functions.append(_follow_surroundings)
+
+
+def _relative_change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:
+    pairs = list(zip(before, after, strict=True))
+    largest = max(float(np.abs(b).max(initial=0.0)) for b, _ in pairs)
+    return max(float(np.abs(a - b).max(initial=0.0)) for b, a in pairs) / max(largest, 1e-30)

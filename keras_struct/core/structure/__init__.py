@@ -1,0 +1,1 @@
+"""Structures as pure data: units, axes, the graph, edits."""

@@ -1,0 +1,1 @@
+"""What policies see of units, as pure data."""

@@ -1,0 +1,1 @@
+"""Statistics of activations, weights and gradients, and operation counts."""

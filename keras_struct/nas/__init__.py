@@ -1,0 +1,1 @@
+"""Cells whose operations are searched."""

@@ -1,0 +1,1 @@
+"""What triggers, selectors, initializers, schedules and strategies have in common."""

@@ -1,0 +1,64 @@
+"""What every selector shares."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from keras_struct.core.structure.arrays import Floats
+from keras_struct.core.structure.edits import Resize, prune
+from keras_struct.core.structure.refusal import MeasurementError
+from keras_struct.measure.measurements.axis import AxisMeasurement
+from keras_struct.policies.policy import Policy
+
+
+@dataclass(frozen=True)
+class Selector(Policy):
+    """Chooses units of one axis, those to remove first. A subclass says how much each unit is worth."""
+
+    usual: ClassVar[str] = "SmallestNorm()"
+    needs_inputs: ClassVar[bool] = False
+    needs_gradients: ClassVar[bool] = False
+
+    @abstractmethod
+    def scores(self, measured: AxisMeasurement) -> Floats:
+        """Return the saliency of each unit of an `AxisMeasurement`, `(M,)`: units with the smallest go first."""
+
+    def __call__(self, measured: AxisMeasurement, count: int) -> list[int]:
+        """Return the indices of `count` units of the measured axis, the first to go first.
+
+        Raises:
+            ValueError: If `count` is not between 1 and one less than the width, or saliencies are not finite.
+        """
+        check_count(measured, count)
+        return np.argsort(finite(measured, self.scores(measured)), kind="stable")[:count].tolist()
+
+    def propose(self, measured: AxisMeasurement, count: int) -> Resize:
+        """Return the edit that removes `count` units.
+
+        Raises:
+            ValueError: As calling it does.
+        """
+        return prune(measured.axis, measured.units, self(measured, count))
+
+
+def check_count(measured: AxisMeasurement, count: int) -> None:
+    """Raise a ValueError unless `count` units can go and one stays."""
+    if not 1 <= count < measured.units:
+        raise ValueError(
+            f"Cannot select {count} of the {measured.units} units of axis '{measured.axis}': select 1 to "
+            f"{measured.units - 1}, so that one is left. To leave the layer out, call the layers behind it on what enters it, "
+            "and put the result into a new StructuralModel(inputs, outputs); they keep their weights where shapes fit."
+        )
+
+
+def finite(measured: AxisMeasurement, scores: Floats) -> Floats:
+    """Return the scores if they are numbers."""
+    if not np.isfinite(scores).all():
+        raise MeasurementError(
+            f"Cannot rank the units of axis '{measured.axis}': some saliencies are NaN or infinite. Check weights and data."
+        )
+    return scores

@@ -1,0 +1,1 @@
+"""Pictures and logs of what changed."""

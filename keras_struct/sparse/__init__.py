@@ -1,0 +1,1 @@
+"""Single connections that come and go."""

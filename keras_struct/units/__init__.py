@@ -1,0 +1,1 @@
+"""Units that come and go: layers, growth, pruning, budgets."""
