@@ -80,7 +80,7 @@ def is_documented(name, offer, documented):
     for path, found, members in documented:
         if found is offer:
             return True
-        inside = home == path or (hasattr(found, "__path__") and getattr(found, name, None) is offer)
+        inside = home == path or (name in getattr(found, "__all__", ()) and getattr(found, name, None) is offer)
         if inside and (members is None or name in members):
             return True
     return False

@@ -5,14 +5,13 @@ import sys
 
 from keras_struct import measurements, probes
 from keras_struct.measure.probes import axis_gradients
-from keras_struct.probes import measurement
 from keras_struct.sparse import gradients as connections
 from keras_struct.symmetry import gradients as symmetry
 
 
 def test_measurements_are_found_where_they_are_made_too():
     for name in ("AxisMeasurement", "FanIn", "FanOut"):
-        assert getattr(probes, name) is getattr(measurement, name) is getattr(measurements, name)
+        assert getattr(probes, name) is getattr(measurements, name)
     assert axis_gradients.AxisGradients is measurements.AxisGradients
     assert connections.ConnectionMeasurement is measurements.ConnectionMeasurement
     assert symmetry.SymmetryMeasurement is measurements.SymmetryMeasurement

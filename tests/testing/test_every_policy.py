@@ -109,15 +109,18 @@ KINDS = {
     triggers: triggers.Trigger,
     initializers: initializers.Initializer,
     selectors: (selectors.Selector, selectors.ConnectionSelector),
-    schedules: (schedules.Schedule, schedules.SparsitySchedule),
+    schedules: (schedules.Schedule, schedules.AmountSchedule, schedules.SparsitySchedule),
     strategies: Strategy,
 }
 
 
 @pytest.mark.parametrize(("module", "base"), KINDS.items(), ids=[module.__name__ for module in KINDS])
 def test_every_policy_of_the_library_that_is_no_base_is_offered(module, base):
-    known = [kind for name, kind in Policy.known.items() if name.startswith("keras_struct>") and issubclass(kind, base)]
-    assert {kind.__name__ for kind in known if not is_base(kind)} == {kind.values[0].__name__ for kind in every(module)}
+    known = {kind for name, kind in Policy.known.items() if name.startswith("keras_struct>") and issubclass(kind, base)}
+    offered = {kind.values[0] for kind in every(module)}
+    missing = {kind for kind in known - offered if not is_base(kind) and not kind.__subclasses__()}
+    assert offered <= known
+    assert not missing, "add it to `__all__`, or leave something to its subclasses"
 
 
 @pytest.mark.parametrize("kind", every(triggers))
