@@ -13,7 +13,7 @@ from keras_struct.core.model.parts import parts_of
 from keras_struct.core.structure.remap import NEW
 from keras_struct.measure.probes.interpreter import run
 from keras_struct.measurements import AxisMeasurement
-from keras_struct.policies.initializer import outgoing
+from keras_struct.policies.initializer import outgoing, random_fan_in
 from keras_struct.testing import check_edit, check_initializer
 from keras_struct.testing.preservation import outputs, relative_change
 
@@ -290,7 +290,7 @@ def test_projected_ascent_raises_the_nuclear_norm(case):
     from keras_struct.units.initializers.select import _nuclear_gradient
 
     *_, measured = case
-    start = initializers.base.random_fan_in(measured.fan_in[0].weights, 3, np.random.default_rng(0))
+    start = random_fan_in(measured.fan_in[0].weights, 3, np.random.default_rng(0))
     scorer = CandidateScorer(measured.gram())
 
     def norms(kernels):

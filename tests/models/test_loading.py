@@ -21,7 +21,7 @@ assert took < 0.2, took
 assert not {"keras", "numpy", "tensorflow"} & set(sys.modules)
 import keras
 model = keras.models.load_model(sys.argv[1])
-from keras_struct.models.parts import parts_of
+from keras_struct.core.model.parts import parts_of
 print(type(model).__name__, type(parts_of(model).runner.strategy).__name__, model.get_layer("h").activation.__name__)
 """
 
@@ -38,7 +38,7 @@ def test_a_model_is_loaded_where_the_package_was_imported_before_keras(tmp_path)
 
 def test_every_registered_class_is_found():
     found = {}
-    for package in ("layers", "models", "models.auxiliary"):
+    for package in ("layers", "models"):
         module = importlib.import_module(f"keras_struct.{package}")
         for name, kind in vars(module).items():
             if inspect.isclass(kind) and keras.saving.get_registered_name(kind) == f"keras_struct>{name}":

@@ -12,16 +12,11 @@ from keras_struct.layers import GroupBatchNormalization, GroupConv2D, GroupPooli
 from keras_struct.search import EquiNASD, EquiNASE
 from keras_struct.search.alternating import AlternatingModel
 from keras_struct.search.batches import PairedBatches
+from keras_struct.search.pareto import pareto_front
 from keras_struct.symmetry import Group
 from keras_struct.symmetry.equinas_d import mixed_layers, randomize
 from keras_struct.symmetry.groups import common_frame
-from keras_struct.symmetry.mutations import (
-    count_architectures,
-    is_sound,
-    pareto_front,
-    random_architecture,
-    relaxations,
-)
+from keras_struct.symmetry.mutations import count_architectures, is_sound, random_architecture, relaxations
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # few steps
 

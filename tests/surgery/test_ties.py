@@ -606,9 +606,9 @@ def test_a_budget_of_operations_asks_for_those_of_the_layer():
             return 4 * call.inputs[0][-1] ** 2 * call.outputs[0][0]
 
     model = network(Counted(name="highway"))
-    before = keras_struct.measure.statistics.flops(model)
+    before = keras_struct.statistics.flops(model)
     model.prune(budget=Budget(flops=0.5))
-    assert keras_struct.measure.statistics.flops(model) <= 0.5 * before
+    assert keras_struct.statistics.flops(model) <= 0.5 * before
     assert model.structure.axes["h"] < 4
 
 
