@@ -217,7 +217,7 @@ def _check_strategy(strategy: Any) -> None:
         " To grow and prune, put two together: GrowAndPrune(grow, prune)." if isinstance(strategy, list | tuple) else ""
     )
     own = (
-        " One of your own is a subclass of keras_struct.policies.strategy.Strategy."
+        " One of your own is a subclass of keras_struct.strategies.Strategy."
         if isinstance(strategy, Policy)
         else ""
     )
