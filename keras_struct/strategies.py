@@ -1,5 +1,6 @@
 """Named recipes from the literature: policies put together."""
 
+from keras_struct.policies.strategy import Strategy
 from keras_struct.sparse.deep_rewiring import DeepRewiring, DynamicSurgery
 from keras_struct.sparse.drop_and_grow import DropAndGrow, RigL, SparseEvolution, Sparsify
 from keras_struct.sparse.hebbian import FreeEvolve, Hebbian, Synaptogenesis
@@ -30,6 +31,7 @@ __all__ = [
     "RigL",
     "SparseEvolution",
     "Sparsify",
+    "Strategy",
     "SymmetrySchedule",
     "Synaptogenesis",
 ]
