@@ -19,7 +19,7 @@ X = RNG.standard_normal((48, 8)).astype("float32")
 Y = X[:, :1]
 SECOND = EveryNSteps(2)
 GRADIENTS = {"GradMax", "Firefly", "NeST", "RigL", "DropAndGrow", "SymmetrySchedule"}
-BASES = {"Hebbian"}
+BASES = {"Hebbian", "Strategy"}
 MADE = {
     "Grow": lambda kind: kind(FractionOfWidth(0.5), schedule=SECOND, max_units=9),
     "Prune": lambda kind: kind(FractionOfWidth(0.2), schedule=SECOND),

@@ -216,9 +216,5 @@ def _check_strategy(strategy: Any) -> None:
     two = (
         " To grow and prune, put two together: GrowAndPrune(grow, prune)." if isinstance(strategy, list | tuple) else ""
     )
-    own = (
-        " One of your own is a subclass of keras_struct.strategies.Strategy."
-        if isinstance(strategy, Policy)
-        else ""
-    )
+    own = " One of your own is a subclass of keras_struct.strategies.Strategy." if isinstance(strategy, Policy) else ""
     raise TypeError(f"`strategy` must be a strategy, such as {hint}. Received: {strategy!r}.{two}{own}")
