@@ -11,6 +11,21 @@ import numpy as np
 
 from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.backend import train_functions
+from keras_struct.core.backend.defaults import (  # noqa: F401
+    add_bias,
+    batch_normalization,
+    convolved,
+    entries,
+    follow_reference,
+    gathered,
+    outside,
+    prepare_optimizer,
+    refuse_distribution,
+    samples_between,
+    set_elastic,
+    slot_scope,
+    watch,
+)
 
 ELASTIC = False
 JIT: bool | str = "auto"  # without it every operation of a step would be dispatched by itself

@@ -11,6 +11,21 @@ import torch
 
 from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.backend import train_functions
+from keras_struct.core.backend.defaults import (  # noqa: F401
+    add_bias,
+    batch_normalization,
+    convolved,
+    entries,
+    follow_reference,
+    gathered,
+    outside,
+    prepare_optimizer,
+    refuse_distribution,
+    samples_between,
+    set_elastic,
+    slot_scope,
+    watch,
+)
 from keras_struct.core.backend.torch_optimizers import replace_parameters
 
 ELASTIC = False
