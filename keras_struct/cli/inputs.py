@@ -24,7 +24,7 @@ def load_data(options: Any, seed: int = 0) -> datasets.Dataset:
         seed: Chooses samples to test on, where the data are not split.
     """
     data = datasets.load(
-        options.data, options.data_dir, seed, rescale=options.rescale, target=getattr(options, "target", None)
+        options.data, options.data_dir, seed, rescale=options.rescale, target=vars(options).get("target")
     )
     low, high = float(data.x_train.min()), float(data.x_train.max())
     scaled = "divided by 255, " if data.rescaled else ""

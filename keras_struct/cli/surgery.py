@@ -83,7 +83,7 @@ def _loaded(path: str, imports: Sequence[str]) -> StructuralModel:
 
 def _compile(model: StructuralModel, data: Any) -> None:
     """Give the model a loss, if it has none, and the data to measure on."""
-    loss = getattr(model, "loss", None) or "sparse_categorical_crossentropy"
+    loss = (model.loss if model.compiled else None) or "sparse_categorical_crossentropy"
     probe, targets = (None, None) if data is None else (data.x_train[:PROBE], data.y_train[:PROBE])
     if probe is not None and probe.shape[1:] != tuple(model.input_shape[1:]):
         raise ValueError(f"the data has samples of shape {probe.shape[1:]}, the model takes {model.input_shape[1:]}")

@@ -180,7 +180,7 @@ def _free_net(model: Any, name: str | None) -> Any:
 def _inside(model: Any, prefix: str = "") -> dict[str, Any]:
     """FreeNets of a model and of those inside it, by path."""
     found: dict[str, Any] = {}
-    for layer in getattr(model, "layers", ()):
+    for layer in model.layers if isinstance(model, keras.Model) else ():
         path = f"{prefix}{layer.name}"
         found |= {path: layer} if isinstance(layer, FreeNet | CompactFreeNet) else _inside(layer, f"{path}/")
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_struct.core.backend.summaries import SummaryWriter
+from keras_struct.core.model.parts import find_parts
 
 
 class StructureTensorBoard(keras.callbacks.Callback):
@@ -30,8 +31,8 @@ class StructureTensorBoard(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Open the file and write the widths to start with."""
         self._writer = SummaryWriter(self.log_dir)
-        if (structure := getattr(self.model, "structure", None)) is not None:
-            for axis, width in structure.axes.items():
+        if (parts := find_parts(self.model)) is not None:
+            for axis, width in parts.live.graph.axes.items():
                 self._writer.scalar(f"units/{axis}", width, 0)
 
     def on_structure_change(self, event, logs=None):

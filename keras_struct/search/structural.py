@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import keras_tuner as kt
 import numpy as np
 
@@ -53,9 +54,7 @@ class StructuralHyperModel(kt.HyperModel):
         model = self._network(hp)
         strategy = None if self._strategy is None else self._strategy(hp)
         given = self._optimizer
-        optimizer = (
-            given(hp) if callable(given) and not isinstance(given, str) and not hasattr(given, "apply") else given
-        )
+        optimizer = given(hp) if callable(given) and not isinstance(given, keras.optimizers.Optimizer) else given
         model.compile(_fresh(optimizer), strategy=strategy, **self._compiled)
         return model
 

@@ -6,11 +6,30 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import keras_tuner as kt
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
+
+
+@runtime_checkable
+class HasSignature(Protocol):
+    """A hypermodel that says which search it is, so that a project is not resumed by another."""
+
+    def signature(self) -> Any:
+        """Return it, as JSON can hold it."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A hypermodel that may resume a trial.
+
+    Attributes:
+        resumes: Whether its `fit` takes `backup`, a folder to resume from.
+    """
+
+    resumes: bool
 
 
 class ResumableOracle(kt.Oracle):
@@ -82,8 +101,7 @@ class NASTuner(kt.Tuner):
         return getattr(self.oracle, "_oracle", self.oracle)
 
     def _signature(self) -> Any:
-        signature = getattr(self.hypermodel, "signature", None)
-        return None if signature is None else signature()
+        return self.hypermodel.signature() if isinstance(self.hypermodel, HasSignature) else None
 
     def save(self):
         """Write the state of oracle and tuner, each whole."""
@@ -118,6 +136,6 @@ class NASTuner(kt.Tuner):
 
     def run_trial(self, trial, *args, **kwargs):
         """Run a trial, which can be resumed from its own folder."""
-        if getattr(self.hypermodel, "resumes", False):
+        if isinstance(self.hypermodel, Resumable) and self.hypermodel.resumes:
             kwargs.setdefault("backup", str(Path(self.get_trial_dir(trial.trial_id)) / "backup"))
         return super().run_trial(trial, *args, **kwargs)

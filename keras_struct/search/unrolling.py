@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_struct.core.backend import keras_internals
+
 
 def unrolled_gradients(model: Any, first: Any, second: Any) -> list[Any]:
     """Return the second-order gradient by the architecture weights.
@@ -41,7 +43,7 @@ def unrolled_gradients(model: Any, first: Any, second: Any) -> list[Any]:
 def _steps(model: Any, held: list[Any], slopes: list[Any], rate: Any) -> list[Any]:
     """What gradient descent with the optimizer's momentum and the weight decay would subtract."""
     optimizer = model.optimizer
-    moments = getattr(optimizer, "momentums", None) if getattr(optimizer, "momentum", 0) else None
+    moments = keras_internals.velocities_of(optimizer)
     found = []
     for i, (weight, slope) in enumerate(zip(held, slopes, strict=True)):
         step = rate * (slope + model.weight_decay * weight)

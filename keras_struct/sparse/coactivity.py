@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from keras_struct.activations import threshold_of_activity
+from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.structure.behaviours import Concatenate, Elementwise, Flatten, Merge, Permute, Positions
+from keras_struct.core.structure.capabilities import TellsActivity
 from keras_struct.core.surgery.trace import Network
 from keras_struct.measure.probes.buffer import Pieces, samples_between
 from keras_struct.measure.probes.interpreter import run
@@ -38,7 +40,7 @@ class Activity:
         self._layer = network.layers[name]
         self._call = next(call for call in network.graph.calls if call.layer == name)
         readers = _after(probe, self._call)
-        self._reads_itself = hasattr(self._layer, "threshold_of_activity")
+        self._reads_itself = isinstance(self._layer, TellsActivity)
         sources = readers if self._reads_itself else (self._call.inputs[0], _before(network, self._call.inputs[0]))
         self._ends: list[tuple[int, float]] = []
         for (number, found), what in zip((readers, sources), ("its units are", "what it reads is"), strict=True):
@@ -126,24 +128,24 @@ def _rows(tensor: Any, above: float, layer: Any) -> Any:
 
 def _flat(tensor: Any, layer: Any) -> Any:
     """Samples and positions along the first axis, units along the second."""
-    if getattr(layer, "data_format", None) == "channels_first":
+    if internals.channels_first(layer):
         tensor = keras.ops.moveaxis(tensor, 1, -1)
     return keras.ops.reshape(tensor, (-1, keras.ops.shape(tensor)[-1]))
 
 
 def _threshold(operation: Any) -> float | None:
     """Above which output of an operation a unit is active; `None` without a clear zero."""
-    if (own := getattr(operation, "threshold_of_activity", None)) is not None:
-        return own()
+    if isinstance(operation, TellsActivity):
+        return operation.threshold_of_activity()
     if isinstance(operation, keras.layers.ReLU | keras.layers.LeakyReLU):
         return 0.0
     if not isinstance(operation, keras.layers.Layer):  # an operation of keras.ops, such as Relu
-        return threshold_of_activity(getattr(keras.activations, type(operation).__name__.lower(), None))
-    return threshold_of_activity(getattr(operation, "activation", None))
+        return threshold_of_activity(vars(keras.activations).get(type(operation).__name__.lower()))
+    return threshold_of_activity(internals.activation_of(operation))
 
 
 def _is_linear(operation: Any) -> bool:
-    return getattr(operation, "activation", keras.activations.linear) in (None, keras.activations.linear)
+    return internals.activation_of(operation) in (None, keras.activations.linear)
 
 
 def _after(probe: Any, call: Any) -> tuple[int, float | None]:

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from keras_struct.core.backend import current
-from keras_struct.core.model.parts import parts_of
+from keras_struct.core.model.parts import find_parts, parts_of
+from keras_struct.core.structure.capabilities import Maskable
 from keras_struct.sparse.edits import Rewire
 
 
@@ -44,7 +45,8 @@ class WeightRewinding(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Remember the initial weights, if these are wanted."""
-        if not getattr(self.model, "connections", None):
+        parts = find_parts(self.model)
+        if parts is None or not parts.live.network.having(Maskable):
             raise ValueError(
                 "WeightRewinding needs a model with masked layers: convert it with keras_struct.sparsify(model)."
             )

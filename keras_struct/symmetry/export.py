@@ -49,7 +49,7 @@ def copy_symmetric(layer: Any, plain: Any) -> None:
     if isinstance(layer, GroupBatchNormalization):
         coset = layer.group.decomposition(layer.frame)[1]
         for name in ("gamma", "beta", "moving_mean", "moving_variance"):
-            if (value := getattr(layer, name, None)) is not None:
+            if (value := getattr(layer, name)) is not None:
                 numbers = np.array(keras.ops.convert_to_numpy(value))
                 getattr(plain, name).assign((numbers[:, coset] if name in ("gamma", "beta") else numbers).ravel())
         return

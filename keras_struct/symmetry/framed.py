@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.structure.fields import Fields
 from keras_struct.core.structure.rules import AxisRule
 from keras_struct.symmetry import groups
@@ -37,7 +38,7 @@ class Framed(_Mixin):
 
     def channel_axis(self, rank: int) -> int:
         """Axis of the channels, batch counted in."""
-        return 1 if getattr(self, "data_format", "channels_last") == "channels_first" else rank - 1
+        return 1 if internals.channels_first(self) else rank - 1
 
     def fields_in(self, shape: tuple[int | None, ...], order: int) -> int:
         """Number of fields of an input.

@@ -72,6 +72,7 @@ def test_imports_are_read_from_the_code(hook, tmp_path):
         "__init__": "",
         "core/model/editor": "import numpy",
         "core/model/methods": "from lib.core.surgery import plan\nfrom lib.core.model.editor import edit",
+        "core/surgery/__init__": "",
         "core/surgery/plan": f"from typing import TYPE_CHECKING\n{hidden}",
         "units/grow": "def grow():\n    import lib.core.model.methods",
         "layers": "from lib.units.grow import grow",

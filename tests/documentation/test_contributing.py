@@ -58,7 +58,11 @@ def load(package):
 def network(activation="tanh", width=6):
     keras.utils.set_random_seed(0)
     return StructuralModel(
-        [keras.Input((5,)), GrowableDense(width, activation, name="hidden"), keras.layers.Dense(2, name="out")]
+        [
+            keras.Input((5,)),
+            GrowableDense(width, activation=activation, name="hidden"),
+            keras.layers.Dense(2, name="out"),
+        ]
     )
 
 

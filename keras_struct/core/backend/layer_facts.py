@@ -21,13 +21,7 @@ def with_inner_layers(layer: Any) -> tuple[Any, ...]:
 def changeable_facts(layers: tuple[Any, ...]) -> tuple[Any, ...]:
     """What users change of layers that are built, and what they do to units depends on."""
     return tuple(
-        (
-            getattr(layer, "lora_enabled", False),
-            layer.quantization_mode,
-            getattr(layer, "activation", None),
-            getattr(layer, "recurrent_activation", None),
-        )
-        for layer in layers
+        (internals.has_lora(layer), layer.quantization_mode, *internals.activations_of(layer)) for layer in layers
     )
 
 

@@ -67,7 +67,7 @@ def copy_compile_state(model: Any, new: Any) -> None:
 
     Losses and functions are shared; metrics, which have a state, and the optimizer are made anew.
     """
-    if not getattr(model, "compiled", False):
+    if not internals.is_compiled(model):
         return
     given = internals.compile_arguments(model)
     new.compile(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from keras_struct.core.model.structural_model import StructuralModel
 
@@ -38,5 +38,5 @@ _OWNERS: dict[str, str] = {}
 
 def _owner(name: str) -> str | None:
     """Who gave structural models what goes by a name."""
-    known: Any = getattr(StructuralModel, name, None)
-    return _OWNERS.get(name, "Keras or StructuralModel itself" if known is not None else None)
+    known = "Keras or StructuralModel itself" if name in dir(StructuralModel) else None
+    return _OWNERS.get(name, known)

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_struct.core.structure.capabilities import ObservesStructure
+
 SHOWN = 12
 """Of how many axes the progress bar shows the width; of more only their sum."""
 
@@ -92,5 +94,5 @@ class StructuralStepping(keras.callbacks.Callback):
     def announce(self, event: Any, logs: Any) -> None:
         """Tell every callback that has `on_structure_change(event, logs)`."""
         for callback in self.parts.progress.listeners:
-            if hasattr(callback, "on_structure_change"):
+            if isinstance(callback, ObservesStructure):
                 callback.on_structure_change(event, logs)

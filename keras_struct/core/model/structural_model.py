@@ -19,6 +19,7 @@ from keras_struct.core.model.suitability import warn_of_frozen
 from keras_struct.core.model.targets import NothingToEditError
 from keras_struct.core.model.weights_file import state_array, state_from_array, structure_in
 from keras_struct.core.structure import edits
+from keras_struct.core.structure.capabilities import ResumesByEpoch
 from keras_struct.core.structure.events import StructureEvent, StructureLog
 from keras_struct.core.structure.graph import StructureGraph
 from keras_struct.core.surgery.copying import check_hooks
@@ -51,6 +52,8 @@ class StructuralModel(keras.Model):
         >>> event.after - event.before
         2
     """
+
+    _structure_config: Any = None
 
     def __init__(self, inputs, outputs=None, name=None, **kwargs):
         if outputs is None:
@@ -215,7 +218,7 @@ class StructuralModel(keras.Model):
     def get_compile_config(self):
         """Return what `compile_from_config` needs; an array given as `probe` is not saved."""
         config = super().get_compile_config()
-        if config and getattr(self, "_structure_config", None):
+        if config and self._structure_config is not None:
             buffer = self._structural.observation.buffer
             config["structure"] = {**self._structure_config, "probe": None if buffer is None else buffer.samples}
             config["optimizer"] = keras.saving.serialize_keras_object(self.optimizer)  # with its loss scaling
@@ -246,7 +249,7 @@ class StructuralModel(keras.Model):
         parts.progress.listeners = listed
         options = {"batch_size": batch_size, "epochs": epochs, "verbose": verbose, **kwargs}
         arguments = {**options, "x": x, "y": y}
-        seed = next((callback.seed for callback in listed if hasattr(callback, "resumes_by_epoch")), None)
+        seed = next((callback.seed for callback in listed if isinstance(callback, ResumesByEpoch)), None)
         if seed is not None and kwargs.get("shuffle", True) and is_array_data(x):
             arguments = epoch_shuffled(x, y, seed, lambda: parts.progress.epoch, options)
         history = super().fit(callbacks=[StructuralStepping(parts), *listed], **arguments)

@@ -1,5 +1,7 @@
 """What a layer can do for the library beyond computing, each as a protocol that a layer of one's own can have, too.
 
+At the end are protocols of callbacks.
+
 A layer has a capability when it has the protocol's methods and attributes; nothing is to be inherited or registered. What a
 layer lacks is left out or refused with an error that names it.
 """
@@ -92,14 +94,10 @@ class Maskable(Protocol):
 
 @runtime_checkable
 class TellsActivity(Protocol):
-    """Knows when its neurons are active.
+    """Knows when its neurons are active."""
 
-    Attributes:
-        threshold_of_activity: Above which value; `None` where there is no such value.
-    """
-
-    @property
-    def threshold_of_activity(self) -> float | None: ...  # noqa: D102
+    def threshold_of_activity(self) -> float | None:
+        """Return above which value they are; `None` where there is no such value."""
 
 
 @runtime_checkable
@@ -203,3 +201,24 @@ class CountsOperations(Protocol):
 
     def count_flops(self, call: Any) -> int:
         """Return how many a call takes, given a `keras_struct.measure.statistics.flops.LayerCall`."""
+
+
+@runtime_checkable
+class ObservesStructure(Protocol):
+    """A callback that is told of every edit."""
+
+    def on_structure_change(self, event: Any, logs: Any = None) -> None:
+        """Look at a `StructureEvent`, and at the logs of the batch."""
+
+
+@runtime_checkable
+class ResumesByEpoch(Protocol):
+    """A callback that goes on in the middle of an epoch, so that data must come in an order that is known.
+
+    Attributes:
+        resumes_by_epoch: That it does.
+        seed: Seed of the order.
+    """
+
+    resumes_by_epoch: bool
+    seed: Any

@@ -7,14 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_struct.core.backend import keras_internals as internals
+
 _MIXING = {"softmax", "log_softmax", "sparsemax"}
 _HALVING = {"glu"}
-_ACTIVATIONS = ("activation", "recurrent_activation")
 
 
 def mixing_reason(layer: Any) -> str | None:
     """Why no edit can keep the function behind the activation of `layer`: each entry depends on others; else `None`."""
-    names = (_name(getattr(layer, attribute, None)) for attribute in _ACTIVATIONS)
+    names = map(_name, internals.activations_of(layer))
     mixing = next((name for name in names if name in _MIXING), None)
     return None if mixing is None else f"the activation {mixing} of layer '{layer.name}' mixes its units"
 
@@ -24,7 +25,7 @@ def locking_reason(layer: Any) -> str | None:
 
     A function that is not one of Keras's is tried on a few numbers, since it may do anything.
     """
-    reasons = (_locking_reason(layer, getattr(layer, attribute, None)) for attribute in _ACTIVATIONS)
+    reasons = (_locking_reason(layer, function) for function in internals.activations_of(layer))
     return next((reason for reason in reasons if reason is not None), None)
 
 
@@ -32,9 +33,9 @@ def _locking_reason(layer: Any, function: Any) -> str | None:
     name = _name(function)
     if name in _HALVING:
         return f"the activation of layer '{layer.name}' halves its units"
-    if function is None or getattr(keras.activations, name, None) is function:
+    if function is None or vars(keras.activations).get(name) is function:
         return None
-    if getattr(function, "weights", None):
+    if isinstance(function, keras.layers.Layer) and function.weights:
         return f"the activation of layer '{layer.name}' has weights of its own; make it a layer of the model"
     if not _is_elementwise(function):
         return f"the activation '{name}' of layer '{layer.name}' does not treat each of its units by itself"

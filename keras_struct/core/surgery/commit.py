@@ -100,9 +100,9 @@ def _refresh_layer(network: Network, path: str, numbers: tuple[int, ...]) -> Non
     _refresh_facts(network, path)
     for inner in internals.inner_layers(layer):
         internals.loosen_spec(inner)
-    spec = getattr(layer, "input_spec", None)
+    spec = internals.input_spec_of(layer)
     alone = len(shapes) - network.first_names.get(path, ()).count("mask") == 1
-    if isinstance(spec, keras.layers.InputSpec) and spec.axes and alone:
+    if spec is not None and spec.axes and alone:
         rank = len(shapes[0])
         axes = {axis: shapes[0][axis % rank] for axis in spec.axes}
         axes = {axis: extent for axis, extent in axes.items() if not _labelled(network, numbers[0], axis, rank)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.structure.assemblies import Assembly, EachStep, Give, Make, Read
 from keras_struct.core.structure.behaviours import Behaviour, Opaque, Weighted
 from keras_struct.core.structure.contracting import Attend
@@ -89,7 +90,7 @@ def attention(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequ
     heads += [*_biases(("query", "key", "value"), 0, biased), AxisRule("attention_output/kernel", 0, "consume")]
     values = [AxisRule("value/kernel", 2, "produce", size="_value_dim"), *_biases(("value",), 1, biased)]
     values.append(AxisRule("attention_output/kernel", 1, "consume"))
-    if getattr(layer, "_use_gate", False):
+    if internals.has_gates(layer):
         return Opaque(f"layer '{layer.name}' has gates", tuple(outputs))
     makes = (
         _output_units(layer, outputs),
@@ -103,7 +104,7 @@ def attention(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequ
 def grouped_query_attention(layer: Any, inputs: list[Shape], outputs: list[Shape], names: Sequence[str]) -> Behaviour:
     """Grouped-query attention: a unit of `heads` is a head of keys and values with all heads of queries that share it."""
     biased, shared = layer.use_bias, Layout(repeat=layer.num_repeats)
-    if getattr(layer, "use_gate", False):
+    if internals.has_gates(layer):
         return Opaque(f"layer '{layer.name}' has gates", tuple(outputs))
     heads = [
         AxisRule("query/kernel", 1, "produce", shared, size="num_query_heads"),

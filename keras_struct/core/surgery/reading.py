@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.structure.behaviours import Behaviour, Weighted
 from keras_struct.core.structure.labels import Shape
 from keras_struct.core.structure.rules import AxisRule
@@ -23,5 +24,4 @@ def from_rules(layer: Any, rules: tuple[AxisRule, ...], output: Shape, rigid: tu
 
 def channel_axis(layer: Any, rank: int) -> int:
     """Axis, without batch, along which a layer's channels lie."""
-    first = getattr(layer, "data_format", None) == "channels_first"
-    return 0 if first else rank - 1
+    return 0 if internals.channels_first(layer) else rank - 1

@@ -51,7 +51,7 @@ def bidirectional(layer: Any, inputs: list[Shape], outputs: list[Shape], names: 
         (layer.forward_layer, "", states[:half]),
         (layer.backward_layer, "backward", states[half:]),
     ):
-        reason = _unknown(getattr(inner, "cell", inner), layer.name)
+        reason = _unknown(inner.cell if isinstance(inner, keras.layers.RNN) else inner, layer.name)
         if reason is not None:
             return Opaque(reason, tuple(outputs))
         stack = _stack(inner.cell, f"{inner.cell.name}/", own, internals.states_of(inner), part)
@@ -152,7 +152,7 @@ def _consumed(cell: Any, prefix: str) -> tuple[AxisRule, ...]:
 
 def _made(cell: Any, prefix: str) -> tuple[AxisRule, ...]:
     gates, last = Layout(tile=_GATES[type(cell)]), len(cell.kernel.shape) - 1
-    size = "filters" if hasattr(cell, "filters") else "units"
+    size = "filters" if isinstance(cell, internals.CONV_LSTM_CELL) else "units"
     rules: tuple[AxisRule, ...] = (
         AxisRule(f"{prefix}kernel", last, "produce", gates),
         AxisRule(f"{prefix}recurrent_kernel", last, "produce", gates),
@@ -168,9 +168,9 @@ def _state(number: int, axis: int) -> AxisRule:
 
 
 def _extent(cell: Any) -> Any:
-    return cell.filters if hasattr(cell, "filters") else cell.units
+    return cell.filters if isinstance(cell, internals.CONV_LSTM_CELL) else cell.units
 
 
 def _unit_axis(cell: Any) -> int:
     """Axis of a sequence, a step or a state along which units lie, from its end."""
-    return -1 - cell.rank if getattr(cell, "data_format", None) == "channels_first" else -1
+    return -1 - cell.rank if internals.channels_first(cell) else -1

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.backend.layer_facts import with_inner_layers
 from keras_struct.core.structure.behaviours import Behaviour, Opaque
 from keras_struct.core.structure.capabilities import HasUnitBehaviour, HasUnitRules, Rigid
@@ -120,7 +121,7 @@ def behaviour_of(
 
 def _adapted(layer: Any) -> str | None:
     for each in with_inner_layers(layer):
-        if getattr(each, "lora_enabled", False):
+        if internals.has_lora(each):
             return (
                 f"layer '{each.name}' has LoRA weights; merge them before structural training: save_weights() writes the "
                 "merged kernel, and load_weights() gives it to a model that was built without LoRA"

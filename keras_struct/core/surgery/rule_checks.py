@@ -60,7 +60,7 @@ def _check_size(layer: Any, rule: AxisRule, extent: int) -> None:
     for name in rule.size.split(",") if rule.size else ():
         *inside, attribute = name.split("/")
         holder = internals.inner_layer(layer, inside)
-        if not hasattr(holder, attribute):
+        if not internals.has_attribute(holder, attribute):
             raise ValueError(
                 f"A unit rule of {described(layer)} says that its attribute '{attribute}' holds how many units there are "
                 "(`size`). It has no such attribute: name the one that its constructor sets and get_config returns."

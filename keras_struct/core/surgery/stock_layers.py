@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import keras
+import numpy as np
 
 from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.structure.behaviours import (
@@ -51,7 +52,7 @@ _BIAS = AxisRule("bias", 0, "produce")
 def stock_handlers() -> dict[type, Handler]:
     """Return a new table of handlers, by class of layer."""
     named: dict[str, Handler] = {**_weighted(), **_normalizations(), **_shapes(), **_entrywise()}
-    table = {getattr(keras.layers, name): handler for name, handler in named.items() if hasattr(keras.layers, name)}
+    table = internals.layer_classes(named)
     scaled: Handler = lambda layer, i, o: Weighted(  # noqa: E731
         (AxisRule(layer.gamma.name, 0, "carry", new=layer.init_values, size="projection_dim"),),
         len(o[0]) - 1,
@@ -82,7 +83,7 @@ def composite_handlers(inner: Handler) -> dict[type, NamedHandler]:
         "TimeDistributed": each_step(inner),
         "SpectralNormalization": spectrally_normalized(inner),
     }
-    return {getattr(keras.layers, name): handler for name, handler in named.items() if hasattr(keras.layers, name)}
+    return internals.layer_classes(named)
 
 
 def _weighted() -> dict[str, Handler]:
@@ -256,7 +257,7 @@ def _positions(layer, inputs, outputs):
 
 
 def _rescaling(layer, inputs, outputs):
-    if all(not hasattr(value, "__len__") or len(value) == 1 for value in (layer.scale, layer.offset)):
+    if all(np.size(value) == 1 for value in (layer.scale, layer.offset)):
         return Elementwise()
     return Pinned(f"layer '{layer.name}' (Rescaling) scales each unit by a number of its own", outputs[0])
 

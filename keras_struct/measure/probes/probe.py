@@ -264,7 +264,7 @@ class StructureProbe:
     def _shares_positions(self, axis: str) -> bool:
         """Whether the first layer that makes the units is a convolution, which computes each of them at many positions."""
         layer, _ = self.network.graph.units[axis].producers[0]
-        return hasattr(computing(self.network.layers.get(layer)), "kernel_size")
+        return internals.slides_kernel(computing(self.network.layers.get(layer)))
 
     def _bias(self, axis: str) -> np.ndarray | None:
         """Biases of the units in the first layer that makes them."""

@@ -36,7 +36,7 @@ def is_linear(layer: Any, reads: bool = False) -> bool:
         return not reads  # tokens are no units, and those that a separable convolution reads need depthwise weights
     if isinstance(inner, keras.layers.Dense | keras.layers.EinsumDense):
         return True
-    return hasattr(inner, "convolution_op") and hasattr(inner, "filters")
+    return internals.is_convolution(inner)
 
 
 def linear_response(layer: Any, inputs: Any, kernel: Any) -> Any:
@@ -49,7 +49,7 @@ def linear_response(layer: Any, inputs: Any, kernel: Any) -> Any:
     if isinstance(layer, keras.layers.Embedding):
         return keras.ops.take(kernel, keras.ops.cast(inputs, "int32"), axis=0)
     inputs = keras.ops.cast(inputs, kernel.dtype)
-    if hasattr(layer, "convolution_op"):
+    if internals.is_convolution(layer):
         return current().convolved(layer, inputs, kernel)
     if isinstance(layer, keras.layers.Dense):
         return keras.ops.matmul(inputs, kernel)
@@ -91,13 +91,13 @@ def not_linear(layer: Any, name: str) -> str:
 
 def activated(layer: Any, outputs: Any) -> Any:
     """What the activation of a layer makes of sums of inputs."""
-    activation = getattr(computing(layer), "activation", None)
+    activation = internals.activation_of(computing(layer))
     return outputs if activation is None else activation(outputs)
 
 
 def takes_patches(layer: Any) -> bool:
     """Whether what enters a unit of a layer is a patch of its input."""
-    return hasattr(layer, "convolution_op")
+    return internals.is_convolution(layer)
 
 
 def patch_kernel(layer: Any) -> np.ndarray:
@@ -113,7 +113,7 @@ def identity(shape: tuple[int, ...]) -> np.ndarray:
 def seen_before_activation(operation: Any, args: list[Any], kwargs: dict[str, Any], see: Callable) -> Any:
     """Call a layer, and let `see` look at, or replace, what enters its activation."""
     inner = computing(operation)
-    activation = getattr(inner, "activation", None)
+    activation = internals.activation_of(inner)
     if activation is None or not isinstance(operation, keras.layers.Layer):
         return see(operation(*args, **kwargs))
     with internals.without_activation(inner):

@@ -61,8 +61,10 @@ class FlopsCounter:
         """What rules call for the layers inside theirs. A recurrent cell would need its states to tell its outputs."""
         import keras
 
-        is_cell = hasattr(layer, "state_size") and not isinstance(layer, keras.layers.RNN)
-        return self.total(layer, [keras.KerasTensor(shape) for shape in inputs], outputs=() if is_cell else None)
+        from keras_struct.core.backend import keras_internals
+
+        outputs = () if keras_internals.is_cell(layer) else None
+        return self.total(layer, [keras.KerasTensor(shape) for shape in inputs], outputs=outputs)
 
     def _rule(self, layer: Any, path: str) -> Rule | None:
         """The rule of `layer`, or None where it is free."""
@@ -112,10 +114,9 @@ def _own_inputs(layer: Any) -> list[Any]:
     """The symbolic tensors that a model, or a layer of one, receives; none where it is in no graph."""
     import keras
 
-    try:
-        return keras.tree.flatten(layer.inputs if has_graph(layer) else layer.input)
-    except (AttributeError, ValueError):  # never called, or not built
-        return []
+    from keras_struct.core.backend import keras_internals
+
+    return keras.tree.flatten(layer.inputs) if has_graph(layer) else keras_internals.symbolic_inputs_of(layer)
 
 
 def _fit(shapes: Sequence[Shape], tensors: Sequence[Any]) -> bool:

@@ -80,8 +80,11 @@ def _normalization(moments: int) -> Rule:
     """The moments of the input, the normalisation, and for each entry the learned scale and offset, where there are."""
 
     def count(call: LayerCall) -> int:
+        from keras_struct.core.backend import keras_internals
+
         layer = call.layer
-        learned = int(bool(layer.scale)) + int(bool(layer.center) and not getattr(layer, "rms_scaling", False))
+        centered = bool(layer.center) and not keras_internals.normalizes_by_mean_square(layer)
+        learned = int(bool(layer.scale)) + int(centered)
         return (moments + learned) * prod(call.inputs[0])
 
     return count

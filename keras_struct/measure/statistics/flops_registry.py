@@ -59,10 +59,9 @@ def rule_for(layer: Any) -> Rule | None:
 @functools.cache
 def _stock_rules() -> dict[type, Rule]:
     """Rules of the layers of Keras, by class. Classes that the installed Keras lacks are left out."""
-    import keras
+    from keras_struct.core.backend import keras_internals
 
-    named = flops_layers.RULES | flops_sequences.RULES
-    return {getattr(keras.layers, name): rule for name, rule in named.items() if hasattr(keras.layers, name)}
+    return keras_internals.layer_classes(flops_layers.RULES | flops_sequences.RULES)
 
 
 def _operation_rule(operation: Any) -> Rule | None:

@@ -73,7 +73,9 @@ def _stacked_cells(call: LayerCall) -> int:
 
 def _output_size(cell) -> int:
     """Features that a cell hands to the next one."""
-    size = getattr(cell, "output_size", None)
+    from keras_struct.core.backend import keras_internals
+
+    size = keras_internals.output_size_of(cell)
     size = cell.state_size if size is None else size
     return size[0] if isinstance(size, list | tuple) else size
 

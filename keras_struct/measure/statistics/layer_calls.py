@@ -100,7 +100,7 @@ def output_specs(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], symbol
     import keras
 
     specs = keras.tree.flatten(layer.compute_output_spec(*args, **kwargs))
-    if _unknown(specs) and getattr(layer, "built", True):
+    if _unknown(specs) and (layer.built if isinstance(layer, keras.layers.Layer) else True):
         traced = keras.tree.flatten(keras.Operation.compute_output_spec(layer, *args, **kwargs))
         specs = _completed(_completed(specs, traced), symbolic)
     if _unknown(specs):

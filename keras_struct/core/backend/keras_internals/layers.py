@@ -21,21 +21,6 @@ DropoutRNNCell: Any = _DropoutRNNCell
 """What `keras.layers.RNN` looks for in cells that leave out the same units in all steps of a sequence."""
 
 
-def groups_of(layer: Any) -> int:
-    """Into how many groups a convolution divides its channels; 1 for other layers."""
-    return getattr(layer, "groups", 1)
-
-
-def activation_of(layer: Any) -> Any:
-    """The activation of a layer, or `None` if it has none."""
-    return getattr(layer, "activation", None)
-
-
-def is_adapted(layer: Any) -> bool:
-    """Whether a layer computes with more, or with coarser, weights than those that it was made with: LoRA, quantisation."""
-    return bool(getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None))
-
-
 def is_stock(layer: Any) -> bool:
     """Whether a layer and all layers inside it are of Keras's own classes."""
     kinds = (SCALED_SUM, LAYER_SCALE, STOCHASTIC_DEPTH)

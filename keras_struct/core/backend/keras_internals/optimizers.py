@@ -23,6 +23,11 @@ def trained_by(optimizer: Any) -> Any:
     return getattr(optimizer_chain(optimizer)[-1], "_trainable_variables", ())
 
 
+def velocities_of(optimizer: Any) -> Any:
+    """The velocities of an optimizer with momentum, such as SGD; `None` for others."""
+    return getattr(optimizer, "momentums", None) if getattr(optimizer, "momentum", 0) else None
+
+
 def has_shaped_state(optimizer: Any) -> bool:
     """Whether what an optimizer keeps for a weight has the shape of the weight."""
     last = optimizer_chain(optimizer)[-1]

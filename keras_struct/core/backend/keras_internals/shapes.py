@@ -9,6 +9,7 @@ import keras
 from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import StatelessScope
 
+from keras_struct.core.backend.keras_internals.attributes import input_spec_of
 from keras_struct.core.backend.keras_internals.layers import own_variables
 from keras_struct.core.backend.keras_internals.variables import shape_of
 
@@ -37,8 +38,8 @@ def set_build_shapes(layer: Any, shapes: dict[str, Any]) -> None:
 
 def loosen_spec(layer: Any) -> None:
     """Let a layer accept inputs of any extents."""
-    spec = getattr(layer, "input_spec", None)
-    if isinstance(spec, keras.layers.InputSpec) and spec.axes:
+    spec = input_spec_of(layer)
+    if spec is not None and spec.axes:
         layer.input_spec = keras.layers.InputSpec(ndim=spec.ndim, min_ndim=spec.min_ndim, dtype=spec.dtype)
 
 
