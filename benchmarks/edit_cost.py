@@ -14,7 +14,7 @@ of the machine meet both sides; medians are printed. Compiling is left out every
 * `event`: a growth of one unit (random incoming weights, zero outgoing weights) and the step after it, in steady steps of
   the same network at the width that it then has; the two parts are also given apart.
 * `rewire`: a new mask for the connections of the first hidden layer.
-* `retraces`: how often the training step was traced anew during 100 events.
+* `retraces`: how often the training step was traced again during 100 events.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The heart, as pure data: units, axes, the graph, edits. Imports NumPy only."""
+"""The core, as pure data: units, axes, the graph, edits. Imports NumPy only."""
 
 from keras_struct.core.structure.axes import UnitAxis
 from keras_struct.core.structure.edits import Resize, Values, grow, prune, split

@@ -71,7 +71,7 @@ print(f"test accuracy {by_evolution:.3f} with {best.parameters:,} weights: {' '.
 
 # %% [markdown]
 # Groups never grow from layer to layer here, as published. All networks of a search share one compiled training step: taking
-# on other symmetries and weights traces nothing anew.
+# on other symmetries and weights traces nothing again.
 #
 # ## Against fixed symmetries
 

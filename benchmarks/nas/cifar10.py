@@ -1,4 +1,4 @@
-"""Searches for cells on CIFAR-10, reduced: what each method finds, trained anew (thesis Table 5, Figures 19 and 26).
+"""Searches for cells on CIFAR-10, reduced: what each method finds, trained again (thesis Table 5, Figures 19 and 26).
 
     python benchmarks/nas/cifar10.py --data-dir DATA --seeds 3 --resume table.jsonl
     python benchmarks/nas/cifar10.py --resume table.jsonl --report
@@ -134,7 +134,7 @@ def evaluated(options, genotype, data, seed):
 
 
 def trial(options, data, method, seed):
-    """One search, and what it found trained anew."""
+    """One search, and what it found trained again."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     if method == "Random":

@@ -1,4 +1,4 @@
-"""Searches for recurrent cells on the characters, or words, of a text: what each method finds, trained anew (thesis Table 6).
+"""Searches for recurrent cells on the characters, or words, of a text: what each method finds, trained again (thesis Table 6).
 
     python benchmarks/nas/text.py --data tinyshakespeare --data-dir DATA --seeds 3 --resume text.jsonl
     python benchmarks/nas/text.py --resume text.jsonl --report
@@ -112,7 +112,7 @@ def trained(options, genotype, text, seed):
 
 
 def trial(options, text, method, seed):
-    """One search, and what it found trained anew."""
+    """One search, and what it found trained again."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     if method in ("Random", "DARTS V2"):

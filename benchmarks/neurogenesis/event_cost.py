@@ -3,7 +3,7 @@
     python benchmarks/neurogenesis/event_cost.py --repeats 40
 
 The MLP 784-64-64-10 at batch 512, a buffer of 1568 inputs, and gradients on the last batch. An event is all that
-`model.grow(axis, 1, initializer)` does: it measures anew, as if no trigger had measured before, makes the weights, edits
+`model.grow(axis, 1, initializer)` does: it measures again, as if no trigger had measured before, makes the weights, edits
 weights and optimizer, and compares the outputs on 32 inputs before and after, where inputs are kept. The unit is removed
 again. Steps of a plain Keras model and events take turns in one process;
 printed are medians, for both hidden layers and their mean; `together` is the cost of a unit when both layers grow in one

@@ -68,7 +68,7 @@ def compiled(model, strategy=None):
 
 
 def steps_of(data, steps, seed):
-    """Indices of the samples of so many batches, shuffled anew in each epoch."""
+    """Indices of the samples of so many batches, shuffled again in each epoch."""
     rng, count = np.random.default_rng(seed), len(data[0])
     order = np.concatenate([rng.permutation(count) for _ in range(-(-steps * BATCH // count))])
     return order[: steps * BATCH]

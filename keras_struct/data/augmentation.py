@@ -70,7 +70,7 @@ class ImageAugmentation:
 
 
 class AugmentedBatches(keras.utils.PyDataset):
-    """Batches of a data set, in another order and changed anew in every epoch, for `keras.Model.fit`.
+    """Batches of a data set, in another order and changed again in every epoch, for `keras.Model.fit`.
 
     Args:
         x: Inputs, shape `(samples, ...)`.

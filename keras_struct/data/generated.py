@@ -54,7 +54,7 @@ def independent_features(
 
     Raises:
         ValueError: If `n_independent` is not from 1 to `n_features`, `noise` negative, or above 1 with labels, `noise_of`
-            unknown, `test_fraction` not between 0 and 1, or too few samples are asked for to have some to train and some to
+            unknown, `test_fraction` not between 0 and 1, or too few samples are requested to have some to train and some to
             test on.
 
     References:

@@ -61,7 +61,7 @@ def load(
     Raises:
         ConnectionError: If a download fails.
         FileNotFoundError: If `data_dir` or the file does not exist.
-        ImportError: If "digits" is asked for without scikit-learn, or a copy holds JPEG files and Pillow is missing.
+        ImportError: If "digits" is requested without scikit-learn, or a copy holds JPEG files and Pillow is missing.
         ValueError: If the name is unknown, a file damaged or foreign, or `image_size` given for other data.
 
     References:

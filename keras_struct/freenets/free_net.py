@@ -28,7 +28,7 @@ class FreeNet(Masked, keras.layers.Layer):
 
     Neurons are computed by forward substitution, a block at a time, which is exact for every graph and compiled once. Where the
     longest path of a graph is short, no more than an eighth of all neurons, they are computed level by level instead; edits that
-    change this have the training step compiled anew.
+    change this have the training step compiled again.
 
     Args:
         neurons: Positive integer, the number of neurons to start with.
@@ -221,7 +221,7 @@ class FreeNet(Masked, keras.layers.Layer):
         """Compute the neurons one block after another."""
         given, kernel = self._given(inputs), keras.ops.transpose(keras.ops.tril(self.connected_kernel, -1))
         always = in_order(self.units, self.block)
-        # By levels, edges that are not there are left out, also where their gradients are asked for.
+        # By levels, edges that are not there are left out, also where their gradients are requested.
         everything = self.dormant == "training" or self._passes_gradients
         schedule = always if everything or self.schedule.neurons != self.units else self.schedule
         if schedule.order is None:

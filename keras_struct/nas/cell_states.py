@@ -79,7 +79,7 @@ def discrete_state(genes: Sequence[Gene], reduction: bool) -> CellState:
 
 
 def check_wiring(wiring: Wiring, concat: Sequence[int]) -> None:
-    """Raise unless a cell can have these paths, and put out these states.
+    """Raise unless a cell can have these paths, and output these states.
 
     Raises:
         ValueError: If a path leads backwards or by an unknown operation, or there is no such state.
@@ -91,9 +91,7 @@ def check_wiring(wiring: Wiring, concat: Sequence[int]) -> None:
                 f"of 2 to {1 + wiring.nodes}, by one of the operations {', '.join(OPERATIONS)}."
             )
     if bad := [state for state in concat if not 0 <= state < 2 + wiring.nodes]:
-        raise ValueError(
-            f"A cell of {wiring.nodes} nodes has states 0 to {1 + wiring.nodes}, and cannot put out {bad}."
-        )
+        raise ValueError(f"A cell of {wiring.nodes} nodes has states 0 to {1 + wiring.nodes}, and cannot output {bad}.")
 
 
 def wiring_after(wiring: Wiring, config: Mapping[str, Any], layer: str) -> Wiring:

@@ -31,7 +31,7 @@ class DartsCell(keras.layers.Layer):
         reduction: Whether the cell halves height and width.
         after_reduction: Whether the cell before did, so that the first input has twice the size of the second.
         genes: Operation and state of each gene, two a node in turn; see `search.Genotype`.
-        concat: States that are put out side by side; all nodes by default.
+        concat: States that are output side by side; all nodes by default.
         nodes: How many nodes a cell without `genes` has.
         operations: Of a cell without `genes`, in the order of the columns of the weights.
         affine: Whether normalisations scale and shift; by default only with `genes`.

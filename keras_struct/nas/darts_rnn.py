@@ -19,7 +19,7 @@ class DartsRNN(keras.layers.Layer):
     Args:
         units: As `DartsRNNCell`.
         genes: As `DartsRNNCell`. Without them the layer takes a second input, what `ArchitectureWeights(nodes, operations,
-            inputs=1, kept=1)` puts out.
+            inputs=1, kept=1)` outputs.
         concat: As `DartsRNNCell`.
         nodes: As `DartsRNNCell`.
         operations: As `DartsRNNCell`.

@@ -32,7 +32,7 @@ class DartsRNNCell(internals.DropoutRNNCell, keras.layers.Layer):
         units: Number of units of the state and of each node.
         genes: Activation and predecessor of each node. Without them all activations of all predecessors are mixed, which needs
             weights: use `DartsRNN`.
-        concat: Nodes whose mean is put out, counted from 1; by default all.
+        concat: Nodes whose mean is output, counted from 1; by default all.
         nodes: How many there are, where there are no genes.
         operations: Names of the activations that are mixed.
         normalize: Whether nodes are normalised over the batch; by default where there are no genes.

@@ -37,12 +37,12 @@ class Genotype:
 
     Attributes:
         normal: Genes of the cells that keep resolution, two for each node in turn.
-        normal_concat: States that these put out, as numbered in `Gene`.
+        normal_concat: States that these output, as numbered in `Gene`.
         reduce: Genes of the cells that halve resolution.
-        reduce_concat: States that these put out.
+        reduce_concat: States that these output.
 
     Raises:
-        ValueError: If an operation is unknown, a gene reads a state that comes later, or a state is put out that does not exist.
+        ValueError: If an operation is unknown, a gene reads a state that comes later, or a state is output that does not exist.
 
     References:
         Liu, Simonyan, Yang, *DARTS: Differentiable Architecture Search*, ICLR 2019.
@@ -116,7 +116,7 @@ class RecurrentGenotype:
 
     Attributes:
         recurrent: Activation and predecessor of each node; 0 is the state that comes of the input, i the i-th node.
-        concat: Nodes whose mean is put out.
+        concat: Nodes whose mean is output.
 
     Raises:
         ValueError: As `Genotype`.
@@ -177,7 +177,7 @@ def _genes(part: str, given: Any) -> tuple[Gene, ...]:
 def _states(part: str, given: Any) -> tuple[int, ...]:
     if not isinstance(given, Sequence | range) or isinstance(given, str) or not all(map(_whole, given)):
         raise ValueError(
-            f"What a cell puts out is a list of states, such as range(2, 6). Received of `{part}`: {given!r}"
+            f"What a cell outputs is a list of states, such as range(2, 6). Received of `{part}`: {given!r}"
         )
     return tuple(int(state) for state in given)
 
@@ -198,7 +198,7 @@ def _check_gene(part: str, i: int, name: str, source: int, known: Sequence[str],
 def _check_concat(part: str, concat: tuple[int, ...], first: int, states: int) -> None:
     if not concat or not all(first <= state < states for state in concat) or len(set(concat)) < len(concat):
         raise ValueError(
-            f"`{part}` puts out states {list(concat)}: expected one or more of {first} to {states - 1}, each once."
+            f"`{part}` outputs states {list(concat)}: expected one or more of {first} to {states - 1}, each once."
         )
 
 

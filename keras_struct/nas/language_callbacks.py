@@ -40,7 +40,7 @@ class RateByLength(keras.callbacks.Callback):
 
 
 class FreshStates(keras.callbacks.Callback):
-    """Lets stateful layers begin anew in every epoch and every evaluation, as the text does."""
+    """Lets stateful layers begin again in every epoch and every evaluation, as the text does."""
 
     def _forget(self) -> None:
         for variable in internals.carried_states(self.model):
@@ -97,7 +97,7 @@ class AveragedWeights(keras.callbacks.Callback):
             self._begin()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Take the weights into the mean, which begins anew where the structure has changed."""
+        """Take the weights into the mean, which begins again where the structure has changed."""
         if self.steps and [m.shape for m in self._means] != [w.shape for w in self.model.trainable_variables]:
             self._begin()
         elif self.steps:

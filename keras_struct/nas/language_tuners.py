@@ -19,7 +19,7 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 class DartsLanguageHyperModel(DartsSpace):
-    """Recurrent cells of the DARTS space, searched by DARTS-PRIME or one of its parts, then trained anew as a language model.
+    """Recurrent cells of the DARTS space, searched by DARTS-PRIME or one of its parts, then trained again as a language model.
 
     `tuner.search(text.train, validation_data=text.valid, ...)`, with the objective `keras_tuner.Objective("val_loss", "min")`:
     the architecture is trained on the text for validation, too, as published. Hyperparameters: `search/seed`,

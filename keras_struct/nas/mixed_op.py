@@ -19,7 +19,7 @@ class MixedOp(keras.layers.Layer):
     the strongest layer.
 
     Args:
-        operations: Layers, or functions that make one, by name or in a list; they must put out the same shape.
+        operations: Layers, or functions that make one, by name or in a list; they must output the same shape.
         activation: As `ArchitectureWeights`.
         shared: Whether the weights come as a second input, so that several `MixedOp`s choose alike: from
             `ArchitectureWeights(1, names, inputs=1, kept=1)`.
@@ -89,7 +89,7 @@ class MixedOp(keras.layers.Layer):
             found[name] = tuple(layer.compute_output_shape(shape))
         if len(set(found.values())) > 1:
             raise ValueError(
-                f"The layers of '{self.name}' are added, and must put out the same shape. They put out "
+                f"The layers of '{self.name}' are added, and must output the same shape. They output "
                 f"{', '.join(f'{name}: {shape}' for name, shape in found.items())}."
             )
         if self.weighting is not None:

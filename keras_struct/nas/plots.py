@@ -65,7 +65,7 @@ def cell_dot(genotype: Genotype | RecurrentGenotype, cell: str = "normal") -> st
 
 
 def _drawing(genotype: Any, cell: str) -> tuple[list[str], list[tuple[str, str, str]], list[str]]:
-    """Names of all states in order, edges, and names of the states that are put out."""
+    """Names of all states in order, edges, and names of the states that are output."""
     if cell == "recurrent":
         genes, concat, inputs, kept, output = genotype.recurrent, genotype.concat, ["x_{t}", "h_{t-1}"], 1, "h_{t}"
         states = ["0", *(str(i + 1) for i in range(len(genes)))]

@@ -14,7 +14,7 @@ class PairedText(TextBatches):
 
     Args:
         text: Numbers of the words of A, one axis.
-        other: Those of B; it begins anew when it has ended.
+        other: Those of B; it begins again when it has ended.
         batch_size: Strands of each.
         length: As `datasets.TextBatches`; so are the others.
         vary: Whether lengths vary.

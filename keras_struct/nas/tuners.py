@@ -83,7 +83,7 @@ def write_record(search: Darts, backup: Any) -> None:
 
 
 class DartsHyperModel(DartsSpace):
-    """Cells of the DARTS space, searched by DARTS-PRIME or one of its parts, then trained anew.
+    """Cells of the DARTS space, searched by DARTS-PRIME or one of its parts, then trained again.
 
     Hyperparameters: `search/seed`, `search/ratio`, `search/strength` and `search/architecture_rate`. All but the seed are fixed
     unless a tuner is given ranges for them with `hyperparameters`.

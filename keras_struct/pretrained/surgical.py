@@ -21,13 +21,13 @@ class AutoRGN(keras.callbacks.Callback):
     state of the optimizer goes on, and after training the optimizer is as it was before. It works with any Keras model; in a
     `StructuralModel` edits go on beside it.
 
-    On JAX, where factors are part of the compiled step, each measurement compiles the step anew.
+    On JAX, where factors are part of the compiled step, each measurement compiles the step again.
 
     Args:
         x: Training inputs, shape `(samples, ...)` or a structure of them.
         y: Their targets.
         batch_size: Samples of a batch that a gradient is computed on, in inference mode.
-        batches: How many batches, drawn anew each time; norms are averaged over them.
+        batches: How many batches, drawn again each time; norms are averaged over them.
         every: `"epoch"`, or a number of training steps; the first measurement is before the first step.
         per: `"layer"`: the weights of a layer together; `"variable"`: kernels and biases each by themselves.
         seed: Seed of the draws.
@@ -115,7 +115,7 @@ class AutoRGN(keras.callbacks.Callback):
             internals.forget_compiled_functions(self.model)
 
     def _measure(self) -> None:
-        """Compute the factors anew."""
+        """Compute the factors again."""
         current().before_edit(self.model)
         weights = self.model.trainable_variables
         gradients = np.sqrt(np.mean([self._squares() for _ in range(self._sizes[1])], axis=0))

@@ -105,7 +105,7 @@ class AlternatingModel(internals.BuiltByNetwork, keras.Model):
         return [v for v in self.network.trainable_variables if id(v) not in chosen]
 
     def reset_states(self) -> None:
-        """Let stateful layers begin anew."""
+        """Let stateful layers begin again."""
         for variable in (*self._states, *self._other_states):
             variable.assign(keras.ops.zeros_like(variable.value))
 

@@ -68,7 +68,7 @@ class Masked(_Mixin):
         return np.ones(tuple(self.kernel.shape), bool)
 
     def follows(self, mask: Any) -> dict[str, Any]:
-        """Return attributes that change when the layer has another mask, for which compiled steps must be traced anew."""
+        """Return attributes that change when the layer has another mask, for which compiled steps must be traced again."""
         return {}
 
     @property
@@ -114,7 +114,7 @@ class MaskedDense(Masked, GrowableDense):
     Args:
         units: Positive integer, the number of units to start with.
         dormant: What the weights of connections that are not there do: `"silent"`, they are zero and stay so until the
-            connection is made anew; `"training"`, they go on learning as if they were there, and come back with what they have
+            connection is made again; `"training"`, they go on learning as if they were there, and come back with what they have
             become; `"kept"`, they stay as they were, and come back so.
         **kwargs: As `GrowableDense`.
 

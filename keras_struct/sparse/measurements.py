@@ -37,7 +37,7 @@ def no_activity(threshold: float | None = None) -> NoReturn:
 
 @dataclass(frozen=True, eq=False)
 class ConnectionMeasurement:
-    """The connections of one masked layer. Gradients are computed when they are asked for.
+    """The connections of one masked layer. Gradients are computed when they are requested.
 
     Attributes:
         layer: Its name.

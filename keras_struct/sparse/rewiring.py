@@ -113,6 +113,6 @@ def _kernel(edit: Rewire, kernel: np.ndarray, mask: np.ndarray, silent: bool) ->
         value[stays] += edit.shift[stays].astype(value.dtype)
     if not np.isfinite(value.astype(np.float64)).all():
         raise ValueError(
-            f"Weights for layer '{edit.layer}' would hold NaN or infinity: compute `values` and `shift` anew."
+            f"Weights for layer '{edit.layer}' would hold NaN or infinity: compute `values` and `shift` again."
         )
     return value.astype(kernel.dtype)

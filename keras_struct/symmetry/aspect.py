@@ -11,7 +11,7 @@ import numpy as np
 from keras_struct.core.backend import keras_internals
 from keras_struct.core.model.aspects import StructureAspect, register_aspect
 from keras_struct.core.model.live_network import LiveNetwork
-from keras_struct.core.structure.capabilities import LaysOutChannels, Symmetric
+from keras_struct.core.structure.capabilities import RearrangesChannels, Symmetric
 from keras_struct.core.structure.reconfiguring import Reconfigure
 
 
@@ -26,7 +26,7 @@ class Groups(StructureAspect):
 
     def edits(self, live: LiveNetwork, wanted: Mapping[str, Any]) -> Iterator[list[Any]]:
         """Give every layer its group; most changes are possible by way of no symmetry."""
-        moving = live.network.having(LaysOutChannels)
+        moving = live.network.having(RearrangesChannels)
         for groups in (dict.fromkeys((path for path in wanted if path not in moving), "C1"), wanted):
             now = self.read(live)
             edits = [

@@ -1,4 +1,4 @@
-"""Group actions as bijectors of TensorFlow Probability, imported when they are first asked for."""
+"""Group actions as bijectors of TensorFlow Probability, imported when they are first requested."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from keras_struct.symmetry.mixed_conv import MixedEquivariantConv
 class EquiNASD:
     """Trains mixtures of symmetries: in every step the mixtures z on a batch B, then the weights Ψ on a batch A.
 
-    The network that comes out is trained already. `fresh_network` gives one of the same mixtures, frozen, to train anew.
+    The network that comes out is trained already. `fresh_network` gives one of the same mixtures, frozen, to train again.
 
     Args:
         model: A network with `MixedEquivariantConv` layers, such as

@@ -28,7 +28,7 @@ class EquiNASE:
     are trained for the same time with a fresh optimizer; the Pareto front of validation accuracy and number of parameters
     stays, filled up with the most accurate ones.
 
-    One network serves all: it takes each one's symmetries and weights in turn, so that nothing is traced anew.
+    One network serves all: it takes each one's symmetries and weights in turn, so that nothing is traced again.
 
     Args:
         model: The first network, a `StructuralModel` of `GroupConv2D` layers, such as `applications.EquivariantCNN()`. It is
@@ -261,7 +261,7 @@ class EquiNASE:
 
         Args:
             groups: Name of the group of each convolution.
-            optimizer: By default that of the search, anew.
+            optimizer: By default that of the search, again.
             seed: Of the weights.
         """
         self._regroup(dict(zip(self.layers, groups, strict=True)))

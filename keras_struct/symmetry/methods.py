@@ -9,7 +9,7 @@ from keras_struct.core.model.parts import parts_of
 from keras_struct.core.structure.capabilities import Symmetric
 from keras_struct.core.structure.events import StructureEvent
 from keras_struct.core.structure.reconfiguring import Reconfigure, SlotRule
-from keras_struct.core.surgery.reconfiguring import laid_out_anew
+from keras_struct.core.surgery.reconfiguring import rearranged_channels
 from keras_struct.core.surgery.trace import Network
 from keras_struct.symmetry import groups
 from keras_struct.symmetry.group_norm import GroupBatchNormalization
@@ -43,9 +43,9 @@ class SymmetryEdits:
                 function; in training, statistics of smaller orbits differ a little.
             slots: What becomes of the optimizer's state; see `keras_struct.Reconfigure`.
             pooling: Whether a `GroupPooling2D` of means that the layer's features enter pools over no more than the new group
-                from now on, as in the paper: it puts out more channels, and the layers behind it get more weights, which are
+                from now on, as in the paper: it outputs more channels, and the layers behind it get more weights, which are
                 divided so that they compute the same. By default it goes on to pool over the old one. Compiled steps are
-                traced anew.
+                traced again.
 
         Returns:
             What was logged, an event for each layer.
@@ -74,7 +74,7 @@ class SymmetryEdits:
                 "them. Leave out `pooling`."
             )
         for pool, left in pools.items():
-            laid_out_anew(
+            rearranged_channels(
                 parts_of(self).live.network, Reconfigure(pool, {"group": left.name})
             )  # raises before any edit
         events = _regroup(self, layer, new, normalization, slots, "relaxed")

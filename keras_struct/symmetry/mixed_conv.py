@@ -34,7 +34,7 @@ class MixedEquivariantConv(ExpandedConv2D):
         groups: What to mix. They need a common frame, not to form a chain.
         lifting: Whether the input is an image instead of features in the frame.
         frame: A group that holds all of them; by default the smallest one.
-        temperature: `None` for z = softmax(α). With a number, z is drawn anew in each training step from the relaxed one-hot
+        temperature: `None` for z = softmax(α). With a number, z is drawn again in each training step from the relaxed one-hot
             distribution (Gumbel-softmax) of that temperature: near 0 it picks one group. In inference z is softmax(α).
         mixing: `"softmax"`, or `"sum"`: plain sums of kernels as they are, without z and norms (residual pathway priors, with a
             regularizer for the kernels that shall be small).

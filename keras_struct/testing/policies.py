@@ -206,7 +206,7 @@ def check_strategy(strategy: Strategy, build: Callable[[], StructuralModel], x: 
     _check_packed(strategy)
     due = next((step for step in range(STEPS + 1, LAST_STEP) if strategy.due(step)), None)
     assert due is not None, f"nothing is due in {LAST_STEP} steps"
-    assert strategy.due(due, due - 2), "what is due in between must be due when it is asked for later"
+    assert strategy.due(due, due - 2), "what is due in between must be due when it is requested later"
     model, twin = (_trained(strategy, build, x, y, due) for _ in range(2))
     one, other = ([(e.axis, e.before, e.after, e.source, e.edit) for e in m.structure_log] for m in (model, twin))
     assert one == other, f"the same seed must give the same edits: {one} and {other}"

@@ -37,7 +37,7 @@ class UnitEdits:
                 or what recent training has kept.
 
         Raises:
-            ValueError: If the axis is unknown or fixed; when a part is asked for, if there are no inputs or targets for it.
+            ValueError: If the axis is unknown or fixed; when a part is requested, if there are no inputs or targets for it.
         """
         check_axis(self.structure, axis)
         parts = parts_of(self)

@@ -81,7 +81,7 @@ def VGG11(
 
 
 def _convolution(x: Any, filters: int, activation: Any, normalize: bool, number: int) -> Any:
-    """Convolution and activation, with a batch normalization between them if asked for."""
+    """Convolution and activation, with a batch normalization between them if requested."""
     conv = GrowableConv2D(
         filters,
         3,

@@ -1,4 +1,4 @@
-"""Callbacks for language models: learning rates by length, averages of weights, states that begin anew."""
+"""Callbacks for language models: learning rates by length, averages of weights, states that begin again."""
 
 import keras
 import numpy as np

@@ -180,7 +180,7 @@ def test_what_was_saved_of_a_chosen_cell_is_read():
         ({"channels": 4, "reduction": True}, 7, "halves images of 7 x 7: expected even numbers"),
         ({"channels": 4, "operations": ["conv"]}, 8, "Expected some of the operations"),
         ({"channels": 4, "operations": ["none"]}, 8, "Expected some of the operations"),
-        ({"channels": 4, "concat": (9,)}, 8, "cannot put out"),
+        ({"channels": 4, "concat": (9,)}, 8, "cannot output"),
         ({"channels": 4, "nodes": 0}, 8, "`nodes` must be a positive integer"),
         ({"channels": 4, "paths": [["skip_connect", 5, 3]]}, 8, "a path leads from a state before"),
     ],

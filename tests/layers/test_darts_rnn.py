@@ -211,7 +211,7 @@ def test_any_genotype_of_the_right_kind_and_size_can_be_chosen():
         (lambda: layers.DartsRNNCell(4, [("tanh", 1)]), "reads state 1: expected 0 to 0"),
         (lambda: layers.DartsRNNCell(4, [("swish", 0)]), "Unknown operation 'swish'"),
         (lambda: layers.DartsRNNCell(4, operations=["tanh", "tanh"]), "each once"),
-        (lambda: layers.DartsRNNCell(4, [("tanh", 0)], [2]), "puts out states"),
+        (lambda: layers.DartsRNNCell(4, [("tanh", 0)], [2]), "outputs states"),
         (lambda: layers.DartsRNNCell(4, dropout=1.0), "from 0 up to 1"),
         (lambda: keras.layers.RNN(layers.DartsRNNCell(4))(np.zeros((1, 2, 3))), "Use DartsRNN"),
         (lambda: layers.DartsRNN(4)(np.zeros((1, 2, 3))), "weights of ArchitectureWeights"),

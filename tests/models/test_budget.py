@@ -38,7 +38,7 @@ def network(eager_module):
 
 @pytest.fixture
 def with_data(network):
-    """The same model as it was at first, for tests that do not compile it anew."""
+    """The same model as it was at first, for tests that do not compile it again."""
     *given, weights = network
     network[0].set_weights(weights)
     return given

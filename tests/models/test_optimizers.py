@@ -132,9 +132,9 @@ def test_slots_are_taken_over_and_follow_bit_for_bit_and_new_entries_are_those_o
         slots = list(parts_of(model).editor.optimizer.slots)
         old = values(s.variable for s in slots)
         event = model.apply(edit())
-        built_anew = type(model.optimizer).from_config(model.optimizer.get_config())
-        built_anew.build(model.trainable_variables)
-        twins = dict(zip(map(id, model.optimizer.variables), built_anew.variables, strict=True))
+        rebuilt = type(model.optimizer).from_config(model.optimizer.get_config())
+        rebuilt.build(model.trainable_variables)
+        twins = dict(zip(map(id, model.optimizer.variables), rebuilt.variables, strict=True))
         for slot, before in zip(slots, old, strict=True):
             fresh = current().read(slot.reference if slot.copies else twins[id(slot.variable)])
             now = current().read(slot.variable)

@@ -552,7 +552,7 @@ def test_a_mixture_is_the_weighted_sum_of_its_layers():
         (lambda: MixedOp([lambda: 3]), "Expected layers"),
         (
             lambda: MixedOp([keras.layers.Dense(2), keras.layers.Dense(3)])(np.zeros((1, 2))),
-            "must put out the same shape",
+            "must output the same shape",
         ),
         (lambda: MixedOp([keras.layers.Dense(2)], chosen="b"), "can choose one of"),
     ],

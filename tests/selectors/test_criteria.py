@@ -127,7 +127,7 @@ def test_magnitudes_are_norms_of_incoming_weights(case):
 
 
 def brute_force_order(rows, count):
-    """Algorithm 4, every cosine computed anew after each removal."""
+    """Algorithm 4, every cosine computed again after each removal."""
     left, order = list(range(rows.shape[1])), []
     dormant = [k for k in left if not rows[:, k].any()]
     for k in dormant[:count]:

@@ -74,7 +74,7 @@ SKIPS = [("skip_connect", 0), ("skip_connect", 1)]
         ({"normal": []}, "two genes for each node"),
         ({"normal": [("skip_connect", 0.5), ("skip_connect", 1)]}, "A gene is"),
         ({"normal": ["skip_connect", 0]}, "A gene is"),
-        ({"reduce_concat": [3]}, "puts out states"),
+        ({"reduce_concat": [3]}, "outputs states"),
         ({"reduce_concat": [2, 2]}, "each once"),
         ({"reduce_concat": "2"}, "is a list of states"),
     ],
@@ -90,7 +90,7 @@ def test_recurrent_genotypes_that_cannot_be_are_refused():
         RecurrentGenotype([("gelu", 0)], [1])
     with pytest.raises(ValueError, match="reads state 1: expected 0 to 0"):
         RecurrentGenotype([("tanh", 1)], [1])
-    with pytest.raises(ValueError, match="puts out states"):
+    with pytest.raises(ValueError, match="outputs states"):
         RecurrentGenotype([("tanh", 0)], [0])
 
 

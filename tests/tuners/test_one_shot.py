@@ -63,7 +63,7 @@ def test_the_best_model_is_the_network_that_was_found_with_its_weights(searched,
     assert isinstance(model, StructuralModel)
     assert model.name == "darts_network"
     best = tuner.oracle.get_best_trials()[0]
-    fresh = tuner.hypermodel.build(tuner.get_best_hyperparameters()[0])  # KerasTuner's idiom for training anew
+    fresh = tuner.hypermodel.build(tuner.get_best_hyperparameters()[0])  # KerasTuner's idiom for training again
     assert fresh.count_params() == model.count_params()
     from keras_struct.search.batches import divided
 

@@ -1,4 +1,4 @@
-"""Edits on JAX: values are plain arrays, and `jax.jit` compiles anew for a new shape by itself."""
+"""Edits on JAX: values are plain arrays, and `jax.jit` compiles again for a new shape by itself."""
 
 from __future__ import annotations
 

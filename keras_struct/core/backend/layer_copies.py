@@ -34,7 +34,7 @@ def copied(layer: Any, kind: Any = None, drop: tuple[str, ...] = (), **changes: 
         **changes: Other arguments.
 
     Raises:
-        ValueError: If the layer cannot be made anew.
+        ValueError: If the layer cannot be made again.
     """
     scope: dict[str, Any] = {}
     try:
@@ -57,7 +57,7 @@ def copied(layer: Any, kind: Any = None, drop: tuple[str, ...] = (), **changes: 
 
 
 def _twin(layer: Any) -> Any:
-    """A layer without weights that cannot be made anew, as another object with the same attributes."""
+    """A layer without weights that cannot be made again, as another object with the same attributes."""
     twin = object.__new__(type(layer))
     vars(twin).update(vars(layer))
     vars(twin).update(_inbound_nodes=[], _outbound_nodes=[])

@@ -34,14 +34,14 @@ class ScaledRates:
         """Give weights, by `id` of their Keras variable, a factor; others get 1.
 
         Returns:
-            Whether a compiled step must be traced anew to see them.
+            Whether a compiled step must be traced again to see them.
         """
         known = self._optimizer._trainable_variables
         self._factors.assign(np.array([factors.get(id(variable), 1.0) for variable in known], np.float32))
         return not current().READS_VARIABLES
 
     def release(self) -> None:
-        """Let the optimizer compute as before. Compiled steps must be traced anew."""
+        """Let the optimizer compute as before. Compiled steps must be traced again."""
         for name in self._patched:
             object.__delattr__(self._optimizer, name)
         self._patched = []

@@ -31,7 +31,7 @@ class StructureAspect(ABC):
         """Return the edits that make it what is wanted, those together that can be made at once.
 
         Args:
-            live: The network, which has the edits that were returned before already when the next ones are asked for.
+            live: The network, which has the edits that were returned before already when it returns the next ones.
             wanted: What `read` shall return, for some or all axes or layers.
         """
 

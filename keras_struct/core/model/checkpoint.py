@@ -82,7 +82,7 @@ class StructureCheckpoint:
 
 
 def _by_own_names(found: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a file says of layers, by their names here: Keras names layers anew in each model, and keeps their order."""
+    """What a file says of layers, by their names here: Keras names layers again in each model, and keeps their order."""
     if set(found) == set(own) or len(found) != len(own):
         return found
     return dict(zip(own, found.values(), strict=True))

@@ -65,7 +65,7 @@ def weight_pairs(model: Any, copy: Any) -> list[tuple[Any, Any]]:
 def copy_compile_state(model: Any, new: Any) -> None:
     """Compile `new`, a copy of `model`, in the same way, with a copy of the optimizer's state.
 
-    Losses and functions are shared; metrics, which have a state, and the optimizer are made anew.
+    Losses and functions are shared; metrics, which have a state, and the optimizer are made again.
     """
     if not internals.is_compiled(model):
         return

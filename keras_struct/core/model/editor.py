@@ -42,7 +42,7 @@ class StructureEditor:
         initial_widths: Widths of all axes before the first edit.
         new_slots: What optimizer slots hold for new units, `"initial"` or `"mean"`.
         parameters: Number of weights of the model.
-        retraces: How often an edit made compiled steps be traced anew.
+        retraces: How often an edit made compiled steps be traced again.
         version: A number that changes with every edit.
 
     Args:
@@ -136,7 +136,7 @@ class StructureEditor:
         self.live.holders.before_edit()
 
     def _carry_out(self, edits: Sequence[Any], preserve: bool) -> bool:
-        """Plan edits and write what they change. Returns whether compiled steps must be traced anew."""
+        """Plan edits and write what they change. Returns whether compiled steps must be traced again."""
         network, whole = self.network, self._edited_network(edits)
         self._warn_of_mixing(whole, edits, preserve)
         slots = [*self.optimizer.live_slots(), *self.live.holders.slots()]

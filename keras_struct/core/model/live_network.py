@@ -66,11 +66,11 @@ class LiveNetwork:
         return self._whole
 
     def forget_surroundings(self) -> None:
-        """Look for the layers around the network anew when they are next asked for."""
+        """Look for the layers around the network again when they are next requested."""
         self._connections = -1
 
     def follow_layers(self) -> None:
-        """Read layers anew that the user changed since they were read: LoRA weights, quantisation, another activation."""
+        """Read layers again that the user changed since they were read: LoRA weights, quantisation, another activation."""
         if self.network.follow_layers():
             self.forget_surroundings()
             _tell(self.layers_changed)

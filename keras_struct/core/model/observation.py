@@ -80,7 +80,7 @@ class Observation:
         return self._probe
 
     def forget_compiled(self) -> None:
-        """Compile measurements anew when they are next asked for."""
+        """Compile measurements again when they are next requested."""
         self._probe = None
 
     # What is kept

@@ -21,7 +21,7 @@ class Count(int):
 
 
 class _Shown(float):
-    """A number that is shown without decimals, whatever format is asked for."""
+    """A number that is shown without decimals, whatever format is requested."""
 
     def __truediv__(self, other: float) -> float:
         return _Shown(float(self) / other)

@@ -197,7 +197,7 @@ class StructuralModel(keras.Model):
             new_slots: What optimizer slots hold for new units: `"initial"`, as freshly built, or `"mean"`, the mean
                 over the existing units. Adam gives a unit that is born late a first step of up to 3.2 times the
                 learning rate, since its fresh moments are not bias-corrected.
-            jit_compile: As in Keras. By default off on TensorFlow and PyTorch, since XLA compiles each new width anew, and
+            jit_compile: As in Keras. By default off on TensorFlow and PyTorch, since XLA compiles each new width again, and
                 on on JAX, which runs nothing well without it.
             **kwargs: As in Keras.
 

@@ -58,7 +58,7 @@ def warn_of_frozen(network: Network, model: Any, edits: Sequence[Any]) -> None:
     for axis, reason in reasons.items():
         if reason is not None:
             warnings.warn(
-                f"Axis '{axis}' gets units though {reason}. Set `trainable` and compile anew if they are to be trained.",
+                f"Axis '{axis}' gets units though {reason}. Set `trainable` and compile again if they are to be trained.",
                 stacklevel=4,
             )
 

@@ -14,7 +14,7 @@ class StructuralTraining(StructuralStepping):
     """Changes the structure of a plain `keras.Model` while its `fit` runs.
 
     Keras callbacks never see the batch, so the structure is measured on the `probe` that is given here. Layers stay the
-    stock ones; where a stock layer cannot take a new width without it, the training step is traced anew, which
+    stock ones; where a stock layer cannot take a new width without it, the training step is traced again, which
     `callback.retraces` counts. A `StructuralModel` needs no callback: `compile(strategy=...)` does the same there.
 
     Args:
@@ -62,7 +62,7 @@ class StructuralTraining(StructuralStepping):
 
     @property
     def retraces(self) -> int:
-        """How often the training step had to be traced anew."""
+        """How often the training step had to be traced again."""
         return 0 if self.parts is None else self.parts.editor.retraces
 
     def on_train_begin(self, logs=None):

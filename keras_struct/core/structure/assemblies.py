@@ -98,43 +98,45 @@ class Assembly(Behaviour):
         reads = tuple(read.within(layer) for read in self.reads)
         return replace(self, reads=reads, makes=tuple(make.within(layer) for make in self.makes))
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Read, make, and give."""
         for read in self.reads:
             others = [r.axis for r in self.reads if r.source == read.source and r is not read]
-            self._read(walk, layer, read, inputs[read.source], others)
-        made = [self._make(walk, layer, make, inputs) for make in self.makes]
+            self._read(propagation, layer, read, inputs[read.source], others)
+        made = [self._make(propagation, layer, make, inputs) for make in self.makes]
         known = {read.source for read in self.reads} | {place for make in self.makes for place in make.tied_to}
         for number, x in enumerate(inputs):
             if number not in known:
-                walk.lock(x.ids, unnamed(layer, number))
+                propagation.lock(x.ids, unnamed(layer, number))
         return [_given(give, made) for give in self.gives]
 
-    def _read(self, walk: Propagation, layer: str, read: Read, x: UnitLabels, others: list[int]) -> None:
+    def _read(self, propagation: Propagation, layer: str, read: Read, x: UnitLabels, others: list[int]) -> None:
         if any(x.varies[axis] and x.varies_only_along(axis) for axis in others):
             x = UnitLabels.fixed(x.shape)
-        ids = walk.read(layer, x, read.axis)
+        ids = propagation.read(layer, x, read.axis)
         if len(ids) % read.groups:
             raise ValueError(f"Layer '{layer}' needs a multiple of {read.groups} units, but would get {len(ids)}.")
         rows = ids.reshape(read.groups, -1)
         if read.groups > 1:
-            walk.tie(np.broadcast_to(rows[:1], rows.shape).ravel(), rows.ravel(), f"layer '{layer}' works in groups")
+            propagation.tie(
+                np.broadcast_to(rows[:1], rows.shape).ravel(), rows.ravel(), f"layer '{layer}' works in groups"
+            )
         for rule in read.rules:
-            walk.record(layer, rule, rows[0])
+            propagation.record(layer, rule, rows[0])
         if self.rigid:
-            walk.stiffen(ids)
+            propagation.stiffen(ids)
 
-    def _make(self, walk: Propagation, layer: str, make: Make, inputs: list[UnitLabels]) -> np.ndarray:
-        ids = walk.produce(f"{layer}/{make.part}" if make.part else layer, make.units)
+    def _make(self, propagation: Propagation, layer: str, make: Make, inputs: list[UnitLabels]) -> np.ndarray:
+        ids = propagation.produce(f"{layer}/{make.part}" if make.part else layer, make.units)
         for rule in make.rules:
-            walk.record(layer, rule, ids)
+            propagation.record(layer, rule, ids)
         for place in make.tied_to:
-            entering = walk.read(layer, inputs[place], make.axis)
-            walk.tie(ids, entering, f"layer '{layer}' ties its units to those that enter it")
+            entering = propagation.read(layer, inputs[place], make.axis)
+            propagation.tie(ids, entering, f"layer '{layer}' ties its units to those that enter it")
         if self.rigid:
-            walk.stiffen(ids)
+            propagation.stiffen(ids)
         if make.mixes:
-            walk.mix(ids, make.mixes)
+            propagation.mix(ids, make.mixes)
         return ids
 
 
@@ -159,15 +161,15 @@ class EachStep(Behaviour):
         """Return the same with longer names of variables and attributes."""
         return replace(self, inner=self.inner.within(layer))
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Leave the axis out, and put it back."""
         reason = f"layer '{layer}' goes through them one by one"
         inside = []
         for x in inputs:
             if x.varies[0]:
-                walk.lock(x.ids, reason)
+                propagation.lock(x.ids, reason)
                 x = UnitLabels.fixed(x.shape)
             inside.append(UnitLabels(x.shape[1:], x.ids[0], x.varies[1:]))
         steps = inputs[0].shape[0]
-        found = self.inner.run(walk, layer, inside)
+        found = self.inner.run(propagation, layer, inside)
         return [UnitLabels((steps, *y.shape), y.ids[None], (False, *y.varies)) for y in found]

@@ -17,7 +17,7 @@ class Behaviour(ABC):
     """How one operation passes labels on."""
 
     @abstractmethod
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Return the labels of the outputs of `layer`, given those of its inputs."""
 
     def within(self, layer: str) -> Behaviour:
@@ -59,19 +59,19 @@ class Weighted(Behaviour):
         rules = tuple(rule.within(layer) for rule in self.rules)
         return replace(self, rules=rules, size=named_inside(layer, self.size))
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Read units along `axis`, record where they lie in the variables, and make or pass units."""
-        read = walk.read(layer, inputs[0], self.axis)
+        read = propagation.read(layer, inputs[0], self.axis)
         if len(read) % self.multiple:
             raise ValueError(f"Layer '{layer}' needs a multiple of {self.multiple} units, but would get {len(read)}.")
-        made = np.repeat(read, self.multiplier) if self.units is None else walk.produce(layer, self.units)
+        made = np.repeat(read, self.multiplier) if self.units is None else propagation.produce(layer, self.units)
         for rule in self.rules:
-            walk.record(layer, rule, made if rule.along_output else read)
+            propagation.record(layer, rule, made if rule.along_output else read)
         for side, ids in (("in", read), ("out", made)):
             if side in self.rigid:
-                walk.stiffen(ids)
+                propagation.stiffen(ids)
         if self.mixes:
-            walk.mix(made, self.mixes)
+            propagation.mix(made, self.mixes)
         if self.units is None and self.multiplier == 1 and not inputs[0].varies_only_along(self.axis):
             return [UnitLabels.fixed(self.output_shape)]
         if self.units is None and not inputs[0].varies[self.axis]:
@@ -89,10 +89,10 @@ class Elementwise(Behaviour):
 
     mixes: tuple[str, tuple[int, ...]] | None = None
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Pass the labels."""
         if self.mixes and inputs[0].shape and any(inputs[0].varies[axis] for axis in self.mixes[1]):
-            walk.mix(inputs[0].ids, self.mixes[0])
+            propagation.mix(inputs[0].ids, self.mixes[0])
         return [inputs[0]]
 
 
@@ -100,7 +100,7 @@ class Elementwise(Behaviour):
 class Alike(Behaviour):
     """A tensor of the same shape with the same number everywhere: `zeros_like`, `ones_like`."""
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Pass the labels, which only tell how many units there are."""
         return [replace(inputs[0], alike=True)]
 
@@ -117,12 +117,12 @@ class Pinned(Behaviour):
     reason: str
     output_shape: Shape
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Lock units that enter."""
         for x in inputs:
             if x.labelled:
-                walk.fixed_layers.setdefault(layer, self.reason)
-                walk.lock(x.ids, self.reason)
+                propagation.fixed_layers.setdefault(layer, self.reason)
+                propagation.lock(x.ids, self.reason)
         return [UnitLabels.fixed(self.output_shape)]
 
 
@@ -142,13 +142,13 @@ class Positions(Behaviour):
     output_axis: int
     rigid: bool = False
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Keep the labels along the channel axis."""
-        ids = walk.read(layer, inputs[0], self.axis)
+        ids = propagation.read(layer, inputs[0], self.axis)
         if not inputs[0].labelled or not inputs[0].varies_only_along(self.axis):
             return [UnitLabels.fixed(self.output_shape)]
         if self.rigid:
-            walk.stiffen(ids)
+            propagation.stiffen(ids)
         return [UnitLabels.along(self.output_shape, self.output_axis, ids)]
 
 
@@ -162,13 +162,13 @@ class Flatten(Behaviour):
 
     channels_first: bool = False
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Repeat the labels once for each position."""
         x = inputs[0]
         if not x.shape:
             return [UnitLabels((1,), x.ids.reshape(1), (False,))]
         if any(extent is None for extent in x.shape):
-            walk.lock(x.ids, f"layer '{layer}' flattens an axis of unknown extent")
+            propagation.lock(x.ids, f"layer '{layer}' flattens an axis of unknown extent")
             return [UnitLabels.fixed((None,))]
         if not x.labelled:
             return [UnitLabels.fixed((prod(x.shape),))]  # type: ignore[arg-type]
@@ -182,7 +182,7 @@ class Permute(Behaviour):
 
     order: tuple[int, ...]
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Move the labels along."""
         x = inputs[0]
         shape, varies = tuple(x.shape[i] for i in self.order), tuple(x.varies[i] for i in self.order)
@@ -195,7 +195,7 @@ class Concatenate(Behaviour):
 
     axis: int
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Put the labels side by side; along other axes they meet."""
         axis = self.axis % len(inputs[0].shape)
         total = sum(int(x.shape[axis] or 0) for x in inputs)
@@ -205,7 +205,7 @@ class Concatenate(Behaviour):
             found = UnitLabels.along(shape, axis, ids) if (ids != FIXED).any() else UnitLabels.fixed(shape)
             return [replace(found, alike=all(x.alike for x in inputs))]
         for x in inputs:
-            walk.lock(x.ids, f"layer '{layer}' concatenates along another axis than the one its units lie on")
+            propagation.lock(x.ids, f"layer '{layer}' concatenates along another axis than the one its units lie on")
         return [UnitLabels.fixed(shape)]
 
 
@@ -213,24 +213,24 @@ class Concatenate(Behaviour):
 class Merge(Behaviour):
     """Entries of several tensors meet: add, multiply, maximum and the like, with broadcasting."""
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Tie units that meet; one that is broadcast against others is locked."""
         rank = max(len(x.shape) for x in inputs)
         joint = _expand(inputs[0], rank)
         for x in inputs[1:]:
-            joint = self._meet(walk, layer, joint, _expand(x, rank))
+            joint = self._meet(propagation, layer, joint, _expand(x, rank))
         return [joint]
 
-    def _meet(self, walk: Propagation, layer: str, a: UnitLabels, b: UnitLabels) -> UnitLabels:
+    def _meet(self, propagation: Propagation, layer: str, a: UnitLabels, b: UnitLabels) -> UnitLabels:
         shape = tuple(_extent(m, n) for m, n in zip(a.shape, b.shape, strict=True))
         spread = f"layer '{layer}' broadcasts its unit over several positions"
-        a, b = (_without_broadcast(walk, x, shape, spread) for x in (a, b))
+        a, b = (_without_broadcast(propagation, x, shape, spread) for x in (a, b))
         varies = tuple(m or n for m, n in zip(a.varies, b.varies, strict=True))
         if not any(varies):
             return UnitLabels.fixed(shape)
         if a.labelled and b.labelled and a.varies != b.varies:
             for x in (a, b):
-                walk.lock(x.ids, f"layer '{layer}' merges tensors whose units lie along different axes")
+                propagation.lock(x.ids, f"layer '{layer}' merges tensors whose units lie along different axes")
             return UnitLabels.fixed(shape)
         if not a.labelled or not b.labelled:
             known, other = (a, b) if a.labelled else (b, a)
@@ -240,7 +240,7 @@ class Merge(Behaviour):
         if not a.labelled and not b.labelled:
             return UnitLabels.fixed(shape)
         left, right = np.broadcast_arrays(a.ids, b.ids)
-        joint = walk.tie(left, right, f"layer '{layer}' merges tensors")
+        joint = propagation.tie(left, right, f"layer '{layer}' merges tensors")
         return UnitLabels(shape, joint, varies, a.alike and b.alike)
 
 
@@ -258,10 +258,10 @@ def _extent(m: int | None, n: int | None) -> int | None:
     return m if n == 1 or m is not None else n
 
 
-def _without_broadcast(walk: Propagation, x: UnitLabels, shape: Shape, reason: str) -> UnitLabels:
+def _without_broadcast(propagation: Propagation, x: UnitLabels, shape: Shape, reason: str) -> UnitLabels:
     """Lock units that lie along an axis of extent 1 which is broadcast, and forget them."""
     if any(v and x.shape[i] == 1 and shape[i] != 1 for i, v in enumerate(x.varies)):
-        walk.lock(x.ids, reason)
+        propagation.lock(x.ids, reason)
         return UnitLabels.fixed(x.shape)
     return x
 
@@ -280,10 +280,10 @@ class Opaque(Behaviour):
     output_shapes: tuple[Shape, ...]
     inside: tuple[str, ...] = ()
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Lock every unit that enters."""
         for path in (layer, *(f"{layer}/{name}" for name in self.inside)):
-            walk.fixed_layers.setdefault(path, self.reason)
+            propagation.fixed_layers.setdefault(path, self.reason)
         for x in inputs:
-            walk.lock(x.ids, self.reason)
+            propagation.lock(x.ids, self.reason)
         return [UnitLabels.fixed(shape) for shape in self.output_shapes]

@@ -86,7 +86,7 @@ class Maskable(Protocol):
         """Return which connections there could be, in the shape of the kernel, bool."""
 
     def follows(self, mask: np.ndarray) -> Mapping[str, Any]:
-        """Return attributes that change when the layer has another mask, for which compiled steps must be traced anew."""
+        """Return attributes that change when the layer has another mask, for which compiled steps must be traced again."""
 
     def passing_gradients(self) -> AbstractContextManager[None]:
         """Let gradients reach the weights of connections that are not there."""
@@ -112,18 +112,18 @@ class Reconfigurable(Protocol):
 
 
 @runtime_checkable
-class ComputesAnew(Reconfigurable, Protocol):
+class ComputesDifferently(Reconfigurable, Protocol):
     """May compute something else after it is reconfigured.
 
     Attributes:
-        retraced: Whether it does, so that compiled steps must be traced anew.
+        retraced: Whether it does, so that compiled steps must be traced again.
     """
 
     retraced: bool
 
 
 @runtime_checkable
-class LaysOutChannels(Reconfigurable, Protocol):
+class RearrangesChannels(Reconfigurable, Protocol):
     """Puts out its channels in another layout after it is reconfigured; the layers behind it follow."""
 
     def channel_sources(self, config: Mapping[str, Any]) -> np.ndarray:

@@ -34,7 +34,7 @@ class Contract(Behaviour):
     constants: Mapping[int, Shape]
     reason: str
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Tie what meets, and pass on what remains."""
         entering = iter(inputs)
         tensors = [UnitLabels.fixed(self.constants[i]) if i in self.constants else next(entering) for i in (0, 1)]
@@ -42,33 +42,33 @@ class Contract(Behaviour):
         for place, (x, names) in enumerate(zip(tensors, self.axes, strict=True)):
             varied = [i for i, varies in enumerate(x.varies) if varies]
             if len(varied) > 1 or any(names.count(names[i]) > 1 for i in varied):
-                walk.lock(x.ids, f"layer '{layer}' takes several axes of them apart")
+                propagation.lock(x.ids, f"layer '{layer}' takes several axes of them apart")
             elif varied:
-                found.update(self._along(walk, layer, place, varied[0], tensors, found))
+                found.update(self._along(propagation, layer, place, varied[0], tensors, found))
         kept = {name: ids for name, ids in found.items() if name in self.result}
         if len(kept) != 1:
             for ids in kept.values():
-                walk.lock(ids, f"layer '{layer}' multiplies each of them by each unit of another tensor")
+                propagation.lock(ids, f"layer '{layer}' multiplies each of them by each unit of another tensor")
             return [UnitLabels.fixed(self._shape(kept))]
         ((name, ids),) = kept.items()
         return [UnitLabels.along(self._shape(kept), self.result.index(name), ids)]
 
-    def _along(self, walk, layer, place, axis, tensors, found) -> dict[str, np.ndarray]:
+    def _along(self, propagation, layer, place, axis, tensors, found) -> dict[str, np.ndarray]:
         """Labels along a named axis, tied to what they meet there in the other tensor."""
         ids, name = tensors[place].vector(axis), self.axes[place][axis]
         other, names = tensors[1 - place], self.axes[1 - place]
         if name not in names:
             if name not in self.result:
-                walk.mix(ids, self.reason)
+                propagation.mix(ids, self.reason)
             return {name: ids}
         if name not in found:
             held = names.index(name)
             alone = other.shape[held] == 1 != len(ids)
             across = np.full(len(ids), -1) if alone or not other.varies[held] else other.vector(held)
             if not (alone and name in self.result):
-                ids = walk.tie(ids, across, f"layer '{layer}' multiplies tensors")
+                ids = propagation.tie(ids, across, f"layer '{layer}' multiplies tensors")
         if name not in self.result:
-            walk.mix(ids, self.reason)
+            propagation.mix(ids, self.reason)
         return {name: ids}
 
     def _shape(self, kept: Mapping[str, np.ndarray]) -> Shape:
@@ -89,15 +89,15 @@ class Attend(Behaviour):
     rules: tuple[AxisRule, ...] = ()
     mixes: str | None = None
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Tie queries and keys, and pass on the values; without keys of their own, the values are those, too."""
-        query, value, key = (walk.read(layer, x, -1) for x in (inputs[0], inputs[1], inputs[-1]))
-        joint = walk.tie(query, key, f"layer '{layer}' compares queries with keys")
+        query, value, key = (propagation.read(layer, x, -1) for x in (inputs[0], inputs[1], inputs[-1]))
+        joint = propagation.tie(query, key, f"layer '{layer}' compares queries with keys")
         for rule in self.rules:
-            walk.record(layer, rule, joint)
+            propagation.record(layer, rule, joint)
         if self.mixes:
-            walk.mix(joint, self.mixes)
+            propagation.mix(joint, self.mixes)
         for ids in (joint, value):
-            walk.stiffen(ids)
+            propagation.stiffen(ids)
         first, *rest = self.output_shapes
         return [UnitLabels.along(first, -1, value), *(UnitLabels.fixed(shape) for shape in rest)]

@@ -18,12 +18,12 @@ class StructureEvent:
         axis: Name of the unit axis, or of the layer that was edited.
         before: Units, or connections, or trainable weights of the layer before.
         after: The same afterwards.
-        reason: Who asked for it, and why.
+        reason: Who requested it, and why.
         parameters: Parameters of the model afterwards.
         seconds: Time that planning and writing took.
         change: Largest absolute change of the model's outputs on the probe, divided by the largest absolute output;
             NaN where there are no inputs to compute them on.
-        retraced: Whether the edit made compiled steps be traced anew.
+        retraced: Whether the edit made compiled steps be traced again.
         source: For each unit after the edit its index before, or -1; empty for other edits.
         edit: `"Resize"` for units, `"Rewire"` for connections, `"Reconfigure"` for what a layer is.
     """

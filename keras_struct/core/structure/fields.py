@@ -41,19 +41,19 @@ class Fields(Behaviour):
         shape[axis] = None if extent is None else extent // self.channels_out * channels_out
         return replace(self, channels_out=channels_out, output_shape=tuple(shape))
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Read one label of each field, record where fields lie in the variables, and make or pass them."""
-        channels = walk.read(layer, inputs[0], self.axis)
-        fields = walk.units.find(channels).reshape(-1, self.channels_in)
+        channels = propagation.read(layer, inputs[0], self.axis)
+        fields = propagation.units.find(channels).reshape(-1, self.channels_in)
         if (fields != fields[:, :1]).any():
-            walk.lock(channels, f"layer '{layer}' takes each {self.channels_in} of them for one field")
+            propagation.lock(channels, f"layer '{layer}' takes each {self.channels_in} of them for one field")
             fields = np.full_like(fields, FIXED)
         read = fields[:, 0]
-        made = read if self.units is None else walk.produce(layer, self.units)
+        made = read if self.units is None else propagation.produce(layer, self.units)
         for rule in self.rules:
-            walk.record(layer, rule, made if rule.along_output else read)
+            propagation.record(layer, rule, made if rule.along_output else read)
         if self.mixes:
-            walk.mix(made, self.mixes)
+            propagation.mix(made, self.mixes)
         if (made == FIXED).all():
             return [UnitLabels.fixed(self.output_shape)]
         return [

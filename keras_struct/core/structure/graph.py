@@ -21,7 +21,7 @@ from keras_struct.core.structure.rules import AxisRule, Port
 from keras_struct.core.structure.sharing import SharedVariable
 
 _INPUT = (
-    "it is an input of the model; for other inputs build the layers anew with another keras.Input, and copy the weights "
+    "it is an input of the model; for other inputs build the layers again with another keras.Input, and copy the weights "
     "of those that keep their shapes"
 )
 _OUTPUT = (
@@ -78,27 +78,27 @@ class StructureGraph:
         self._input_names = dict(input_names or {})
         self._run(Propagation(widths, shared))
 
-    def _run(self, walk: Propagation) -> None:
+    def _run(self, propagation: Propagation) -> None:
         tensors = {number: UnitLabels.fixed(shape) for number, shape in self._inputs.items()}
         for call in self._calls:
             for place in call.masks:
-                walk.lock(tensors[call.inputs[place]].ids, f"layer '{call.layer}' takes them for a mask")
+                propagation.lock(tensors[call.inputs[place]].ids, f"layer '{call.layer}' takes them for a mask")
             entering = [tensors[n] for place, n in enumerate(call.inputs) if place not in call.masks]
-            results = call.behaviour.run(walk, call.layer, entering)
+            results = call.behaviour.run(propagation, call.layer, entering)
             tensors.update(zip(call.outputs, results, strict=True))
         for number in self._outputs:
-            walk.lock(tensors[number].ids, _OUTPUT)
-        walk.settle()
-        self._walk = walk
+            propagation.lock(tensors[number].ids, _OUTPUT)
+        propagation.settle()
+        self._propagation = propagation
         self.tensors: Mapping[int, UnitLabels] = MappingProxyType(tensors)
 
     @cached_property
     def _roots(self) -> dict[str, np.ndarray]:
-        return {layer: self._walk.units.find(ids) for layer, ids in self._walk.produced.items()}
+        return {layer: self._propagation.units.find(ids) for layer, ids in self._propagation.produced.items()}
 
     @cached_property
     def _sequences(self) -> dict[Port, np.ndarray]:
-        return {port: self._walk.units.find(ids) for port, ids in self._walk.sequences.items()}
+        return {port: self._propagation.units.find(ids) for port, ids in self._propagation.sequences.items()}
 
     @cached_property
     def units(self) -> Mapping[str, UnitAxis]:
@@ -115,7 +115,7 @@ class StructureGraph:
         """Why each of the other axes is fixed: inputs, outputs, and what an operation without unit rules touches."""
         inputs = dict.fromkeys(self._input_names.values(), _INPUT)
         axes = {name: axis.locked for name, axis in self.units.items() if axis.locked is not None}
-        return MappingProxyType({**inputs, **self._walk.fixed_layers, **axes})
+        return MappingProxyType({**inputs, **self._propagation.fixed_layers, **axes})
 
     @cached_property
     def _partition(self) -> tuple[list[UnitAxis], dict[str, list[tuple[str, int]]]]:
@@ -148,16 +148,16 @@ class StructureGraph:
         )
         producers = tuple(zip(signature, starts, strict=True))
         ids = np.asarray(roots)
-        locked = self._reason(self._walk.locks, ids)
+        locked = self._reason(self._propagation.locks, ids)
         if not contiguous and locked is None:
             locked = TANGLED
         for layer, start in producers:
             blocks[layer].append((name, start))
-        elastic = not any(self._hit(rigid, ids) for rigid in self._walk.rigid)
-        return UnitAxis(name, len(roots), producers, locked, self._reason(self._walk.mixes, ids), elastic)
+        elastic = not any(self._hit(rigid, ids) for rigid in self._propagation.rigid)
+        return UnitAxis(name, len(roots), producers, locked, self._reason(self._propagation.mixes, ids), elastic)
 
     def _hit(self, ids: np.ndarray, roots: np.ndarray) -> bool:
-        return bool(np.isin(self._walk.units.find(ids), roots).any())
+        return bool(np.isin(self._propagation.units.find(ids), roots).any())
 
     def _reason(self, entries: list[tuple[np.ndarray, str]], roots: np.ndarray) -> str | None:
         return next((reason for ids, reason in entries if self._hit(ids, roots)), None)
@@ -168,7 +168,7 @@ class StructureGraph:
 
     def ports(self, axis: str) -> dict[Port, AxisRule]:
         """Axes of variables along which the units of `axis` lie, in the order in which the network meets them."""
-        return {port: self._walk.rules[port] for port in self._ports_by_axis[axis]}
+        return {port: self._propagation.rules[port] for port in self._ports_by_axis[axis]}
 
     @cached_property
     def _ports_by_axis(self) -> dict[str, list[Port]]:
@@ -190,20 +190,20 @@ class StructureGraph:
 
     def find_units(self, axis: str, ids: np.ndarray) -> np.ndarray:
         """Where each unit of `axis` stands first in a sequence of labels."""
-        roots = self._walk.units.find(ids)
+        roots = self._propagation.units.find(ids)
         order = np.argsort(roots, kind="stable")
         return order[np.searchsorted(roots[order], self._members(self.units[axis]))]
 
     def unit_of(self, axis: str, ids: np.ndarray) -> np.ndarray:
         """For each of a sequence of labels the index of the unit of `axis` that it means, or -1 for another."""
-        members, roots = self._members(self.units[axis]), self._walk.units.find(ids)
+        members, roots = self._members(self.units[axis]), self._propagation.units.find(ids)
         order = np.argsort(members)
         place = np.minimum(np.searchsorted(members[order], roots), len(members) - 1)
         return np.where(members[order][place] == roots, order[place], -1)
 
     def holds(self, axis: str, ids: np.ndarray) -> bool:
         """Whether units of `axis` are among a sequence of labels."""
-        return bool(np.isin(self._walk.units.find(ids), self._members(self.units[axis])).any())
+        return bool(np.isin(self._propagation.units.find(ids), self._members(self.units[axis])).any())
 
     def widths_from(self, extents: Mapping[Port, int]) -> dict[str, int]:
         """Widths that give axes of variables these extents, as far as one axis of units alone lies along them."""
@@ -238,18 +238,18 @@ class StructureGraph:
 
     def sizes(self, port: Port) -> list[tuple[str, str]]:
         """Layers with the attribute that holds the extent of an axis of a variable."""
-        held = self._walk.holders[port]
+        held = self._propagation.holders[port]
         return [(layer, name) for (layer, _), rule in held.items() if rule.size for name in rule.size.split(",")]
 
     @property
     def all_ports(self) -> Mapping[Port, AxisRule]:
         """Every axis of a variable that lies along units, editable or not."""
-        return MappingProxyType(self._walk.rules)
+        return MappingProxyType(self._propagation.rules)
 
     @property
     def extents(self) -> Mapping[Port, int]:
         """How many positions there are along each axis of a variable that lies along units."""
-        return {port: len(ids) for port, ids in self._walk.sequences.items()}
+        return {port: len(ids) for port, ids in self._propagation.sequences.items()}
 
     def edited(self, *edits: Resize) -> tuple[StructureGraph, dict[Port, Rearrangement]]:
         """Carry out edits of different axes at once, on labels only.
@@ -266,8 +266,10 @@ class StructureGraph:
         sources = {edit.axis: np.asarray(edit.source) for edit in edits}
         producers = dict.fromkeys(layer for axis in sources for layer, _ in self.units[axis].producers)
         gathers = {layer: self._gather(layer, sources) for layer in producers}
-        widths = {**self._walk.widths, **{layer: len(source) for layer, source in gathers.items()}}
-        after = StructureGraph(self._inputs, self._calls, self._outputs, self._input_names, widths, self._walk.shared)
+        widths = {**self._propagation.widths, **{layer: len(source) for layer, source in gathers.items()}}
+        after = StructureGraph(
+            self._inputs, self._calls, self._outputs, self._input_names, widths, self._propagation.shared
+        )
         after._inherit(self, {axis: len(source) for axis, source in sources.items()})
         ancestors = self._ancestors(after, gathers)
         copies = self._copies(after, edits)
@@ -275,7 +277,9 @@ class StructureGraph:
         for port in dict.fromkeys(port for axis in sources for port in self._ports_by_axis[axis]):
             old, new = self._sequences[port], after._sequences[port]
             if (source := follow(old, new, ancestors, port)) is not None:
-                changes[port] = Rearrangement(self._walk.rules[port], source, np.where(new == FIXED, 1, copies[new]))
+                changes[port] = Rearrangement(
+                    self._propagation.rules[port], source, np.where(new == FIXED, 1, copies[new])
+                )
         return after, changes
 
     def extended(
@@ -286,13 +290,15 @@ class StructureGraph:
     ) -> StructureGraph:
         """Return the graph with more inputs, calls behind its own, and the variables that several layers share then."""
         inputs, calls = {**self._inputs, **inputs}, (*self._calls, *calls)
-        return StructureGraph(inputs, calls, self._outputs, self._input_names, self._walk.widths, shared)
+        return StructureGraph(inputs, calls, self._outputs, self._input_names, self._propagation.widths, shared)
 
     def with_calls(self, replaced: Mapping[Call, Call]) -> StructureGraph:
         """Return the graph with some calls replaced by others of the same tensors."""
         calls = [replaced.get(call, call) for call in self._calls]
-        walk = self._walk
-        return StructureGraph(self._inputs, calls, self._outputs, self._input_names, walk.widths, walk.shared)
+        propagation = self._propagation
+        return StructureGraph(
+            self._inputs, calls, self._outputs, self._input_names, propagation.widths, propagation.shared
+        )
 
     def _inherit(self, before: StructureGraph, changed: Mapping[str, int]) -> None:
         """Take over which units form an axis: a width edit changes how many they are, and nothing else."""
@@ -323,7 +329,7 @@ class StructureGraph:
         return np.concatenate(parts)
 
     def _ancestors(self, after: StructureGraph, gathers: Mapping[str, np.ndarray]) -> np.ndarray:
-        ancestors = np.full(len(after._walk.units.parent) + 1, NEW)
+        ancestors = np.full(len(after._propagation.units.parent) + 1, NEW)
         for layer, new in after._roots.items():
             old = self._roots[layer]
             source = gathers.get(layer)
@@ -331,7 +337,7 @@ class StructureGraph:
         return ancestors
 
     def _copies(self, after: StructureGraph, edits: Sequence[Resize]) -> np.ndarray:
-        copies = np.ones(len(after._walk.units.parent) + 1, np.int64)
+        copies = np.ones(len(after._propagation.units.parent) + 1, np.int64)
         for edit in edits:
             copies[after._members(after.units[edit.axis])] = edit.copies()
         return copies

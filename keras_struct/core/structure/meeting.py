@@ -40,27 +40,27 @@ class Meet(Behaviour):
         reads = tuple(read.within(layer) for read in self.reads)
         return replace(self, reads=reads, rules=tuple(rule.within(layer) for rule in self.rules))
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Tie the units that meet, and record where they lie in the variables."""
         for read in self.reads:
-            self._note(walk, layer, read.rules, walk.read(layer, inputs[read.source], read.axis))
-        found = [walk.read(layer, inputs[place], axis) for place, axis in self.meeting]
+            self._note(propagation, layer, read.rules, propagation.read(layer, inputs[read.source], read.axis))
+        found = [propagation.read(layer, inputs[place], axis) for place, axis in self.meeting]
         if len({len(ids) for ids in found}) > 1:
             raise ValueError(f"Layer '{layer}' would get {', '.join(str(len(ids)) for ids in found)} units at once.")
         joint = found[0]
         for ids in found[1:]:
-            joint = walk.tie(joint, ids, f"layer '{layer}' merges tensors")
-        self._note(walk, layer, self.rules, joint)
+            joint = propagation.tie(joint, ids, f"layer '{layer}' merges tensors")
+        self._note(propagation, layer, self.rules, joint)
         known = {place for place, _ in self.meeting} | {read.source for read in self.reads}
         for place, x in enumerate(inputs):
             if place not in known:
-                walk.lock(x.ids, unnamed(layer, place))
+                propagation.lock(x.ids, unnamed(layer, place))
         if self.mixes:
-            walk.mix(joint, self.mixes)
+            propagation.mix(joint, self.mixes)
         return [UnitLabels.along(self.output_shape, self.axis, joint)]
 
-    def _note(self, walk: Propagation, layer: str, rules: tuple[AxisRule, ...], ids: np.ndarray) -> None:
+    def _note(self, propagation: Propagation, layer: str, rules: tuple[AxisRule, ...], ids: np.ndarray) -> None:
         for rule in rules:
-            walk.record(layer, rule, ids)
+            propagation.record(layer, rule, ids)
         if self.rigid:
-            walk.stiffen(ids)
+            propagation.stiffen(ids)

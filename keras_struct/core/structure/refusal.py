@@ -14,6 +14,6 @@ class MeasurementError(ValueError):
 class AxisRefused(MeasurementError):
     """A policy cannot work on one axis, whatever the data: the layers around it do not allow what it computes.
 
-    Strategies leave such an axis out, or make do with a plainer policy there, and go on with the others; asked for by hand,
+    Strategies leave such an axis out, or make do with a plainer policy there, and go on with the others; requested by hand,
     it is an error like any other.
     """

@@ -1,4 +1,4 @@
-"""What it means for the rest of a network that the outputs of one layer are laid out anew."""
+"""What it means for the rest of a network that the outputs of one layer are rearranged."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from keras_struct.core.structure.rules import Port
 
 @dataclass(frozen=True)
 class _Places(Behaviour):
-    """Every channel that a layer puts out is a unit of its own, so that one sees where it goes."""
+    """Every channel that a layer outputs is a unit of its own, so that one sees where it goes."""
 
     axis: int
     output_shape: Shape
     channels: int
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
-        made = walk.produce(layer, self.channels)
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+        made = propagation.produce(layer, self.channels)
         return [UnitLabels.along(self.output_shape, self.axis % len(self.output_shape), made)]
 
 
 def relay(graph: StructureGraph, layer: str, source: np.ndarray) -> tuple[StructureGraph, Mapping[Port, Rearrangement]]:
-    """Lay out anew the channels that a layer makes of each field.
+    """Rearrange the channels that a layer makes of each field.
 
     Args:
         graph: The structure.
@@ -58,7 +58,7 @@ def relay(graph: StructureGraph, layer: str, source: np.ndarray) -> tuple[Struct
     axis = next((axis for axis in seen.units.values() if axis.producers[0][0] == layer), None)
     if axis is None or axis.locked is not None or len(axis.producers) > 1 or axis.width != channels:
         why = "they meet those of other layers" if axis is None or axis.locked is None else axis.locked
-        raise ValueError(f"Cannot lay out the channels of layer '{layer}' anew: {why}.")
+        raise ValueError(f"Cannot rearrange the channels of layer '{layer}': {why}.")
     old = int(source.max()) + 1
     whole = (np.arange(channels // old)[:, None] * old + source).ravel()
     _, changes = seen.edited(Resize(axis.name, tuple(whole.tolist())))

@@ -33,7 +33,7 @@ class Reshape(Behaviour):
     flexible: int | None = None
     rigid: bool = False
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Follow the labels through each segment; they can vary within one of them."""
         x = inputs[0]
         if not x.labelled:
@@ -41,9 +41,9 @@ class Reshape(Behaviour):
         held = self._segments()
         places = [i for i, (before, _) in enumerate(held or ()) if any(x.varies[axis] for axis in before)]
         if held is None or len(places) != 1:
-            walk.lock(x.ids, f"layer '{layer}' reshapes its units from {x.shape} to {self.output_shape}")
+            propagation.lock(x.ids, f"layer '{layer}' reshapes its units from {x.shape} to {self.output_shape}")
             return [UnitLabels.fixed(self.output_shape)]
-        return [self._through(walk, layer, x, *held[places[0]])]
+        return [self._through(propagation, layer, x, *held[places[0]])]
 
     def _segments(self) -> list[tuple[list[int], list[int]]] | None:
         """Pairs of neighbouring axes before and after with the same number of entries; `None` if an extent is unknown."""
@@ -64,9 +64,11 @@ class Reshape(Behaviour):
             found[-1][1].extend(axis for axis, _ in right)
         return found
 
-    def _through(self, walk: Propagation, layer: str, x: UnitLabels, before: list[int], after: list[int]) -> UnitLabels:
+    def _through(
+        self, propagation: Propagation, layer: str, x: UnitLabels, before: list[int], after: list[int]
+    ) -> UnitLabels:
         if self.rigid:
-            walk.stiffen(x.ids)
+            propagation.stiffen(x.ids)
         extents = [int(x.shape[axis] or 0) for axis in before]
         ids = x.ids.reshape([x.ids.shape[axis] for axis in before])
         flat = np.broadcast_to(ids, extents).reshape(-1)
@@ -80,7 +82,7 @@ class Reshape(Behaviour):
         rows = rows.reshape(-1, shape[place])
         joint = rows[0]
         for row in rows[1:]:
-            joint = walk.tie(joint, row, f"layer '{layer}' puts them into groups")
+            joint = propagation.tie(joint, row, f"layer '{layer}' puts them into groups")
         return UnitLabels.along(tuple(shape), place, joint)
 
     def _last(self, after: list[int]) -> int:
@@ -103,7 +105,7 @@ class Split(Behaviour):
     axis: int
     parts: int
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Cut the labels."""
         x, axis = inputs[0], self.axis
         if not x.varies[axis]:
@@ -116,7 +118,7 @@ class Split(Behaviour):
         pieces = np.split(x.ids, self.parts, axis)
         joint = pieces[0]
         for piece in pieces[1:]:
-            joint = walk.tie(joint, piece, f"layer '{layer}' cuts them into equal parts")
+            joint = propagation.tie(joint, piece, f"layer '{layer}' cuts them into equal parts")
         shape = tuple(joint.shape[axis] if i == axis else e for i, e in enumerate(x.shape))
         return [UnitLabels(shape, joint, x.varies)] * self.parts
 
@@ -135,12 +137,12 @@ class Reduce(Behaviour):
     keepdims: bool = False
     repeats: bool = False
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Leave the axes out; units that lie there are mixed."""
         x = inputs[0]
         mixed = any(x.varies[axis] for axis in self.axes)
         if mixed and not (self.repeats and x.alike):
-            walk.mix(x.ids, f"layer '{layer}' reduces over its units")
+            propagation.mix(x.ids, f"layer '{layer}' reduces over its units")
         kept = [i for i in range(len(x.shape)) if i not in self.axes]
         shape: Shape = tuple(x.shape[i] for i in kept)
         if self.keepdims:
@@ -166,12 +168,12 @@ class Slice(Behaviour):
     taken: tuple[str, ...]
     output_shape: Shape
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Keep the labels along the axes that are taken whole."""
         x = inputs[0]
         own = [taken for taken in self.taken if taken != "new"]
         if any(v and taken != "all" for v, taken in zip(x.varies, own, strict=True)):
-            walk.lock(
+            propagation.lock(
                 x.ids, f"layer '{layer}' takes some of its units by their number; use keras.ops.split for equal parts"
             )
             return [UnitLabels.fixed(self.output_shape)]
@@ -195,13 +197,13 @@ class NewAxes(Behaviour):
 
     order: tuple[int | None, ...]
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Move the labels along; a unit along an axis that goes is locked."""
         x = inputs[0]
         gone = [i for i in range(len(x.shape)) if i not in self.order]
         shape = tuple(1 if i is None else x.shape[i] for i in self.order)
         if any(x.varies[i] for i in gone):
-            walk.lock(x.ids, f"layer '{layer}' drops the axis that its unit lies along")
+            propagation.lock(x.ids, f"layer '{layer}' drops the axis that its unit lies along")
             return [UnitLabels.fixed(shape)]
         ids = x.ids.reshape([1 if i is None else x.ids.shape[i] for i in self.order])
         return [UnitLabels(shape, ids, tuple(i is not None and x.varies[i] for i in self.order), x.alike)]
@@ -213,16 +215,16 @@ class Stack(Behaviour):
 
     axis: int
 
-    def run(self, walk: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
+    def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Tie the labels, and add the axis."""
         first = inputs[0]
         if any(x.varies != first.varies for x in inputs):
             for x in inputs:
-                walk.lock(x.ids, f"layer '{layer}' stacks tensors whose units lie along different axes")
+                propagation.lock(x.ids, f"layer '{layer}' stacks tensors whose units lie along different axes")
             first = UnitLabels.fixed(first.shape)
         joint = first.ids
         for x in inputs[1:] if any(first.varies) else ():
-            joint = walk.tie(joint, x.ids, f"layer '{layer}' stacks them")
+            joint = propagation.tie(joint, x.ids, f"layer '{layer}' stacks them")
         shape = (*first.shape[: self.axis], len(inputs), *first.shape[self.axis :])
         varies = (*first.varies[: self.axis], False, *first.varies[self.axis :])
         if (joint == FIXED).all():

@@ -30,13 +30,13 @@ def _extents(network: Network) -> dict[Port, int]:
     return found
 
 
-def catch_up(network: Network, model: Any, anew: bool = False) -> Network:
+def catch_up(network: Network, model: Any, again: bool = False) -> Network:
     """Bring a network in line with the variables of its layers.
 
     Args:
         network: The network as it was read.
         model: The model it was read from.
-        anew: Whether layers may do something else than they did.
+        again: Whether layers may do something else than they did.
 
     Returns:
         The network itself, or a new one where layers changed what they do.
@@ -52,7 +52,7 @@ def catch_up(network: Network, model: Any, anew: bool = False) -> Network:
         if graph.extents == {**before.extents, **extents}:
             network.graph = graph
             refresh(network, set(network.layers))
-            if not anew:
+            if not again:
                 return network
         network = trace(model)
         if fits(network):

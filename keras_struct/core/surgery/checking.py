@@ -23,7 +23,7 @@ _KNOWN = ("keras", "keras_struct")
 def check_layers(network: Network, planned: Plan) -> None:
     """Try layers that are neither Keras's nor ours, and that an edit touches, as it would leave them. Nothing is written.
 
-    Each is called on zeros, and made anew of its configuration, as when it is loaded: its output and its variables must have
+    Each is called on zeros, and made again of its configuration, as when it is loaded: its output and its variables must have
     the shapes that its unit rules let expect.
 
     Args:

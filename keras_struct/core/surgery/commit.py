@@ -26,7 +26,7 @@ def commit(network: Network, plan: Plan) -> bool:
         plan: What to write.
 
     Returns:
-        Whether compiled steps must be traced anew.
+        Whether compiled steps must be traced again.
     """
     backend = current()
     written: list[tuple[Any, Any, Any]] = []

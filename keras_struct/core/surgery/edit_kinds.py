@@ -116,11 +116,11 @@ class EditKind(ABC, Generic[E]):
         """
 
     def follow(self, network: Network, writes: Sequence[Write]) -> list[Fact]:
-        """Return attributes that follow from what is written by whatever edit; compiled steps are traced anew for them."""
+        """Return attributes that follow from what is written by whatever edit; compiled steps are traced again for them."""
         return []
 
-    def traces_anew(self, network: Network, edits: Sequence[E]) -> bool:
-        """Whether compiled steps must be traced anew even if all variables keep their objects."""
+    def needs_retracing(self, network: Network, edits: Sequence[E]) -> bool:
+        """Whether compiled steps must be traced again even if all variables keep their objects."""
         return False
 
     def size(self, network: Network, edit: E) -> int:

@@ -26,7 +26,7 @@ class Trial:
         after: Its graph after the edit.
         call: The call of the layer.
         held: Shapes of its variables after the edit.
-        wanted: Shapes that they have in a layer that is made anew of its configuration; none if it cannot be.
+        wanted: Shapes that they have in a layer that is made again of its configuration; none if it cannot be.
         failure: What was wrong with its call, if anything.
     """
 

@@ -23,7 +23,7 @@ class Plan:
         writes: Each variable with its value before and afterwards.
         facts: Layers and an attribute, such as the number of units, with its new value.
         changes: What happens along each axis of a variable.
-        stale: Whether compiled steps must be traced anew even if all variables keep their objects.
+        stale: Whether compiled steps must be traced again even if all variables keep their objects.
     """
 
     graph: StructureGraph
@@ -60,7 +60,7 @@ def plan(request: Request) -> Plan:
             writes, facts = writes + more, facts + attributes
             touched |= {kind.name(edit) for edit in edits} if more or attributes else set()
     following = [fact for kind, _ in kinds for fact in kind.follow(network, writes)]
-    stale = bool(following) or any(kind.traces_anew(network, edits) for kind, edits in kinds if edits)
+    stale = bool(following) or any(kind.needs_retracing(network, edits) for kind, edits in kinds if edits)
     planned = Plan(after.graph, writes, facts + following, after.changes, stale)
     check_layers(network, planned)
     return planned

@@ -175,7 +175,7 @@ def _checked(given: np.ndarray, place: np.ndarray, key: str) -> np.ndarray:
             fitting = given.astype(place.dtype)
     if not np.isfinite(fitting if fitting.dtype.kind == "f" else fitting.astype(np.float64)).all():
         raise ValueError(
-            f"Values for '{key}' hold NaN or infinity (as {place.dtype}): compute them anew, or leave them out for the "
+            f"Values for '{key}' hold NaN or infinity (as {place.dtype}): compute them again, or leave them out for the "
             "default."
         )
     return fitting

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_struct.core.backend import current
 from keras_struct.core.backend import keras_internals as internals
-from keras_struct.core.structure.capabilities import ComputesAnew, LaysOutChannels, Reconfigurable
+from keras_struct.core.structure.capabilities import ComputesDifferently, RearrangesChannels, Reconfigurable
 from keras_struct.core.structure.reconfiguring import Reconfigure
 from keras_struct.core.structure.relaying import relay
 from keras_struct.core.surgery.edit_kinds import EditKind, Fact, Request, Structure, Write, register_edit
@@ -23,7 +23,7 @@ class Reconfiguring(EditKind[Reconfigure]):
     follows_surroundings = False
 
     def rearrange(self, request: Request, edits: Sequence[Reconfigure]) -> Structure | None:
-        """Return the structure after an edit of a layer that lays out its channels anew; `None` if none does.
+        """Return the structure after an edit of a layer that rearranges its channels; `None` if none does.
 
         Raises:
             ValueError: If several edits would do so at once, or what is behind the layer cannot follow.
@@ -31,10 +31,10 @@ class Reconfiguring(EditKind[Reconfigure]):
         moving = _moving(request.network, edits)
         if len(moving) > 1:
             raise ValueError(
-                f"Layer '{moving[0].layer}' would lay out its channels anew, and others are edited at once that do so, too. Make "
+                f"Layer '{moving[0].layer}' would rearrange its channels, and others are edited at once that do so, too. Make "
                 "one edit after the other."
             )
-        return laid_out_anew(request.network, moving[0]) if moving else None
+        return rearranged_channels(request.network, moving[0]) if moving else None
 
     def plan(self, request: Request, edits: Sequence[Reconfigure], touched: set[str]) -> tuple[list[Write], list[Fact]]:
         """Return the new weights and attributes of the layers.
@@ -52,9 +52,9 @@ class Reconfiguring(EditKind[Reconfigure]):
             writes += _reweighed(request, edit, layer)
         return writes, facts
 
-    def traces_anew(self, network: Network, edits: Sequence[Reconfigure]) -> bool:
-        """Whether a layer lays out its channels anew, or computes something else afterwards."""
-        other = network.having(ComputesAnew)
+    def needs_retracing(self, network: Network, edits: Sequence[Reconfigure]) -> bool:
+        """Whether a layer rearranges its channels, or computes something else afterwards."""
+        other = network.having(ComputesDifferently)
         return bool(_moving(network, edits)) or any(e.layer in other and other[e.layer].retraced for e in edits)
 
     def size(self, network: Network, edit: Reconfigure) -> int:
@@ -75,8 +75,8 @@ class Reconfiguring(EditKind[Reconfigure]):
 register_edit(Reconfiguring())
 
 
-def laid_out_anew(network: Network, edit: Reconfigure) -> Structure:
-    """Return the structure after an edit of a layer that lays out its channels anew, and what those behind it have to do.
+def rearranged_channels(network: Network, edit: Reconfigure) -> Structure:
+    """Return the structure after an edit of a layer that rearranges its channels, and what those behind it have to do.
 
     Raises:
         ValueError: If what is behind the layer cannot follow.
@@ -88,8 +88,8 @@ def laid_out_anew(network: Network, edit: Reconfigure) -> Structure:
 
 
 def _moving(network: Network, edits: Sequence[Reconfigure]) -> list[Reconfigure]:
-    """Edits of layers that lay out their channels anew."""
-    return [edit for edit in edits if edit.layer in network.having(LaysOutChannels)]
+    """Edits of layers that rearrange their channels."""
+    return [edit for edit in edits if edit.layer in network.having(RearrangesChannels)]
 
 
 def _reweighed(request: Request, edit: Reconfigure, layer: Any) -> list[Write]:

@@ -58,7 +58,7 @@ class Network:
         return self._capable[capability]
 
     def follow_layers(self) -> bool:
-        """Read layers anew whose activation, LoRA weights or quantisation were changed since. Returns whether any were."""
+        """Read layers again whose activation, LoRA weights or quantisation were changed since. Returns whether any were."""
         changed = {path for path, (layers, facts) in self.facts.items() if changeable_facts(layers) != facts}
         if not changed:
             return False
@@ -94,7 +94,7 @@ def trace(model: Any) -> Network:
     tracer = Tracer()
     inputs = {tracer.number(tensor): _shape(tensor) for tensor in functional.inputs}
     names = {tracer.number(tensor): tensor.name for tensor in functional.inputs}
-    tracer.walk(functional, "")
+    tracer.collect(functional, "")
     outputs = [tracer.number(tensor) for tensor in functional.outputs]
     graph = StructureGraph(inputs, tracer.calls, outputs, names, shared=tracer.shared())
     first = (tracer.first_inputs, tracer.first_outputs, tracer.first_names)
@@ -158,7 +158,7 @@ class Tracer:
         self._numbers[id(tensor)] = number
         self.symbols.setdefault(number, []).append(tensor)
 
-    def walk(self, functional: Any, prefix: str) -> None:
+    def collect(self, functional: Any, prefix: str) -> None:
         """Collect the calls of one model."""
         for node in internals.nodes_in_order(functional):
             self.visit(node, prefix)
@@ -174,12 +174,12 @@ class Tracer:
             self.enter(inner, path, [self.number(x) for x in inputs], outputs)
 
     def enter(self, inner: Any, path: str, inputs: list[int], outputs: list[Any]) -> None:
-        """Collect the calls of a nested model, whose tensors are numbered anew at every call of it."""
+        """Collect the calls of a nested model, whose tensors are numbered again at every call of it."""
         for tensor in _tensors_of(inner):
             self._numbers.pop(id(tensor), None)
         for tensor, number in zip(inner.inputs, inputs, strict=True):
             self.bind(tensor, number)
-        self.walk(inner, f"{path}/")
+        self.collect(inner, f"{path}/")
         for outer, tensor in zip(outputs, inner.outputs, strict=True):
             self.bind(outer, self.number(tensor))
 

@@ -58,7 +58,7 @@ def no_inputs(*_: object) -> NoReturn:
 
 @dataclass(frozen=True, eq=False)
 class AxisMeasurement:
-    """One unit axis of a running network. Expensive parts are computed when they are asked for.
+    """One unit axis of a running network. Expensive parts are computed when they are requested.
 
     Activations, inputs and candidates are those of the first layer that makes the units.
 
@@ -86,7 +86,7 @@ class AxisMeasurement:
         normalization: Returns the batch normalisation behind the first layer, or `None` without one.
         slope: Returns the derivative, at 0, of what follows a unit's sum of inputs: normalisation and activation.
         offset: Returns what a unit with zero incoming weights emits.
-        gradients: Gradients of the loss on the last training batch, which raise when they are asked for if there is none.
+        gradients: Gradients of the loss on the last training batch, which raise when they are requested if there is none.
         affordable: Takes a number of units, by how much other axes are to grow, and largest numbers of parameters and of
             operations of the model (or `None`); returns how many of the units these allow.
         warn: Takes a key and a text; warns, once in a training for each key.
@@ -117,7 +117,7 @@ class AxisMeasurement:
     _memory: dict[Hashable, object] = field(init=False, default_factory=dict, repr=False)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Return what a function computes, called when it is first asked for under a key."""
+        """Return what a function computes, called when it is first requested under a key."""
         if key not in self._memory:
             self._memory[key] = compute()
         return cast("T", self._memory[key])

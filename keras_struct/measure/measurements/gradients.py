@@ -1,4 +1,4 @@
-"""Gradients of the loss around one axis, computed when they are asked for."""
+"""Gradients of the loss around one axis, computed when they are requested."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def _activation_at_zero(probe: Any, axis: str, way: tuple[Any, ...]) -> tuple[fl
     def emit(sums: Any) -> Any:
         fresh = activated(layer, sums)
         for call in way:
-            fresh = probe.follow(call, fresh) if is_unitwise(call.behaviour) else fresh
+            fresh = probe.apply_chain(call, fresh) if is_unitwise(call.behaviour) else fresh
         return fresh
 
     value = emit(zeros)

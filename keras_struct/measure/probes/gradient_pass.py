@@ -51,13 +51,13 @@ class AxisTensors:
 
 
 class GradientPass:
-    """One forward and backward pass over a batch, in inference mode, made when the first gradient is asked for.
+    """One forward and backward pass over a batch, in inference mode, made when the first gradient is requested.
 
     Args:
         probe: The `StructureProbe` that compiles and runs.
         loss: Takes inputs, targets, outputs and sample weights; returns the mean loss.
         batch: Inputs, targets and sample weights (or `None`) of a batch.
-        axes: Names of the axes; those around which gradients cannot be computed are left out, and refused when asked for.
+        axes: Names of the axes; those around which gradients cannot be computed are left out, and refused when requested.
     """
 
     def __init__(self, probe: Any, loss: Callable, batch: tuple[Any, Any, Any], axes: Sequence[str]) -> None:

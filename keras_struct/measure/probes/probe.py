@@ -193,7 +193,7 @@ class StructureProbe:
         found = graph.find_units(axis, labels.vector(place))
         return None if np.array_equal(found, np.arange(labels.shape[place] or 0)) else found
 
-    def follow(self, call: Any, outputs: Any) -> Any:
+    def apply_chain(self, call: Any, outputs: Any) -> Any:
         """What one call of a chain makes of new units."""
         operation = self.network.nodes[call].operation
         if isinstance(call.behaviour, Weighted):
@@ -207,7 +207,7 @@ class StructureProbe:
             self._singles[call] = current().outside(lambda: single_unit_copy(layer, labels))
         return self._singles[call]
 
-    def respond(self, axis: str, entering: Any, kernels: Any) -> Any:
+    def evaluate_candidates(self, axis: str, entering: Any, kernels: Any) -> Any:
         """Post-activations of new units with these incoming weights and no bias, given what enters their layer.
 
         A unit with several places along the kernel has as many channels, those of all units at the first place first.
@@ -215,10 +215,10 @@ class StructureProbe:
         maker = self.maker(axis)
         fresh = activated(maker.layer, unit_response(maker.layer, entering, kernels, maker.port.axis, maker.rank))
         for call in self.chain(axis):
-            fresh = self.follow(call, fresh)
+            fresh = self.apply_chain(call, fresh)
         return fresh
 
-    def at_zero(self, axis: str) -> tuple[float, float]:
+    def activation_at_zero(self, axis: str) -> tuple[float, float]:
         """What a unit emits whose inputs sum to zero, and the derivative there, largest over the ways to its readers."""
         if axis not in self._at_zero:
             ends = activations_at_zero(self, axis)
@@ -230,7 +230,7 @@ class StructureProbe:
         return outputs[0] if self._structure is None else keras.tree.pack_sequence_as(self._structure, list(outputs))
 
     def compute(self, key: Any, function: Any, *args: Any) -> Any:
-        """Compile a function under a key when it is first asked for, and call it."""
+        """Compile a function under a key when it is first requested, and call it."""
         if key not in self._compiled:
             self._compiled[key] = current().compiled(function)
         try:
@@ -257,8 +257,8 @@ class StructureProbe:
             lambda: tuple(fan_out(self, axis, port) for port in readers),
             bias=lambda: self._bias(axis),
             normalization=lambda: self.normalization(axis),
-            slope=lambda: self.at_zero(axis)[1],
-            offset=lambda: self.at_zero(axis)[0],
+            slope=lambda: self.activation_at_zero(axis)[1],
+            offset=lambda: self.activation_at_zero(axis)[0],
         )
 
     def _shares_positions(self, axis: str) -> bool:

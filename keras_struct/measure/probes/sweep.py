@@ -24,7 +24,7 @@ BLOCK = 512
 
 
 class Sweep:
-    """One forward pass over the probe's inputs, made when the first measurement is asked for.
+    """One forward pass over the probe's inputs, made when the first measurement is requested.
 
     Args:
         probe: The `StructureProbe` that compiles and runs.
@@ -41,7 +41,7 @@ class Sweep:
         self._rows: dict[str, np.ndarray] = {}
 
     def added_to(self, measured: AxisMeasurement) -> AxisMeasurement:
-        """A measurement with what this pass tells about its axis, computed when it is asked for."""
+        """A measurement with what this pass tells about its axis, computed when it is requested."""
         axis = measured.axis
         return replace(
             measured,
@@ -195,7 +195,9 @@ class Sweep:
 
     def _responses(self, axis: str, entering: Any, kernels: Any) -> Any:
         """Post-activations of candidates as rows; of those with several places the first, as of the units that there are."""
-        return self._as_rows(axis, self.probe.respond(axis, entering, kernels))[:, : keras.ops.shape(kernels)[-1]]
+        return self._as_rows(axis, self.probe.evaluate_candidates(axis, entering, kernels))[
+            :, : keras.ops.shape(kernels)[-1]
+        ]
 
     def _around(self, axis: str, inputs: Any) -> tuple[Any, Any]:
         """Post-activations of the units of an axis, as rows, and what enters their layer."""

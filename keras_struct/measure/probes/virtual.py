@@ -95,7 +95,7 @@ class VirtualUnits:
             elif isinstance(behaviour, Positions):
                 units = self.probe.network.nodes[call].operation(units)
             elif not isinstance(behaviour, Merge | Concatenate) and not self.linear:
-                units = self.probe.follow(call, units)
+                units = self.probe.apply_chain(call, units)
         if flat:
             last = self.maker.place == len(units.shape) - 1
             units = units if last else keras.ops.moveaxis(units, self.maker.place, -1)

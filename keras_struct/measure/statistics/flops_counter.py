@@ -43,7 +43,7 @@ class FlopsCounter:
         return counts
 
     def total(self, layer: Any, tensors: Sequence[Any], outputs: tuple[Shape, ...] | None = None) -> int:
-        """Operations of one call of a model or layer on `tensors`; without `outputs` the layer is asked for them."""
+        """Operations of one call of a model or layer on `tensors`; without `outputs` the layer says what they are."""
         if has_graph(layer) and rule_for(layer) is None:
             return sum(self.by_layer(layer, tensors).values())
         if self._rule(layer, layer.name) is None:

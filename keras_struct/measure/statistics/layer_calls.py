@@ -1,6 +1,6 @@
 """The calls that one forward pass makes: which layer, on which shapes, in order.
 
-Shapes are worked out anew each time, by sending shapes without unknown extents through the graph of the model. Nothing
+Shapes are worked out again each time, by sending shapes without unknown extents through the graph of the model. Nothing
 is remembered, so they are those of the present structure also after widths changed.
 """
 

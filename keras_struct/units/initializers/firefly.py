@@ -29,7 +29,7 @@ class DivideOrAdd(Initializer):
     Args:
         keeps: `"gradient_norm"`, as the thesis has it: the candidates with the largest gradient norm over their own
             weights; or `"loss_decrease"`, as the Firefly paper: those whose predicted change of the loss is most negative,
-            and none whose change is not, so that fewer units than asked for may be added.
+            and none whose change is not, so that fewer units than requested may be added.
         epsilon: Size of δ and of new outgoing weights, in units of the mean norms of the existing units.
         candidates: How many new units to try beside the units to add; by default 1000 for dense and 100 for convolutional
             layers. Every existing unit is tried for division.

@@ -110,7 +110,7 @@ class GrowAndPrune(Strategy[AxisMeasurement, GrowAndPruneState]):
     Args:
         grow: How to grow.
         prune: How to prune.
-        moving_baseline: Whether an axis that was edited is measured anew at once, so that triggers compare with its state
+        moving_baseline: Whether an axis that was edited is measured again at once, so that triggers compare with its state
             after the last edit instead of that at the start.
 
     Raises:

@@ -11,7 +11,7 @@ from keras_struct.core.backend.keras_internals.graph import functional_of, struc
 
 
 def forget_compiled_functions(model: Any) -> None:
-    """Have `fit`, `evaluate` and `predict` trace their steps anew, also in the middle of a running `fit`."""
+    """Have `fit`, `evaluate` and `predict` trace their steps again, also in the middle of a running `fit`."""
     training = getattr(model, "train_function", None) is not None
     model.train_function = model.test_function = model.predict_function = None
     if training:
@@ -31,8 +31,8 @@ def compile_arguments(model: Any) -> dict[str, Any]:
 def loss_function(model: Any) -> Any:
     """What `fit` minimises, as a function of inputs, targets, outputs and sample weights; `None` without a loss.
 
-    A model with a `compute_loss` of its own is asked for it. Otherwise the losses given to `compile` are put together
-    anew, so that no metric of the model sees the batch.
+    A model with a `compute_loss` of its own computes it itself. Otherwise the losses given to `compile` are put together
+    again, so that no metric of the model sees the batch.
     """
     if type(model).compute_loss is not _plain_compute_loss(model):
         return lambda x, y, outputs, weights: model.compute_loss(x, y, outputs, weights, training=False)
@@ -50,7 +50,7 @@ def _plain_compute_loss(model: Any) -> Any:
 class BuiltByNetwork:
     """For models that train a `network` on other batches than it takes: Keras does not try these out before the first step.
 
-    Loss and metrics are built for what the network puts out. Where it is not Functional they are built in the first step,
+    Loss and metrics are built for what the network outputs. Where it is not Functional they are built in the first step,
     which TensorFlow then traces twice, as variables were made in it.
     """
 

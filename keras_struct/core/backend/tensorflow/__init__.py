@@ -69,7 +69,7 @@ __all__ = [
 ]
 
 ELASTIC = True
-JIT: bool | str = False  # XLA compiles each new width anew, so it is off unless asked for
+JIT: bool | str = False  # XLA compiles each new width again, so it is off unless requested
 DOUBLE = True
 READS_VARIABLES = True  # compiled steps see new values of any variable
 RUN_ERRORS: tuple[type[Exception], ...] = (tf.errors.OpError,)  # what compiled functions raise

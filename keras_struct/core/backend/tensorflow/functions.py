@@ -82,7 +82,7 @@ def trace_again(changed: Collection[int], reshaped: Collection[int]) -> None:
 
     Args:
         changed: `id`s of variables of which functions hold what is not valid any more.
-        reshaped: `id`s of variables that only have another shape now, which matters to functions that asked for it.
+        reshaped: `id`s of variables that only have another shape now, which matters to functions that requested it.
     """
     for notes, ids in ((_read, changed), (_shaped, reshaped)):
         for function, variables in list(notes.items()) if ids else ():

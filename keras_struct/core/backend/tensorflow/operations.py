@@ -72,7 +72,7 @@ def outside(function: Callable) -> Any:
 
 
 def compiled(function: Callable) -> Callable:
-    """Compile a function of tensors, sparse and ragged ones among them; a change of width does not trace it anew.
+    """Compile a function of tensors, sparse and ragged ones among them; a change of width does not trace it again.
 
     The first argument keeps its shape but for the number of samples; every extent of the others is left open. Where
     TensorFlow is told to run functions eagerly (`tf.config.run_functions_eagerly`), this one is, too.

@@ -97,7 +97,7 @@ def write(variable: Any, value: np.ndarray) -> bool:
     """Give a Keras variable a value of any shape.
 
     Returns:
-        Whether a compiled step that uses the variable must be traced anew.
+        Whether a compiled step that uses the variable must be traced again.
     """
     holder = variable._value
     fits = _fits(holder.shape, value.shape)
