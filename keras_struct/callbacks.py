@@ -1,6 +1,5 @@
 """Callbacks: structural training of plain models, backups, TensorBoard, language models."""
 
-from keras_struct import features as _features  # noqa: F401  (strategies find what they work on)
 from keras_struct.core.model.backup import StructureBackup
 from keras_struct.core.model.early_stopping import StructuralEarlyStopping
 from keras_struct.core.model.training import StructuralTraining

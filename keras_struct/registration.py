@@ -75,6 +75,11 @@ def import_policies() -> None:
         importlib.import_module(f"{PACKAGE}.{module}")
 
 
+def import_features() -> None:
+    """Import all features of the library, so that models have their methods and know their edits and targets."""
+    importlib.import_module(f"{PACKAGE}.features")
+
+
 def register() -> None:
     """Let Keras find the classes of the library, now or when it is imported."""
     if "keras" in sys.modules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras_struct import registration
 from keras_struct.core.model.checkpoint import StructureCheckpoint
 from keras_struct.core.model.editor import StructureEditor
 from keras_struct.core.model.live_network import LiveNetwork
@@ -30,6 +31,7 @@ class StructuralParts:
     """
 
     def __init__(self, model: Any) -> None:
+        registration.import_features()
         self.model = model
         self.progress = TrainingProgress()
         self.live = LiveNetwork(model)
