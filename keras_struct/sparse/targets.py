@@ -42,6 +42,7 @@ class ConnectionFinder(TargetFinder):
     def metrics(self) -> dict[str, int]:
         """How many connections there are, counted again after an edit."""
         if self._total[0] != self.editor.version:
+            self.editor.sync()
             self._total = self.editor.version, sum(count(layer) for layer in self._masked().values())
         return {"connections": self._total[1]}
 
