@@ -64,7 +64,7 @@ class Recording:
 
     def tests(self, module: str, lines: tuple[int, int]) -> list[str]:
         """The tests that run a statement; if it runs on import only, those that run anything of its module, or else all."""
-        by_line = self._contexts(os.path.abspath(module))
+        by_line = self._contexts(module)
         inside = {c for line in range(lines[0], lines[1] + 1) for c in by_line.get(line, ()) if c}
         contexts = inside or {c for contexts in by_line.values() for c in contexts if c}
         tests, files = set(), set()
