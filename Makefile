@@ -2,6 +2,7 @@
 #
 #   make demo PYTHON=python3.12     another interpreter (3.11 or newer)
 #   make test PYTEST_ARGS="-n 4"    arguments of pytest; two processes by default
+#   make mutants MUTANTS=50 SEED=7  fewer mutants, and others
 #   make test-slow TORCH=...        any requirement that pip understands, such as the path of a CPU-only wheel
 #
 # PyTorch has an environment of its own, .venv-torch, so that nothing else comes to depend on it.
@@ -9,6 +10,8 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?= -n 2 --dist worksteal
+MUTANTS ?= 200
+SEED ?= 1
 
 # The ten slowest tests are printed at the end; conftest.py fails those that take more than 15 seconds and are not `slow`.
 PYTEST := -m pytest --durations=10
@@ -27,13 +30,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-backends lint format docs docs-serve pre-commit clean distclean
+.PHONY: help demo test test-slow test-backends mutants lint format docs docs-serve pre-commit clean distclean
 
 help:
 	@echo "make demo           grow a small network while it trains"
 	@echo "make test           the tests, without the slow ones"
 	@echo "make test-slow      the slow tests, and those of the JAX and PyTorch backends"
 	@echo "make test-backends  the tests of the JAX and PyTorch backends"
+	@echo "make mutants        mutation testing: whether the tests notice small faults at random places; about an hour"
 	@echo "make lint           ruff, import-linter, mypy"
 	@echo "make format         let ruff format and repair what it can"
 	@echo "make docs           build the documentation into site/; tutorials are executed when they or the library changed"
@@ -54,6 +58,10 @@ test-slow: $(VENV)/.installed-dev test-backends
 test-backends: $(VENV)/.installed-dev $(TORCH_VENV)/.installed
 	TEST_SECONDS=200 KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python $(PYTEST) tests/backends $(PYTEST_ARGS)
 	TEST_SECONDS=200 KERAS_BACKEND=torch $(TORCH_VENV)/bin/python $(PYTEST) tests/backends $(PYTEST_ARGS)
+
+# What was found is kept in .cache/mutants: an interrupted run goes on.
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutants --mutants $(MUTANTS) --seed $(SEED)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

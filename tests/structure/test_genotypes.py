@@ -11,6 +11,15 @@ from keras_struct.nas.genotypes import PRIMITIVES, Genotype, RecurrentGenotype
 from keras_struct.nas.known_genotypes import DARTS_RNN_V2, DARTS_V1, DARTS_V2, KNOWN
 
 RNG = np.random.default_rng(0)
+DIGESTS = {
+    "DARTS_V1": "b604e27c716e",
+    "DARTS_V2": "01ec5332d439",
+    "NASNet": "e23b3bf1b321",
+    "AmoebaNet": "b31260e3c8d4",
+    "DARTS_RNN_V1": "9b7b2eadd052",
+    "DARTS_RNN_V2": "5f45bc33d32a",
+    "ENAS_RNN": "e90ccfdbed51",
+}
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -21,6 +30,10 @@ def test_known_genotypes_are_read_back_from_what_they_print(name):
     assert again.digest() == known.digest()
     assert len(known.digest()) == 12
     assert len({each.digest() for each in KNOWN.values()}) == len(KNOWN)
+
+
+def test_known_genotypes_are_those_that_were_compared_with_their_papers():
+    assert {name: known.digest() for name, known in KNOWN.items()} == DIGESTS
 
 
 def test_what_papers_and_logs_print_is_read():

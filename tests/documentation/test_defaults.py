@@ -1,0 +1,50 @@
+"""The defaults of what the library offers stay: a program that names none does the same with the next version.
+
+After a deliberate change, `python tests/documentation/test_defaults.py` writes the list anew.
+"""
+
+import importlib
+import inspect
+import json
+import re
+from pathlib import Path
+
+DEFAULTS = Path(__file__).with_name("defaults.json")
+MODULES = (
+    *("triggers", "initializers", "schedules", "strategies", "selectors", "layers", "search", "callbacks", "datasets"),
+    *("models", "applications", "statistics", "symmetry", "tuners", "visualization", "export"),
+)
+
+
+def defaults_of(kind):
+    """The defaults of a class or a function by parameter, without addresses in memory."""
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except ValueError:
+        return {}
+    written = {p.name: re.sub(r" at 0x\w+", "", repr(p.default)) for p in parameters if p.default is not p.empty}
+    return {name: default for name, default in written.items() if default != "<factory>"}
+
+
+def offered():
+    """The defaults of every public class and function, by its name in its module."""
+    found = {}
+    for name in MODULES:
+        module = importlib.import_module(f"keras_struct.{name}")
+        for each in module.__all__:
+            if callable(getattr(module, each)) and (defaults := defaults_of(getattr(module, each))):
+                found[f"{name}.{each}"] = defaults
+    model = importlib.import_module("keras_struct").StructuralModel
+    for each in ("prune", "grow", "split", "relax", "constrain", "prune_connections", "grow_connections"):
+        found[f"StructuralModel.{each}"] = defaults_of(getattr(model, each))
+    return found
+
+
+def test_defaults_stay():
+    before, now = json.loads(DEFAULTS.read_text()), offered()
+    assert sorted(now) == sorted(before)
+    assert {name: now[name] for name in now if now[name] != before[name]} == {}
+
+
+if __name__ == "__main__":
+    DEFAULTS.write_text(json.dumps(offered(), indent=1, sort_keys=True) + "\n")
