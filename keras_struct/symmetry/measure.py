@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_struct.symmetry.groups import Group, get
@@ -66,6 +65,8 @@ def _acted(element: int, maps: np.ndarray, frame: Group | None) -> np.ndarray:
 
 
 def _output(model: Any, x: np.ndarray) -> np.ndarray:
+    import keras
+
     found = model.predict_on_batch(x) if isinstance(model, keras.Model) else model(x)
     detached = found.detach() if hasattr(found, "detach") else found
     return np.asarray(detached, np.float64)

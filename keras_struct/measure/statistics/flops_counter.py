@@ -112,11 +112,9 @@ def symbolic_inputs(layer: Any, input_shape: Any, batch_size: int) -> list[Any]:
 
 def _own_inputs(layer: Any) -> list[Any]:
     """The symbolic tensors that a model, or a layer of one, receives; none where it is in no graph."""
-    import keras
-
     from keras_struct.core.backend import keras_internals
 
-    return keras.tree.flatten(layer.inputs) if has_graph(layer) else keras_internals.symbolic_inputs_of(layer)
+    return keras_internals.symbolic_inputs_of(layer, of_model=has_graph(layer))
 
 
 def _fit(shapes: Sequence[Shape], tensors: Sequence[Any]) -> bool:

@@ -87,10 +87,10 @@ def normalizes_by_mean_square(layer: Any) -> bool:
     return bool(getattr(layer, "rms_scaling", False))
 
 
-def symbolic_inputs_of(layer: Any) -> list[Any]:
-    """The symbolic tensors of the first call of a layer; none where it was not called, or its model not built."""
+def symbolic_inputs_of(layer: Any, of_model: bool = False) -> list[Any]:
+    """The symbolic tensors that enter a model, or the first call of a layer; none where it was not built, or called."""
     try:
-        return keras.tree.flatten(layer.input)
+        return keras.tree.flatten(layer.inputs if of_model else layer.input)
     except (AttributeError, ValueError):
         return []
 
