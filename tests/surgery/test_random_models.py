@@ -28,7 +28,8 @@ def nothing_yet():
     return {"float64": 0.0, "float32": 0.0, "step": 0.0, "models": 0, "edits": 0}
 
 
-def check_model(seed, dtype, axes=2, train=False, worst=None):
+def check_model(seed, dtype, axes=2, train=False, worst=None, checked=(0, 1, 2)):
+    """Edit some axes of a network; `checked` says behind which of the edits a step is compared with that of a new network."""
     worst = nothing_yet() if worst is None else worst
     rng = np.random.default_rng(seed)
     model = StructuralModel.from_model(random_model(seed, dtype))
@@ -39,7 +40,7 @@ def check_model(seed, dtype, axes=2, train=False, worst=None):
         model.train_on_batch(x, y)
     names = list(model.structure.axes)
     for axis in rng.permutation(names)[:axes]:
-        for prepare, edit in edits_of(model, str(axis), rng):
+        for number, (prepare, edit) in enumerate(edits_of(model, str(axis), rng)):
             prepare()
             before = outputs(model, x)
             edit()
@@ -47,7 +48,7 @@ def check_model(seed, dtype, axes=2, train=False, worst=None):
             assert change <= tolerance, f"seed {seed}, axis {axis}: the outputs moved by {change}"
             worst[dtype] = max(worst[dtype], change)
             worst["edits"] += 1
-            if train:
+            if train and number in checked:
                 check_next_step(model, x, y, worst)
     worst["models"] += 1
     return len(names)
@@ -73,7 +74,7 @@ def test_edits_keep_the_function_of_many_random_networks(first, capsys):
     worst = nothing_yet()
     for seed in range(first, first + 14):
         check_model(seed, "float32", axes=3, worst=worst)
-        check_model(seed, "float64", axes=1, train=True, worst=worst)
+        check_model(seed, "float64", axes=1, train=True, worst=worst, checked=(seed % 3,))
     with capsys.disabled():
         print(f"\nrandom networks {first} to {seed}: {worst}")
     assert worst["models"] == 28
