@@ -37,7 +37,7 @@ help:
 	@echo "make test           the tests, without the slow ones"
 	@echo "make test-slow      the slow tests, and those of the JAX and PyTorch backends"
 	@echo "make test-backends  the tests of the JAX and PyTorch backends"
-	@echo "make mutants        mutation testing: whether the tests notice small faults at random places; about an hour"
+	@echo "make mutants        mutation testing: whether the tests notice small faults at random places; hours"
 	@echo "make lint           ruff, import-linter, mypy"
 	@echo "make format         let ruff format and repair what it can"
 	@echo "make docs           build the documentation into site/; tutorials are executed when they or the library changed"
