@@ -4,9 +4,8 @@ They register kinds of edits, targets of strategies, what is saved with a struct
 layers, and stock forms of layers. A new feature is added here, and nowhere in the core.
 """
 
+# ruff: noqa: F401
 from __future__ import annotations
-
-from types import ModuleType
 
 import keras_struct.core.export.method
 import keras_struct.freenets.export
@@ -25,12 +24,3 @@ import keras_struct.units.conversion
 import keras_struct.units.export
 import keras_struct.units.methods
 import keras_struct.units.targets
-
-FEATURES: tuple[ModuleType, ...] = (
-    keras_struct.units,
-    keras_struct.sparse,
-    keras_struct.symmetry,
-    keras_struct.nas,
-    keras_struct.freenets,
-)
-"""Packages of the features."""

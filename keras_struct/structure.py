@@ -8,9 +8,12 @@ from keras_struct.core.structure.reconfiguring import Reconfigure
 from keras_struct.core.structure.refusal import AxisRefused
 from keras_struct.core.structure.remap import NEW, remap
 from keras_struct.core.structure.rules import AxisRule, Layout, Port
-from keras_struct.core.structure.targets import ActiveConnections, Connections, Edges, EditTarget, Symmetries, Units
+from keras_struct.core.structure.targets import EditTarget, Units
 from keras_struct.policies.policy import JSON, Policy, State
 from keras_struct.sparse.edits import Rewire
+from keras_struct.sparse.hebbian import ActiveConnections, Edges
+from keras_struct.sparse.strategy import Connections
+from keras_struct.symmetry.strategy import Symmetries
 
 __all__ = [
     "JSON",

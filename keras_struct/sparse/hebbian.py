@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, TypedDict
 import numpy as np
 
 from keras_struct.core.structure.arrays import Bools, Floats
-from keras_struct.core.structure.targets import ActiveConnections, Edges, EditTarget
+from keras_struct.core.structure.targets import EditTarget
 from keras_struct.policies.strategy import steps_between
 from keras_struct.sparse.coactivation import Coactivation
 from keras_struct.sparse.edits import Rewire
@@ -19,6 +19,14 @@ from keras_struct.sparse.strategy import Rewiring
 
 BINS = 50
 """Into how many parts [0, 1] is divided to remember how shares are distributed."""
+
+
+class ActiveConnections(EditTarget):
+    """Connections of masked layers of which it is known when their ends are active, as what a strategy works on."""
+
+
+class Edges(EditTarget):
+    """Edges between neurons of one layer, of which it is known when they are active, as what a strategy works on."""
 
 
 class HebbianState(TypedDict):

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keras_struct.core.structure.targets import Connections, EditTarget
+from keras_struct.core.structure.targets import EditTarget
 from keras_struct.policies.layer_strategy import LayerStrategy
 from keras_struct.policies.strategy import Remembered
 from keras_struct.sparse.edits import Rewire
 from keras_struct.sparse.measurements import ConnectionMeasurement
+
+
+class Connections(EditTarget):
+    """Single connections of masked layers, as what a strategy works on."""
 
 
 @dataclass(frozen=True)

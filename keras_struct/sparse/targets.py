@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from keras_struct.core.model.suitability import is_trainable
-from keras_struct.core.model.targets import TargetFinder, register_target
+from keras_struct.core.model.targets import LayerFinder, register_target
 from keras_struct.core.structure.capabilities import Maskable, TellsActivity
-from keras_struct.core.structure.targets import ActiveConnections, Connections, Edges
 from keras_struct.sparse.coactivity import why_undefined
+from keras_struct.sparse.hebbian import ActiveConnections, Edges
 from keras_struct.sparse.measuring import measure_connections
 from keras_struct.sparse.rewiring import count
+from keras_struct.sparse.strategy import Connections
 
 
-class ConnectionFinder(TargetFinder):
+class ConnectionFinder(LayerFinder):
     """Connections of masked layers."""
 
     def __init__(self, editor: Any, strategy: Any) -> None:
@@ -24,20 +24,11 @@ class ConnectionFinder(TargetFinder):
     def counts(self) -> dict[str, int]:
         """How many connections each masked layer has."""
         self.editor.sync()
-        return {name: count(layer) for name, layer in self._layers().items()}
-
-    def why_left_out(self, name: str) -> str | None:
-        """Return why the strategy does not work on a layer, or `None` if it does."""
-        layer = self._layers()[name]
-        if name in (self.strategy.axes or ()) or (self.editor.model.trainable and is_trainable(layer, layer.kernel)):
-            return None
-        return "it is not trainable, and stays as it is unless `layers` names it"
+        return {name: count(layer) for name, layer in self.layers().items()}
 
     def measure(self, only: Collection[str] | None, limits: Callable[[], Mapping[str, int]]) -> Mapping[str, Any]:
         """Return a measurement of each layer's connections."""
-        acting = set(self.acting())
-        chosen = {n: layer for n, layer in self._layers().items() if n in acting and (only is None or n in only)}
-        return measure_connections(self.observation, chosen)
+        return measure_connections(self.observation, self.chosen(only))
 
     def metrics(self) -> dict[str, int]:
         """How many connections there are, counted again after an edit."""
@@ -49,8 +40,8 @@ class ConnectionFinder(TargetFinder):
     def _masked(self) -> dict[str, Any]:
         return self.editor.network.having(Maskable)
 
-    def _layers(self) -> dict[str, Any]:
-        """The layers that the strategy may work on."""
+    def layers(self) -> dict[str, Any]:
+        """Return the masked layers."""
         return self._masked()
 
 
@@ -63,7 +54,8 @@ class ActiveConnectionFinder(ConnectionFinder):
         found = {name: why_undefined(probe, name, threshold) for name in self._masked()}
         return {name: reason for name, reason in found.items() if reason is not None}
 
-    def _layers(self) -> dict[str, Any]:
+    def layers(self) -> dict[str, Any]:
+        """Return the masked layers that are not locked."""
         locked = self.locked()
         return {name: layer for name, layer in self._masked().items() if name not in locked}
 
@@ -71,7 +63,8 @@ class ActiveConnectionFinder(ConnectionFinder):
 class EdgeFinder(ConnectionFinder):
     """Edges between neurons of one layer, of which it is known when they are active."""
 
-    def _layers(self) -> dict[str, Any]:
+    def layers(self) -> dict[str, Any]:
+        """Return the masked layers that tell when their neurons are active."""
         active = self.editor.network.having(TellsActivity)
         return {name: layer for name, layer in self._masked().items() if name in active}
 

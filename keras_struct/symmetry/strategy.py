@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from keras_struct.core.structure.reconfiguring import Reconfigure
-from keras_struct.core.structure.targets import EditTarget, Symmetries
+from keras_struct.core.structure.targets import EditTarget
 from keras_struct.policies.layer_strategy import LayerStrategy
 from keras_struct.policies.schedules import EveryNSteps, Schedule
 from keras_struct.policies.strategy import steps_between
@@ -16,6 +16,10 @@ from keras_struct.symmetry.measurements import SymmetryMeasurement
 
 Looks: TypeAlias = dict[str, int | list[float] | None]
 """By the name of a layer, the average share of its gradient and over how many looks; by `"name/rest"`, how many to leave out."""
+
+
+class Symmetries(EditTarget):
+    """Symmetries of group convolutions, as what a strategy works on."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import pytest
 
 from keras_struct import StructuralModel, sparsify, strategies
 from keras_struct.core.model.parts import parts_of
-from keras_struct.core.structure.targets import Edges, Symmetries, Units
 from keras_struct.layers import FreeNet, GroupConv2D
 from keras_struct.schedules import Cubic, EveryNSteps
+from keras_struct.structure import Edges, Symmetries, Units
 from keras_struct.triggers import AuxiliaryGradient, EffectiveDimension, FractionOfWidth, WeightEffectiveDimension
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled

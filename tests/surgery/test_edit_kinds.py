@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import StructuralModel, grow
+from keras_struct import Reconfigure, StructuralModel, grow
 from keras_struct.core.backend import current
 from keras_struct.core.model.parts import parts_of
 from keras_struct.core.surgery import edit_kinds
@@ -103,3 +103,12 @@ def test_a_class_of_edits_belongs_to_one_kind():
     with pytest.raises(ValueError, match="carried out by Scaling already"):
         register_edit(Another())
     register_edit(Scaling())  # the same again, as when a notebook's cell is run twice
+
+
+def test_an_operation_that_is_no_layer_cannot_be_changed_and_the_error_says_so():
+    x = keras.Input((3,))
+    h = GrowableDense(4, name="h")(x)
+    model = StructuralModel(x, keras.layers.Dense(1)(h + 2.0 * h))
+    operation = next(name for name in parts_of(model).live.network.layers if name.startswith("add"))
+    with pytest.raises(ValueError, match=f"Cannot change what layer '{operation}' is.*no method `reweigh`"):
+        model.apply(Reconfigure(operation, {"group": "C1"}))

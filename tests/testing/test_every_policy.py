@@ -10,10 +10,10 @@ import pytest
 from keras_struct import StructuralModel, initializers, schedules, selectors, strategies, triggers
 from keras_struct.activations import relu1
 from keras_struct.core.model.parts import parts_of
-from keras_struct.core.structure.targets import ActiveConnections, Connections, Edges, Symmetries, Units
 from keras_struct.layers import FreeNet, GroupConv2D, GroupPooling2D, GrowableConv2D, GrowableDense, MaskedDense
 from keras_struct.policies.policy import Policy
 from keras_struct.policies.strategy import Strategy
+from keras_struct.structure import ActiveConnections, Connections, Edges, Symmetries, Units
 from keras_struct.testing import (
     check_initializer,
     check_schedule,

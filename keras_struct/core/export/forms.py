@@ -8,10 +8,9 @@ from typing import Any
 
 import keras
 
+from keras_struct import registration
 from keras_struct.activations import relu1
 from keras_struct.core.backend import keras_internals
-
-PACKAGE = "keras_struct"
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def is_subclass_of_ours(layer: Any) -> bool:
 
 
 def _defined_here(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == PACKAGE
+    return kind.__module__.partition(".")[0] == registration.PACKAGE
 
 
 def stock_activation(layer: Any) -> Any:

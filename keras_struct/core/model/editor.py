@@ -57,11 +57,10 @@ class StructureEditor:
         self.log = StructureLog()
         self.initial_widths = dict(live.graph.axes)
         self.new_slots: NewSlots = "initial"
-        self.parameters = live.model.count_params()
         self.retraces = self.version = 0
         self._silent = False
-        live.read_again.append(self._count_again)
         self._count_again()
+        live.read_again.append(self._count_again)
         _all.add(self)
 
     @property

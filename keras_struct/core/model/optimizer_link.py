@@ -39,8 +39,7 @@ class OptimizerLink:
         if optimizer is not None:
             rebuild(optimizer, self._live.model.trainable_variables)
             current().prepare_optimizer(optimizer)
-            if self._slots_for is not optimizer:
-                self.slots, self._slots_for = slots_of(optimizer), optimizer
+            self._find_slots(optimizer)
         self._static = optimizer is not None and keras_internals.needs_static_shapes(optimizer)
         self._loosen()
 
@@ -63,9 +62,12 @@ class OptimizerLink:
         optimizer = self.optimizer
         if optimizer is None or not optimizer.built:
             return ()
+        self._find_slots(optimizer)
+        return self.slots
+
+    def _find_slots(self, optimizer: Any) -> None:
         if optimizer is not self._slots_for:
             self.slots, self._slots_for = slots_of(optimizer), optimizer
-        return self.slots
 
     def _loosen(self) -> None:
         """Leave open the widths that edits change, where no layer in the model or around it needs to know them."""

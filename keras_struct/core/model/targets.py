@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from keras_struct.core.model.editor import StructureEditor
+from keras_struct.core.model.suitability import is_trainable
 from keras_struct.core.structure.targets import EditTarget
 
 
@@ -108,6 +109,26 @@ class TargetFinder(ABC):
                 f"{type(self.strategy).__name__} leaves out {_reasons(new)}. The others are looked after; this is said once.",
                 stacklevel=4,
             )
+
+
+class LayerFinder(TargetFinder):
+    """Finds layers of which something else than units is edited."""
+
+    @abstractmethod
+    def layers(self) -> dict[str, Any]:
+        """Return the layers that the strategy may work on, by name; each has a `kernel`."""
+
+    def why_left_out(self, name: str) -> str | None:
+        """Return why the strategy does not work on a layer, or `None` if it does."""
+        layer = self.editor.network.layers[name]
+        if name in (self.strategy.axes or ()) or (self.editor.model.trainable and is_trainable(layer, layer.kernel)):
+            return None
+        return "it is not trainable, and stays as it is unless `layers` names it"
+
+    def chosen(self, only: Collection[str] | None) -> dict[str, Any]:
+        """Return the layers that the strategy works on, of those in `only` if that is given."""
+        acting = set(self.acting())
+        return {n: layer for n, layer in self.layers().items() if n in acting and (only is None or n in only)}
 
 
 _FINDERS: dict[type[EditTarget], type[TargetFinder]] = {}

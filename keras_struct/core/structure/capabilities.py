@@ -145,7 +145,13 @@ class Symmetric(Reconfigurable, Protocol):
 
 @runtime_checkable
 class Watchable(Symmetric, Protocol):
-    """Lets somebody see, or replace, the kernel that it computes with."""
+    """Lets somebody see, or replace, the kernel that it computes with.
+
+    Attributes:
+        kernel: The weights that it is made of.
+    """
+
+    kernel: Any
 
     def watching(self, watch: Callable[[Any], Any]) -> AbstractContextManager[None]:
         """Pass the expanded kernel through a function while the layer is called."""

@@ -13,19 +13,3 @@ class EditTarget:
 
 class Units(EditTarget):
     """Units along the axes of a model: neurons, channels, heads."""
-
-
-class Connections(EditTarget):
-    """Single connections of masked layers."""
-
-
-class ActiveConnections(EditTarget):
-    """Connections of masked layers of which it is known when their ends are active."""
-
-
-class Edges(EditTarget):
-    """Edges between neurons of one layer, of which it is known when they are active."""
-
-
-class Symmetries(EditTarget):
-    """Symmetries of group convolutions."""

@@ -17,8 +17,6 @@ from keras_struct.core.surgery.trace import Network
 if TYPE_CHECKING:
     from keras_struct.core.surgery.plan import Plan
 
-_KNOWN = ("keras", "keras_struct")
-
 
 def check_layers(network: Network, planned: Plan) -> None:
     """Try layers that are neither Keras's nor ours, and that an edit touches, as it would leave them. Nothing is written.
@@ -46,7 +44,7 @@ def _is_own(layer: Any) -> bool:
     """Whether a layer is of the user's own, or around one that is."""
     while isinstance(layer, keras.layers.Wrapper):
         layer = layer.layer
-    return isinstance(layer, keras.layers.Layer) and type(layer).__module__.partition(".")[0] not in _KNOWN
+    return isinstance(layer, keras.layers.Layer) and not internals.is_library_class(type(layer))
 
 
 def _check(network: Network, planned: Plan, call: Call, layer: Any) -> None:

@@ -177,8 +177,15 @@ def kind_of(edit: Any) -> EditKind[Any]:
 
 
 def by_kind(edits: Sequence[Any]) -> list[tuple[EditKind[Any], list[Any]]]:
-    """Return each kind with the edits of it, also those without any."""
-    found: dict[type, list[Any]] = {cls: [] for cls in _KINDS}
-    for edit in edits:
-        found[kind_of(edit).edit].append(edit)
-    return [(_KINDS[cls], several) for cls, several in found.items()]
+    """Return each kind of which there are edits, with these."""
+    kinds = [kind_of(edit) for edit in edits]
+    return [
+        (kind, [edit for edit, other in zip(edits, kinds, strict=True) if other is kind])
+        for kind in all_kinds()
+        if kind in kinds
+    ]
+
+
+def all_kinds() -> list[EditKind[Any]]:
+    """Return all kinds, in the order in which they were registered."""
+    return list(_KINDS.values())

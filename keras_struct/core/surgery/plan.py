@@ -10,7 +10,7 @@ from keras_struct.core.structure.graph import StructureGraph
 from keras_struct.core.structure.rearrangement import Rearrangement
 from keras_struct.core.structure.rules import Port
 from keras_struct.core.surgery.checking import check_layers
-from keras_struct.core.surgery.edit_kinds import EditKind, Fact, Request, Structure, Write, by_kind
+from keras_struct.core.surgery.edit_kinds import EditKind, Fact, Request, Structure, Write, all_kinds, by_kind
 from keras_struct.core.surgery.rearranging import rearranged_sizes, rearranged_weights
 
 
@@ -51,16 +51,14 @@ def plan(request: Request) -> Plan:
     values = {key: write.after for key, (write, _) in weights.items()}
     writes = [write for first, slots in weights.values() for write in (first, *slots)]
     for kind, edits in kinds:
-        if edits:
-            kind.check(request, edits, after, values)
+        kind.check(request, edits, after, values)
     touched, facts = {layer for layer, _ in weights}, rearranged_sizes(network, after)
     for kind, edits in kinds:
-        if edits:
-            more, attributes = kind.plan(request, edits, touched)
-            writes, facts = writes + more, facts + attributes
-            touched |= {kind.name(edit) for edit in edits} if more or attributes else set()
-    following = [fact for kind, _ in kinds for fact in kind.follow(network, writes)]
-    stale = bool(following) or any(kind.needs_retracing(network, edits) for kind, edits in kinds if edits)
+        more, attributes = kind.plan(request, edits, touched)
+        writes, facts = writes + more, facts + attributes
+        touched |= {kind.name(edit) for edit in edits} if more or attributes else set()
+    following = [fact for kind in all_kinds() for fact in kind.follow(network, writes)]
+    stale = bool(following) or any(kind.needs_retracing(network, edits) for kind, edits in kinds)
     planned = Plan(after.graph, writes, facts + following, after.changes, stale)
     check_layers(network, planned)
     return planned
@@ -68,7 +66,7 @@ def plan(request: Request) -> Plan:
 
 def _rearranged(request: Request, kinds: Sequence[tuple[EditKind[Any], list[Any]]]) -> Structure:
     """The structure afterwards, which edits of one kind change."""
-    found = [after for kind, edits in kinds if edits and (after := kind.rearrange(request, edits)) is not None]
+    found = [after for kind, edits in kinds if (after := kind.rearrange(request, edits)) is not None]
     if len(found) > 1:
         names = sorted({kind.name(edit) for kind, edits in kinds for edit in edits})
         raise ValueError(

@@ -59,8 +59,8 @@ class Reconfiguring(EditKind[Reconfigure]):
 
     def size(self, network: Network, edit: Reconfigure) -> int:
         """Return the number of trainable weights of the layer."""
-        layer = network.layers.get(edit.layer)
-        held = layer.trainable_variables if layer is not None else ()
+        layer = network.having(Reconfigurable).get(edit.layer)
+        held = () if layer is None else layer.trainable_variables
         return sum(int(np.prod(variable.shape)) for variable in held)
 
     def name(self, edit: Reconfigure) -> str:
