@@ -48,6 +48,9 @@ def pytest_runtest_call(item):
 
 
 def pytest_collection_finish(session):
+    if "tensorflow" in sys.modules and not any(item.get_closest_marker("slow") for item in session.items):
+        # Most graphs are run a few times: optimizing them takes longer. With slow tests they are what users have.
+        sys.modules["tensorflow"].config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     gc.collect()
     gc.freeze()  # half a million objects of TensorFlow and Keras stay: no collection needs to look at them again
 

@@ -27,7 +27,7 @@ class Initializer(Policy):
     Attributes:
         needs_inputs: Whether it looks at activations.
         needs_gradients: Whether it looks at gradients of the loss.
-        limited_by: What limits `capacity`, and what to do about it, for a warning.
+        limited_by: What limits `capacity`, and what to do about it, as a sentence for a warning.
     """
 
     usual: ClassVar[str] = "RandomFanIn()"
@@ -57,16 +57,28 @@ class Initializer(Policy):
         return None
 
     def propose(self, measured: AxisMeasurement, count: int, rng: np.random.Generator) -> Resize | None:
-        """Return the edit that adds `count` units, or fewer with a warning; `None` if none can be made."""
+        """Return the edit that adds `count` units, or fewer with a warning; `None` if none can be made.
+
+        Raises:
+            AxisRefused: If it cannot work on the axis.
+            TypeError: If it does not return new weights by name.
+        """
         self.check(measured)
         if (capacity := self.capacity(measured)) is not None and capacity < count:
             measured.warn(
                 f"{type(self).__name__}:{measured.axis}",
                 f"{type(self).__name__} makes {capacity} of the {count} units that axis '{measured.axis}' is to get: "
-                f"{self.limited_by} This is said once.",
+                f"{self.limited_by.rstrip('.')}. This is said once.",
             )
             count = capacity
-        return grow(measured.axis, measured.units, count, self(measured, count, rng)) if count > 0 else None
+        if count <= 0:
+            return None
+        if not isinstance(values := self(measured, count, rng), Mapping):
+            raise TypeError(
+                f"{type(self).__name__} must return new weights by the name of their variable, such as "
+                f"{{fan.key: fan.expand(new) for fan in measured.fan_in}}. Received for axis '{measured.axis}': {values!r}"
+            )
+        return grow(measured.axis, measured.units, count, values)
 
 
 def random_fan_in(weights: Floats, count: int, rng: np.random.Generator) -> Floats:

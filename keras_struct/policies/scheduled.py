@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import index
 from typing import ClassVar, ParamSpec, TypedDict, TypeVar
 
 import numpy as np
@@ -13,7 +12,7 @@ from keras_struct.measure.measurements.axis import AxisMeasurement
 from keras_struct.policies.policy import JSON, check_state
 from keras_struct.policies.schedules import AmountSchedule, Schedule
 from keras_struct.policies.strategy import Strategy, failed, steps_between
-from keras_struct.policies.trigger import Trigger
+from keras_struct.policies.trigger import Trigger, checked_answer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -121,22 +120,7 @@ class Scheduled(Strategy[AxisMeasurement, PerAxis]):
 
     def _answer(self, trigger: Trigger, measured: AxisMeasurement, state: JSON) -> tuple[int, JSON]:
         """What the trigger says, checked."""
-        answer, name = trigger(measured, state), type(trigger).__name__
-        try:
-            count, state = answer
-            count = index(count)
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"Trigger {name} must return how many units to {self.verb}, an int, and its new state: `return 0, state`. "
-                f"Received for axis '{measured.axis}': {answer!r}"
-            ) from error
-        if count < 0:
-            raise ValueError(
-                f"Trigger {name} must return 0 or more units to {self.verb}. Received for axis '{measured.axis}': {count}. Units "
-                f"{'are taken away by Prune' if self.verb == 'grow' else 'are added by Grow'}, with a trigger of its own."
-            )
-        check_state(trigger, state, f"for axis '{measured.axis}'")
-        return count, state
+        return checked_answer(trigger, trigger(measured, state), measured.axis, self.verb)
 
     def _attempt(
         self, measured: AxisMeasurement, otherwise: T, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

@@ -27,20 +27,35 @@ class Selector(Policy):
     def scores(self, measured: AxisMeasurement) -> Floats:
         """Return the saliency of each unit of an `AxisMeasurement`, `(M,)`: units with the smallest go first."""
 
+    def checked_scores(self, measured: AxisMeasurement) -> Floats:
+        """Return the scores, once they are what they must be.
+
+        Raises:
+            TypeError: If there is not one real number for each unit.
+            MeasurementError: If some are NaN or infinite.
+        """
+        scores = numbers(self, self.scores(measured), (measured.units,), f"each unit of axis '{measured.axis}'")
+        if not np.isfinite(scores).all():
+            raise MeasurementError(
+                f"Cannot rank the units of axis '{measured.axis}': some saliencies are NaN or infinite. Check weights and data."
+            )
+        return scores
+
     def __call__(self, measured: AxisMeasurement, count: int) -> list[int]:
         """Return the indices of `count` units of the measured axis, the first to go first.
 
         Raises:
             ValueError: If `count` is not between 1 and one less than the width, or saliencies are not finite.
+            TypeError: If `scores` does not return one real number for each unit.
         """
         check_count(measured, count)
-        return np.argsort(finite(measured, self.scores(measured)), kind="stable")[:count].tolist()
+        return np.argsort(self.checked_scores(measured), kind="stable")[:count].tolist()
 
     def propose(self, measured: AxisMeasurement, count: int) -> Resize:
         """Return the edit that removes `count` units.
 
         Raises:
-            ValueError: As calling it does.
+            ValueError, TypeError: As calling it does.
         """
         return prune(measured.axis, measured.units, self(measured, count))
 
@@ -55,10 +70,23 @@ def check_count(measured: AxisMeasurement, count: int) -> None:
         )
 
 
-def finite(measured: AxisMeasurement, scores: Floats) -> Floats:
-    """Return the scores if they are numbers."""
-    if not np.isfinite(scores).all():
-        raise MeasurementError(
-            f"Cannot rank the units of axis '{measured.axis}': some saliencies are NaN or infinite. Check weights and data."
-        )
-    return scores
+def numbers(selector: Policy, scores: object, shape: tuple[int, ...], what: str) -> Floats:
+    """Return saliencies as an array of real numbers.
+
+    Args:
+        selector: What returned them.
+        scores: What it returned.
+        shape: The shape that they must have.
+        what: What has one of them, for the message.
+
+    Raises:
+        TypeError: If they are something else.
+    """
+    found = scores if isinstance(scores, np.ndarray) else np.asarray(None)
+    if found.shape == shape and found.dtype.kind in "biuf":
+        return found if found.dtype.kind == "f" else found.astype(np.float64)
+    received = f"shape {found.shape}, {found.dtype}" if isinstance(scores, np.ndarray) else repr(scores)
+    raise TypeError(
+        f"`scores` of {type(selector).__name__} must return a saliency for {what}, a NumPy array of real numbers of shape "
+        f"{shape}. Received: {received}"
+    )

@@ -153,9 +153,9 @@ class DropAndGrow(Rewiring[State]):
             return None
         there = measured.mask.ravel()
         mask = there.copy()
-        mask[_first(-self.drop.scores(measured, rng).ravel(), there, count)] = False
+        mask[_first(-self.drop.checked_scores(measured, rng).ravel(), there, count)] = False
         open_places = (~mask if self.regrow else ~there) & measured.possible.ravel()
-        mask[_first(self.grow.scores(measured, rng).ravel(), open_places, count)] = True
+        mask[_first(self.grow.checked_scores(measured, rng).ravel(), open_places, count)] = True
         mask = mask.reshape(measured.mask.shape)
         return (
             None if np.array_equal(mask, measured.mask) else Rewire(measured.layer, mask, self._values(measured, rng))

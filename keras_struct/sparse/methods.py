@@ -131,9 +131,8 @@ class ConnectionEdits:
                 f"Cannot make {count} new connections in layer '{layer}': it has {measured.count} of {measured.size}; make 1 to "
                 f"{room}."
             )
-        scores = np.where(
-            measured.mask | ~measured.possible, -np.inf, selector.scores(measured, np.random.default_rng(seed))
-        )
+        saliency = selector.checked_scores(measured, np.random.default_rng(seed))
+        scores = np.where(measured.mask | ~measured.possible, -np.inf, saliency)
         mask = measured.mask.copy()
         mask.flat[np.argsort(-scores, axis=None, kind="stable")[:count]] = True
         return parts_of(self).editor.apply([Rewire(layer, mask, values)], reason=type(selector).__name__)[0]

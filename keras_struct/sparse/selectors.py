@@ -10,7 +10,9 @@ from typing import ClassVar, Literal, final
 import numpy as np
 
 from keras_struct.core.structure.arrays import Bools, Floats
+from keras_struct.core.structure.refusal import MeasurementError
 from keras_struct.policies.policy import Policy
+from keras_struct.policies.selector import numbers
 from keras_struct.sparse.edits import Rewire
 from keras_struct.sparse.measurements import ConnectionMeasurement
 
@@ -28,6 +30,22 @@ class ConnectionSelector(Policy):
     @abstractmethod
     def scores(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats:
         """Return the saliency of each connection of a `ConnectionMeasurement`, in the shape of the kernel."""
+
+    def checked_scores(self, measured: ConnectionMeasurement, rng: np.random.Generator) -> Floats:
+        """Return the scores, once they are what they must be.
+
+        Raises:
+            TypeError: If there is not one real number for each connection.
+            MeasurementError: If some are NaN or infinite.
+        """
+        what = f"each connection of layer '{measured.layer}'"
+        scores = numbers(self, self.scores(measured, rng), measured.mask.shape, what)
+        if not np.isfinite(scores).all():
+            raise MeasurementError(
+                f"Cannot rank the connections of layer '{measured.layer}': some saliencies are NaN or infinite. Check weights "
+                "and data."
+            )
+        return scores
 
 
 @final
@@ -139,7 +157,8 @@ def keep_best(
         raise ValueError(f"`scope` must be 'global' or 'local'. Received: scope={scope!r}")
     rng = np.random.default_rng(0) if rng is None else rng
     scores = {
-        name: _ranked(m, selector.scores(m, rng), normalize and scope == "global") for name, m in measurements.items()
+        name: _ranked(m, selector.checked_scores(m, rng), normalize and scope == "global")
+        for name, m in measurements.items()
     }
     groups: Sequence[list[str]] = [list(scores)] if scope == "global" else [[name] for name in scores]
     masks: dict[str, Bools] = {}
@@ -151,11 +170,6 @@ def keep_best(
 
 def _ranked(measured: ConnectionMeasurement, scores: Floats, normalize: bool) -> Floats:
     """Scores to compare, those of connections that are not there at the bottom and one of each layer at the top."""
-    if not np.isfinite(scores).all():
-        raise ValueError(
-            f"Cannot rank the connections of layer '{measured.layer}': some saliencies are NaN or infinite. Check weights "
-            "and data."
-        )
     if normalize and (norm := np.linalg.norm(scores[measured.mask])) > 0:
         scores = scores / norm
     scores = np.where(measured.mask, scores, -np.inf)

@@ -1,6 +1,7 @@
 """Test batteries for layers, edits and policies of one's own, and random models to try them on."""
 
-from keras_struct.testing.batteries import check_edit, check_layer
+from keras_struct.testing.batteries import check_edit
+from keras_struct.testing.layers import check_layer, example_layer
 from keras_struct.testing.policies import (
     check_initializer,
     check_schedule,
@@ -20,6 +21,7 @@ __all__ = [
     "check_strategy",
     "check_trigger",
     "example",
+    "example_layer",
     "random_data",
     "random_model",
 ]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
-from dataclasses import MISSING, fields
-from typing import Any, TypeVar, get_origin, get_type_hints
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields, replace
+from typing import Any, NoReturn, TypeVar, get_origin, get_type_hints
 
 import keras
 import numpy as np
 
 from keras_struct.core.model.parts import parts_of
+from keras_struct.core.structure.edits import Resize
+from keras_struct.core.structure.refusal import MeasurementError
 from keras_struct.initializers import Initializer, RandomFanIn
+from keras_struct.measure.measurements.axis import no_inputs
+from keras_struct.measure.measurements.gradients import AxisGradients
 from keras_struct.measurements import AxisMeasurement, ConnectionMeasurement
 from keras_struct.models import StructuralModel
-from keras_struct.policies.policy import Policy, pack, unpack
+from keras_struct.policies.policy import Policy, check_state, pack, unpack
 from keras_struct.policies.strategy import Strategy
+from keras_struct.policies.trigger import checked_answer
 from keras_struct.schedules import AmountSchedule, EveryNSteps, Linear, Once, Schedule, SparsitySchedule
 from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm, WeightMagnitude
 from keras_struct.strategies import Grow, Prune
@@ -82,11 +89,16 @@ def check_trigger(trigger: Trigger, measured: AxisMeasurement) -> None:
     Raises:
         AssertionError: With what does not hold.
     """
+    measured, name = _as_in_training(trigger, measured), type(trigger).__name__
     state = trigger.init(measured)
-    first, second = trigger(measured, state), trigger(measured, state)
-    assert first == second, "the same measurement and state must give the same answer"
-    assert isinstance(first[0], int), f"a trigger returns a whole number of units, not {first[0]!r}"
-    assert first[0] >= 0, f"a trigger returns 0 or more units, not {first[0]}"
+    with _failing(TypeError, ValueError):
+        check_state(trigger, state, "to start from")
+    kept = copy.deepcopy(state)
+    answers = [trigger(measured, state) for _ in range(2)]
+    with _failing(TypeError, ValueError):
+        first, second = (checked_answer(trigger, answer, measured.axis, "add or remove") for answer in answers)
+    assert state == kept, f"{name} must not change the state that it is given, but return a new one"
+    assert first == second, f"{name} must give the same answer to the same measurement and state: {first} and {second}"
     _check_json(first[1], "the state of a trigger")
     _check_packed(trigger)
 
@@ -102,13 +114,32 @@ def check_initializer(initializer: Initializer, measured: AxisMeasurement, count
     Raises:
         AssertionError: With what does not hold.
     """
-    first, again = (initializer.propose(measured, count, np.random.default_rng(0)) for _ in range(2))
+    measured = _as_in_training(initializer, measured)
+    with _failing(TypeError):
+        first, again = (initializer.propose(measured, count, np.random.default_rng(0)) for _ in range(2))
     if first is not None:
         assert measured.units < len(first.source) <= measured.units + count, "too many units, or none"
         for key, array in (*first.values.items(), *first.shift.items()):
             assert np.isfinite(array).all(), f"weights for {key} are not finite"
+        _check_entries(first, measured)
     assert first == again, "the same seed must give the same weights"
     _check_packed(initializer)
+
+
+def _check_entries(edit: Resize, measured: AxisMeasurement) -> None:
+    """What is given for new units belongs to variables of their axis, has their shape, and lets them train."""
+    new = len(edit.new_units)
+    expected = measured.entries(new)
+    for key, array in edit.values.items() if expected else ():
+        assert key in expected, f"weights for '{key}', which is no variable of the axis: expected {sorted(expected)}"
+        assert array.shape == expected[key], (
+            f"weights for '{key}' have shape {array.shape}: expected {expected[key]}, the entries of {new} new units only. "
+            "`expand` of a FanIn or FanOut returns this shape for (..., units) and (units, positions, ...)"
+        )
+    feeding = [array for key, array in edit.values.items() if array.ndim > 1]
+    assert not new or any(array.any() for array in feeding), (
+        "new units get neither incoming nor outgoing weights, so that they never train"
+    )
 
 
 def check_selector(selector: Selector | ConnectionSelector, measured: AxisMeasurement | ConnectionMeasurement) -> None:
@@ -126,7 +157,7 @@ def check_selector(selector: Selector | ConnectionSelector, measured: AxisMeasur
     if isinstance(selector, ConnectionSelector) and isinstance(measured, ConnectionMeasurement):
         _check_connections(selector, measured)
     elif isinstance(selector, Selector) and isinstance(measured, AxisMeasurement):
-        _check_units(selector, measured)
+        _check_units(selector, _as_in_training(selector, measured))
     else:
         raise TypeError(
             "A Selector is checked on an AxisMeasurement, `model.measure(axis)`, and a ConnectionSelector on a "
@@ -136,17 +167,14 @@ def check_selector(selector: Selector | ConnectionSelector, measured: AxisMeasur
 
 
 def _check_connections(selector: ConnectionSelector, measured: ConnectionMeasurement) -> None:
-    first, again = (selector.scores(measured, np.random.default_rng(0)) for _ in range(2))
-    assert first.shape == measured.mask.shape, (
-        f"saliencies of shape {first.shape} for a kernel of {measured.mask.shape}"
-    )
-    assert np.isfinite(first).all(), "some saliencies are not finite"
+    with _failing(TypeError, MeasurementError):
+        first, again = (selector.checked_scores(measured, np.random.default_rng(0)) for _ in range(2))
     assert (first == again).all(), "the same seed must give the same saliencies"
 
 
 def _check_units(selector: Selector, measured: AxisMeasurement) -> None:
-    scores = selector.scores(measured)
-    assert np.shape(scores) == (measured.units,), f"saliencies of shape {np.shape(scores)} for {measured.units} units"
+    with _failing(TypeError, MeasurementError):
+        selector.checked_scores(measured)
     order = selector(measured, measured.units - 1)
     assert order == selector(measured, measured.units - 1), "the same measurement must give the same units"
     assert len({*order}) == measured.units - 1, f"units are selected twice: {order}"
@@ -235,6 +263,36 @@ def _trained(strategy: Strategy, build: Callable[[], StructuralModel], x: Any, y
     parts_of(model).progress.step = due - 1
     model.structural_step(x, logs, targets=y)
     return model
+
+
+@contextmanager
+def _failing(*errors: type[Exception]) -> Iterator[None]:
+    """Fail with the message of an error that the library raises where a policy is used."""
+    try:
+        yield
+    except errors as error:
+        raise AssertionError(str(error)) from error
+
+
+def _as_in_training(policy: Trigger | Selector | Initializer, measured: AxisMeasurement) -> AxisMeasurement:
+    """A measurement without what is only there in training for policies that ask for it."""
+    missing: dict[str, Any] = {}
+    if not policy.needs_inputs:
+        unkept = _not_kept(policy, "activations", "needs_inputs")
+        missing |= {f.name: unkept for f in fields(AxisMeasurement) if f.default is no_inputs}
+    if not policy.needs_gradients:
+        missing["gradients"] = AxisGradients(_not_kept(policy, "gradients", "needs_gradients"), measured.axis)
+    return replace(measured, **missing)
+
+
+def _not_kept(policy: Policy, what: str, attribute: str) -> Callable[..., NoReturn]:
+    def fail(*args: object) -> NoReturn:
+        raise AssertionError(
+            f"{type(policy).__name__} looks at {what}, which are there in training only if it says so: "
+            f"{attribute}: ClassVar[bool] = True"
+        )
+
+    return fail
 
 
 def _check_packed(policy: Policy) -> None:

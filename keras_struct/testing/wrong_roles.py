@@ -30,11 +30,12 @@ def wrong_roles(layer: Any, build: Callable[[], keras.Model], x: Any, y: Any) ->
     """
     kind = type(layer)
     rules = tuple(own_rules(next(held for held in build().layers if type(held) is kind)))
-    if _keeps(build, x, y):
+    axes = len(StructuralModel.from_model(build()).structure.axes)
+    if _keeps(build, x, y, axes):
         return None
     for changed in islice(_alternatives(rules), TRIALS):
         with temporary_rules(kind, changed):
-            if _keeps(build, x, y):
+            if _keeps(build, x, y, axes):
                 pairs = [(old, new) for old, new in zip(rules, changed, strict=True) if old != new]
                 told = " and ".join(f"{new} in place of {old}" for old, new in pairs)
                 return f"The function is kept with {told}: check the roles of the unit rules"
@@ -53,12 +54,14 @@ def _alternatives(rules: tuple[AxisRule, ...]) -> Iterator[tuple[AxisRule, ...]]
                 yield tuple(changed)
 
 
-def _keeps(build: Callable[[], keras.Model], x: Any, y: Any) -> bool:
-    """Whether units come and split without an effect on the outputs, along every axis of a model that was trained a little."""
+def _keeps(build: Callable[[], keras.Model], x: Any, y: Any, axes: int) -> bool:
+    """Whether units come and split without an effect on the outputs, along each of at least so many axes of a model."""
     try:
         model = StructuralModel.from_model(build())
         model.compile("sgd", "mse", run_eagerly=True)
         model.train_on_batch(x, y)
+        if len(model.structure.axes) < axes:
+            return False
         for axis in model.structure.axes:
             before = outputs(model, x)
             model.grow(axis, 1)

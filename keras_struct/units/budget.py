@@ -20,7 +20,7 @@ from keras_struct.measure.costs import Costs
 from keras_struct.measure.measurements.axis import AxisMeasurement
 from keras_struct.measure.statistics.flops import flops
 from keras_struct.measure.statistics.flops_counter import symbolic_inputs
-from keras_struct.policies.selector import Selector, finite
+from keras_struct.policies.selector import Selector
 
 Scope = Literal["global", "local"]
 
@@ -101,7 +101,7 @@ class Ranking:
         found, refusals = {}, list[AxisRefused]()
         for axis, measured in self.asked.items():
             try:
-                scores = finite(measured, self.selector.scores(measured))
+                scores = self.selector.checked_scores(measured)
             except AxisRefused as refusal:
                 if self._named:
                     raise

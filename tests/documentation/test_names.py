@@ -88,7 +88,8 @@ def is_documented(name, offer, documented):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_all_that_is_offered_is_on_an_api_page(module, documented):
-    assert [name for name, offer in offered(module).items() if not is_documented(name, offer, documented)] == []
+    missing = [name for name, offer in offered(module).items() if not is_documented(name, offer, documented)]
+    assert not missing, f"add `::: keras_struct.{module}.NAME` to a page of docs/api"
 
 
 def tables(page):
@@ -108,7 +109,8 @@ def tables(page):
 def test_the_guide_lists_every_trigger_initializer_and_schedule(module, heading):
     page = DOCS / "guides" / "policies.md"
     bases = {name for name, kind in offered(module).items() if is_base(kind)}
-    assert tables(page)[heading] == set(offered(module)) - bases
+    listed, expected = tables(page)[heading], set(offered(module)) - bases
+    assert listed == expected, f"correct the table in docs/guides/{page.name}: {sorted(listed ^ expected)}"
     assert all(f"`{name}`" in page.read_text() for name in bases)
 
 
@@ -117,7 +119,8 @@ def test_the_guide_lists_every_trigger_initializer_and_schedule(module, heading)
 )
 def test_the_guides_list_every_selector(page, kind):
     expected = {name for name, found in offered("selectors", kind).items() if found is not kind}
-    assert tables(DOCS / "guides" / page)["selector"] == expected
+    listed = tables(DOCS / "guides" / page)["selector"]
+    assert listed == expected, f"correct the table in docs/guides/{page}: {sorted(listed ^ expected)}"
 
 
 def test_every_strategy_is_in_a_table():
@@ -126,7 +129,7 @@ def test_every_strategy_is_in_a_table():
         line for page in pages for line in page.read_text().splitlines(keepends=True) if line.startswith("|")
     )
     missing = [name for name, kind in offered("strategies").items() if not is_base(kind) and f"`{name}" not in rows]
-    assert missing == []
+    assert not missing, "add them to a table of README.md or of a guide"
 
 
 def test_tables_of_strategies_name_what_there_is():
@@ -138,9 +141,10 @@ def test_the_command_lets_choose_every_selector_of_units_and_strategies_that_the
     expected = {
         name for name, kind in offered("selectors", selectors.Selector).items() if kind is not selectors.Selector
     }
-    assert set(CRITERIA.values()) == expected
+    chosen = set(CRITERIA.values())
+    assert chosen == expected, f"correct keras_struct/cli/choices.py: {sorted(chosen ^ expected)}"
     assert len(CRITERIA) == len(expected)
-    assert f"{len(expected)} selectors" in README.read_text()
+    assert f"{len(expected)} selectors" in README.read_text(), "correct the number in README.md"
     assert set(STRATEGIES.values()) <= set(strategies.__all__)
     for choice, name in {**CRITERIA, **STRATEGIES}.items():
         assert choice in {spelled(name), "random", "surgeon"}

@@ -10,7 +10,7 @@ from keras_struct import Resize, Rewire, StructuralModel, sparsify
 from keras_struct.core.backend import current
 from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import MaskedConv2D, MaskedDense
-from keras_struct.testing import check_edit, check_layer
+from keras_struct.testing import check_edit
 from keras_struct.testing.preservation import outputs
 
 RNG = np.random.default_rng(0)
@@ -185,18 +185,6 @@ def test_new_units_have_all_connections_and_copies_those_of_their_ancestor():
     np.testing.assert_array_equal(mask[..., :5], old[..., [0, 0, 1, 2, 3]])
     assert mask[..., 5].all()
     assert read(model.get_layer("h").mask).reshape(4, 4, 6, 5)[:, :, 5].all()
-
-
-@pytest.mark.parametrize(
-    ("layer", "shape"),
-    [
-        pytest.param(MaskedDense(6, activation="tanh"), (5,), marks=pytest.mark.slow),
-        (MaskedConv2D(6, 3, padding="same"), (5, 5, 2)),
-    ],
-    ids=["dense", "convolution"],
-)
-def test_masked_layers_hold_to_what_every_layer_must(layer, shape):
-    check_layer(layer, shape)
 
 
 def test_masks_are_saved_and_loaded_and_cloned(tmp_path):

@@ -14,7 +14,6 @@ from keras_struct import AxisRule, StructuralModel, grow, prune, split
 from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import GrowableConv2D, GrowableDense
 from keras_struct.strategies import NorthRandom
-from keras_struct.testing import check_layer
 from keras_struct.testing.preservation import outputs, relative_change
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # steps are compiled where that is what matters
@@ -324,18 +323,6 @@ def test_a_layer_of_ones_own_can_be_taught():
     assert model.layers[2].factor.shape == (8,)
     with pytest.raises(TypeError, match="expected a subclass"):
         keras_struct.register_unit_rules("Gain", lambda layer: ())
-
-
-@pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize(
-    ("layer", "shape"),
-    [
-        (GrowableDense(4), (5,)),
-        pytest.param(GrowableConv2D(3, 3, padding="same"), (6, 6, 2), marks=pytest.mark.slow),
-    ],
-)
-def test_growable_layers_pass_the_public_battery(layer, shape):
-    check_layer(layer, shape)
 
 
 def test_limits_are_checked_when_a_layer_is_made():

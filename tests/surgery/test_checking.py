@@ -149,6 +149,6 @@ def test_the_battery_finds_a_layer_that_does_not_say_what_it_reads():
             return (AxisRule("kernel", 1, "produce", size="units"),)
 
     keras.saving.register_keras_serializable("test")(Deaf)
-    with pytest.raises(AssertionError, match=r"an edit of units that layer .* makes or reads is refused.*\(Deaf\)"):
+    with pytest.raises(AssertionError, match=r"units added before layer .*the edit is refused.*\(Deaf\)"):
         check_layer(Deaf(3), (4,))
     check_layer(Deaf(3), (4,), reads=False)

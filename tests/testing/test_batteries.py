@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import AxisRule, Resize, StructuralModel, grow, prune
+from keras_struct import AxisRule, Budget, Resize, StructuralModel, grow, prune
 from keras_struct.core.model.parts import parts_of
 from keras_struct.initializers import Initializer, RandomFanIn
 from keras_struct.measurements import AxisMeasurement, ConnectionMeasurement
 from keras_struct.policies.trigger import Trigger
 from keras_struct.schedules import EveryNSteps, Linear, Schedule
-from keras_struct.selectors import Selector, SmallestNorm, WeightMagnitude
-from keras_struct.strategies import Grow
+from keras_struct.selectors import ConnectionSelector, Selector, SmallestNorm, WeightMagnitude
+from keras_struct.strategies import DropAndGrow, Grow, Prune
 from keras_struct.testing import (
     check_edit,
     check_initializer,
@@ -162,8 +162,139 @@ def test_good_policies_pass():
 
 
 def test_a_trigger_that_asks_for_half_a_unit_fails():
-    with pytest.raises(AssertionError, match=r"whole number of units, not 0\.5"):
+    with pytest.raises(AssertionError, match=r"must return how many units .* an int, .*\(0\.5, 0\)"):
         check_trigger(Fraction(), measured())
+
+
+def answering(answer, start=0):
+    """A trigger that answers what a function makes of its state, and starts from a state."""
+
+    @dataclass(frozen=True)
+    class Answering(Trigger):
+        def init(self, measured):
+            return start
+
+        def __call__(self, measured, state):
+            return answer(measured, state)
+
+    return Answering()
+
+
+@pytest.mark.parametrize(
+    ("trigger", "words"),
+    [
+        (answering(lambda m, s: None), r"an int, and its new state: `return 0, state`.*None"),
+        (answering(lambda m, s: 1), r"an int, and its new state.*Received for axis 'hidden': 1"),
+        (answering(lambda m, s: (float("nan"), s)), r"an int, and its new state.*\(nan, 0\)"),
+        (answering(lambda m, s: (-1, s)), "must return 0 or more units"),
+        (answering(lambda m, s: (0, np.ones(2))), r"cannot be saved with the model.*`\.tolist\(\)`"),
+        (
+            answering(lambda m, s: (0, s), np.float32(1)),
+            r"returned to start from holds .*cannot be saved with the model",
+        ),
+        (answering(lambda m, s: (0, s.append(1) or [*s]), []), "must not change the state that it is given"),
+        (answering(lambda m, s: (int(m.gram()[0, 0] > 0), s)), "looks at activations.*needs_inputs: ClassVar"),
+        (answering(lambda m, s: (int(m.gradients.norms().incoming[0]), s)), "looks at gradients.*needs_gradients"),
+    ],
+)
+def test_what_a_training_would_refuse_of_a_trigger_the_battery_finds(trigger, words):
+    with pytest.raises(AssertionError, match=words):
+        check_trigger(trigger, measured())
+
+
+def making(values):
+    """An initializer that returns what a function makes of a measurement and a number of units."""
+
+    @dataclass(frozen=True)
+    class Making(Initializer):
+        def __call__(self, measured, count, rng):
+            return values(measured, count)
+
+    return Making()
+
+
+@pytest.mark.parametrize(
+    ("initializer", "words"),
+    [
+        (making(lambda m, n: None), r"must return new weights by the name of their variable.*None"),
+        (making(lambda m, n: np.ones((5, n))), "must return new weights by the name of their variable"),
+        (making(lambda m, n: {}), "neither incoming nor outgoing weights"),
+        (making(lambda m, n: {"hidden/bias": np.ones(n)}), "neither incoming nor outgoing weights"),
+        (making(lambda m, n: {"hidden/kernl": np.ones((5, n))}), r"'hidden/kernl', which is no variable of the axis"),
+        (making(lambda m, n: {"hidden/kernel": np.ones((n, 5))}), r"have shape \(2, 5\): expected \(5, 2\)"),
+        (making(lambda m, n: {"hidden/kernel": np.ones((5, n + 1))}), r"have shape \(5, 3\): expected \(5, 2\)"),
+        (making(lambda m, n: {f.key: np.ones((n, 3)) for f in m.fan_out()}), r"have shape \(2, 3\): expected \(2, 2\)"),
+        (making(lambda m, n: {"hidden/kernel": np.full((5, n), np.inf)}), "are not finite"),
+        (making(lambda m, n: {"hidden/kernel": m.input_gram()[:, :n]}), "looks at activations.*needs_inputs: ClassVar"),
+    ],
+)
+def test_what_an_edit_would_refuse_of_an_initializer_the_battery_finds(initializer, words):
+    with pytest.raises(AssertionError, match=words):
+        check_initializer(initializer, measured())
+
+
+def scoring(scores):
+    """A selector whose scores a function makes of a measurement."""
+
+    @dataclass(frozen=True)
+    class Scoring(Selector):
+        def scores(self, measured):
+            return scores(measured)
+
+    return Scoring()
+
+
+WRONG_SCORES = [
+    (lambda m: np.ones((m.units, 1)), r"each unit of axis 'hidden'.*shape \(4,\). Received: shape \(4, 1\)"),
+    (lambda m: np.ones(m.units - 1), r"Received: shape \(3,\), float64"),
+    (lambda m: np.ones(m.units) * 1j, r"Received: shape \(4,\), complex128"),
+    (lambda m: 1.0, r"Received: 1\.0"),
+    (lambda m: None, "Received: None"),
+    (lambda m: list(range(m.units)), r"Received: \[0, 1, 2, 3\]"),
+]
+
+
+@pytest.mark.parametrize(("scores", "words"), WRONG_SCORES)
+def test_scores_of_another_shape_or_kind_are_refused_wherever_they_are_used(scores, words):
+    selector, model = scoring(scores), StructuralModel.from_model(mlp())
+    with pytest.raises(AssertionError, match=words):
+        check_selector(selector, measured())
+    with pytest.raises(TypeError, match=words):
+        model.prune("hidden", count=1, selector=selector)
+    with pytest.raises(TypeError, match=words):
+        model.prune(budget=Budget(flops=0.7), selector=selector)
+    model.compile("sgd", "mse", strategy=Prune(FractionOfWidth(0.3), selector, schedule=EveryNSteps(1)))
+    with pytest.raises(TypeError, match=words):
+        model.fit(X, Y, verbose=0)
+    assert model.structure.axes == {"hidden": 4}
+
+
+def test_whole_numbers_and_truth_values_are_scores():
+    selector, model = scoring(lambda m: np.arange(m.units)[::-1]), StructuralModel.from_model(mlp())
+    check_selector(selector, measured())
+    check_selector(scoring(lambda m: np.arange(m.units) > 1), measured())
+    model.prune(budget=Budget(flops=0.7), selector=selector)
+    assert model.structure_log[-1].source == (0, 1)
+
+
+@dataclass(frozen=True)
+class ScoringConnections(ConnectionSelector):
+    """Scores that do not fit."""
+
+    kind: str
+
+    def scores(self, measured, rng):
+        return {"shape": np.ones(3), "nan": np.full(measured.mask.shape, np.nan)}[self.kind]
+
+
+def test_scores_of_connections_are_checked_in_every_strategy():
+    connections = ConnectionMeasurement("d", np.eye(2, dtype=bool), np.ones((2, 2)))
+    for kind, error, words in (("shape", TypeError, r"each connection of layer 'd'"), ("nan", ValueError, "NaN")):
+        selector = ScoringConnections(kind)
+        with pytest.raises(AssertionError, match=words):
+            check_selector(selector, connections)
+        with pytest.raises(error, match=words):
+            DropAndGrow(fraction=0.5, drop=selector).propose(1, {"d": connections}, {})
 
 
 def test_an_initializer_that_does_not_repeat_fails():
@@ -172,7 +303,9 @@ def test_an_initializer_that_does_not_repeat_fails():
 
 
 def test_a_state_that_cannot_be_saved_fails():
-    with pytest.raises(AssertionError, match="the state of a trigger must be made of numbers, strings, lists"):
+    with pytest.raises(
+        AssertionError, match=r"holds .*0\.5.* cannot be saved with the model. Expected numbers, strings"
+    ):
         check_trigger(ArrayState(), measured())
 
 
@@ -227,7 +360,9 @@ def test_a_layer_that_forgets_a_rule_fails():
 
 def test_an_edit_that_moves_the_outputs_fails_unless_it_may():
     edit = prune("hidden", 4, [0])
-    with pytest.raises(AssertionError, match="hidden: the outputs moved by"):
+    with pytest.raises(
+        AssertionError, match="an edit of axis 'hidden' that should keep the function changed the outputs by"
+    ):
         check_edit(mlp, edit, X, Y)
     check_edit(mlp, edit, X, Y, preserves=False)
 

@@ -29,9 +29,11 @@ class Mark(keras.callbacks.Callback):
         return self
 """
 CELLS = """
+from keras_struct.nas import applications
+applications.PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "dil_conv_3x3")
 space = tuners.DartsHyperModel((8, 8, 1), 10, init_channels=2, layers=3, nodes=1, train_epochs=1)
 tuner = tuners.DartsPrimeTuner(space, max_trials=3, directory=folder, project_name="p")
-tuner.search(x, y, epochs=4, batch_size=16, verbose=0, callbacks=[Mark()])
+tuner.search(x, y, epochs=3, batch_size=16, verbose=0, callbacks=[Mark()])
 """
 SYMMETRIES = """
 space = tuners.EquiEHyperModel((8, 8, 1), 10, width=1 / 8, kernel_size=3, pooled=(2, 4), hidden=8)

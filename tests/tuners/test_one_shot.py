@@ -35,11 +35,12 @@ def space(**changed):
 
 
 @pytest.fixture(scope="module")
-def searched(digits, tmp_path_factory):
+def searched(digits, few_operations, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuner")
-    tuner = tuners.DartsPrimeTuner(space(), max_trials=2, seed=5, directory=folder, project_name="cells")
-    tuner.search(*digits, epochs=2, batch_size=16, verbose=0)
-    return folder, tuner
+    with few_operations():
+        tuner = tuners.DartsPrimeTuner(space(), max_trials=2, seed=5, directory=folder, project_name="cells")
+        tuner.search(*digits, epochs=2, batch_size=16, verbose=0)
+        yield folder, tuner
 
 
 @pytest.mark.slow
@@ -90,13 +91,14 @@ def test_a_folder_of_another_search_is_refused(searched):
 
 
 @pytest.mark.slow
-def test_stock_tuners_tune_hyperparameters_of_the_search(digits, tmp_path):
+def test_stock_tuners_tune_hyperparameters_of_the_search(digits, few_operations, tmp_path):
     ranges = kt.HyperParameters()
     ranges.Float("search/strength", 0.05, 0.5)
     tuner = kt.RandomSearch(
         space(), objective="val_accuracy", max_trials=2, hyperparameters=ranges, directory=tmp_path, seed=1
     )
-    tuner.search(*digits, epochs=1, batch_size=16, verbose=0)
+    with few_operations():
+        tuner.search(*digits, epochs=1, batch_size=16, verbose=0)
     values = [trial.hyperparameters.values for trial in tuner.oracle.trials.values()]
     assert len({each["search/strength"] for each in values}) == 2
     assert len({each["search/seed"] for each in values}) == 2
@@ -188,6 +190,8 @@ def test_strategies_of_growing_networks_are_tuned_and_come_back_with_their_width
 SCRIPT = """
 import sys, keras
 from keras_struct import datasets, tuners
+from keras_struct.nas import applications
+applications.PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "dil_conv_3x3")
 keras.utils.disable_interactive_logging()
 data = datasets.load("digits")
 x, y = data.x_train[:240, ..., None], data.y_train[:240]

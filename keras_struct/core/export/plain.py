@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 
-from keras_struct.core.backend import keras_internals
+from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.backend.layer_copies import copied
 from keras_struct.core.export.forms import is_ours, is_subclass_of_ours, no_plain_form, plain_form, stock_activation
 from keras_struct.core.export.inference import NEUTRAL, Passing
@@ -47,7 +48,7 @@ def converted(model: Any, convert: Callable[[Any], Any]) -> keras.Model:
     Raises:
         ValueError: If the model has no graph of layers, or a `call` of its own.
     """
-    if keras_internals.functional_of(model) is None:
+    if internals.functional_of(model) is None:
         raise ValueError(
             f"Cannot export '{model.name}': expected a Functional model, or a Sequential one that is built. Received a "
             f"{type(model).__name__}. Build it first: call it on data, or give it a keras.Input."
@@ -56,7 +57,7 @@ def converted(model: Any, convert: Callable[[Any], Any]) -> keras.Model:
     copy = copied_network(model, convert, _copy_weights)
     _report_own_layers(copy)
     copy(
-        keras.tree.map_structure(new_input, keras_internals.structured_ends(copy)[0])
+        keras.tree.map_structure(new_input, internals.structured_ends(copy)[0])
     )  # some exporters ask that a model has been called
     return copy
 
@@ -78,9 +79,10 @@ def plain_layer(layer: Any) -> Any:
 
     Raises:
         ValueError: If there is none.
+        TypeError: If a `plain_layer()` of the user's own returns something else.
     """
     if isinstance(layer, ExportsPlain):
-        return layer.plain_layer()
+        return _own_plain_layer(layer)
     _check_has_plain_form(layer)
     if (form := plain_form(layer)) is not None:
         return form.make(layer)
@@ -90,6 +92,41 @@ def plain_layer(layer: Any) -> Any:
     if is_ours(layer):
         raise ValueError(no_plain_form(layer))
     return copied_plainly(layer)
+
+
+def _own_plain_layer(layer: Any) -> Any:
+    """What a layer of the user's own says it is in stock layers, made in its precision and trainable if it is."""
+    with _precision(layer.dtype_policy):
+        found = layer.plain_layer()
+    said = f"`plain_layer()` of layer '{layer.name}' ({type(layer).__name__})"
+    if not isinstance(found, keras.layers.Layer) or found is layer:
+        raise TypeError(
+            f"{said} must return a stock layer, or a model of stock layers, with its weights. Received: {found!r}"
+        )
+    if not found.built and type(found).build is not keras.layers.Layer.build:
+        raise ValueError(
+            f"{said} returned a {type(found).__name__} that is not built, so that it has no weights yet: call it on a "
+            "keras.Input, set its weights, and return it."
+        )
+    for part in leaves(found) if isinstance(found, keras.Model) else [found]:
+        if stock_activation(part) != internals.activation_of(part):
+            part.activation = keras.activations.get(stock_activation(part))
+    if not layer.trainable:
+        found.trainable = False
+    return found
+
+
+@contextmanager
+def _precision(policy: Any) -> Iterator[None]:
+    """Make layers, and their inputs, of a precision unless they say otherwise."""
+    before = keras.config.dtype_policy(), keras.config.floatx()
+    keras.config.set_floatx(policy.variable_dtype)
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[1])
+        keras.config.set_dtype_policy(before[0])
 
 
 def copied_plainly(layer: Any, kind: type | None = None, drop: tuple[str, ...] = ()) -> Any:
@@ -115,7 +152,7 @@ def _check_has_plain_form(layer: Any) -> None:
     if not isinstance(layer, keras.layers.Wrapper):
         return
     form = plain_form(layer.layer)
-    if (form is None or not form.wrapped) and any(map(is_ours, keras_internals.inner_layers(layer))):
+    if (form is None or not form.wrapped) and any(map(is_ours, internals.inner_layers(layer))):
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) wraps a layer of this library, and has no stock form. Wrap a stock "
             "layer, or save the model as it is, with model.save(...)."
@@ -124,10 +161,11 @@ def _check_has_plain_form(layer: Any) -> None:
 
 def _report_own_layers(model: Any) -> None:
     """Say which layers of the user's own the files of a model will need."""
-    own = [layer for layer in leaves(model) if not keras_internals.is_stock(layer) and not is_ours(layer)]
+    own = [layer for layer in leaves(model) if not internals.is_stock(layer) and not is_ours(layer)]
     if own:
         listed = ", ".join(f"'{layer.name}' ({type(layer).__name__})" for layer in own)
         warnings.warn(
-            f"The plain model has layers of your own: {listed}. A file of it loads where their classes are defined.",
+            f"The plain model has layers of your own: {listed}. A file of it loads where their classes are defined. A method "
+            "plain_layer() that returns stock layers with the same weights is used in their place.",
             stacklevel=4,
         )

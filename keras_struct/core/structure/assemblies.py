@@ -22,12 +22,14 @@ class Read:
         rules: One for each axis of each variable that lies along them.
         groups: Into how many groups the units fall of which each is read by the same entries; units at the same place
             of every group become one.
+        mixes: Why no edit of these units keeps the function, if none does.
     """
 
     source: int
     axis: int
     rules: tuple[AxisRule, ...]
     groups: int = 1
+    mixes: str | None = None
 
     def within(self, layer: str) -> Read:
         """Return the same with longer names."""
@@ -125,6 +127,8 @@ class Assembly(Behaviour):
             propagation.record(layer, rule, rows[0])
         if self.rigid:
             propagation.stiffen(ids)
+        if read.mixes is not None:
+            propagation.mix(ids, read.mixes)
 
     def _make(self, propagation: Propagation, layer: str, make: Make, inputs: list[UnitLabels]) -> np.ndarray:
         ids = propagation.produce(f"{layer}/{make.part}" if make.part else layer, make.units)

@@ -35,7 +35,8 @@ class Weighted(Behaviour):
         output_shape: Shape of the output without batch.
         units: How many units the layer makes; `None` for one that only passes its input's on.
         multiplier: How many outputs a passed unit has (a depthwise convolution's depth multiplier).
-        mixes: Why the layer mixes the units that it passes, if it does.
+        mixes: Why the layer mixes the units that it outputs, if it does.
+        mixes_inputs: Why it mixes those that it reads.
         rigid: `"in"`, `"out"` or both: where its number of units must be known when it is traced.
         multiple: The number of units that it reads must be a multiple of this.
         per_unit: Whether each output entry depends on the same entry of the input alone (normalisation with statistics
@@ -49,6 +50,7 @@ class Weighted(Behaviour):
     units: int | None = None
     multiplier: int = 1
     mixes: str | None = None
+    mixes_inputs: str | None = None
     rigid: tuple[str, ...] = ()
     multiple: int = 1
     per_unit: bool = False
@@ -70,8 +72,9 @@ class Weighted(Behaviour):
         for side, ids in (("in", read), ("out", made)):
             if side in self.rigid:
                 propagation.stiffen(ids)
-        if self.mixes:
-            propagation.mix(made, self.mixes)
+        for ids, reason in ((made, self.mixes), (read, self.mixes_inputs)):
+            if reason is not None:
+                propagation.mix(ids, reason)
         if self.units is None and self.multiplier == 1 and not inputs[0].varies_only_along(self.axis):
             return [UnitLabels.fixed(self.output_shape)]
         if self.units is None and not inputs[0].varies[self.axis]:

@@ -194,6 +194,18 @@ class Rigid(HasUnitRules, Protocol):
 
 
 @runtime_checkable
+class MixesUnits(Protocol):
+    """Computes something of all units together, such as their mean, so that no edit of them can keep the function.
+
+    Attributes:
+        mixes: What it does with them, to follow "layer 'name'" in a message: `"normalises over its units"`. `None` if it does
+            not.
+    """
+
+    mixes: str | None
+
+
+@runtime_checkable
 class ExportsPlain(Protocol):
     """Can be written in stock Keras layers (`to_plain`)."""
 

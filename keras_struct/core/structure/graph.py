@@ -316,7 +316,8 @@ class StructureGraph:
         for axis in axes:
             queues = {layer: iter(starts[layer, axis.name]) for layer, _ in axis.producers}
             producers = tuple((layer, next(queues[layer])) for layer, _ in axis.producers)
-            placed.append(replace(axis, width=widths[axis.name], producers=producers))
+            same = widths[axis.name] == axis.width and producers == axis.producers
+            placed.append(axis if same else replace(axis, width=widths[axis.name], producers=producers))
         self.__dict__["_partition"] = (placed, moved)
         self.__dict__["_ports_by_axis"] = before._ports_by_axis
 

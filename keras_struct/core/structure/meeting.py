@@ -43,7 +43,10 @@ class Meet(Behaviour):
     def run(self, propagation: Propagation, layer: str, inputs: list[UnitLabels]) -> list[UnitLabels]:
         """Tie the units that meet, and record where they lie in the variables."""
         for read in self.reads:
-            self._note(propagation, layer, read.rules, propagation.read(layer, inputs[read.source], read.axis))
+            ids = propagation.read(layer, inputs[read.source], read.axis)
+            self._note(propagation, layer, read.rules, ids)
+            if read.mixes is not None:
+                propagation.mix(ids, read.mixes)
         found = [propagation.read(layer, inputs[place], axis) for place, axis in self.meeting]
         if len({len(ids) for ids in found}) > 1:
             raise ValueError(f"Layer '{layer}' would get {', '.join(str(len(ids)) for ids in found)} units at once.")

@@ -8,13 +8,25 @@ import keras
 import numpy as np
 
 from keras_struct.core.backend import keras_internals as internals
+from keras_struct.core.structure.capabilities import MixesUnits
 
 _MIXING = {"softmax", "log_softmax", "sparsemax"}
 _HALVING = {"glu"}
+MIXING_CLASSES: dict[type, str] = {}
+"""Layers whose units no edit can keep the function of, with what they do with them, where that was registered."""
+
+
+def declared_mixing(layer: Any) -> str | None:
+    """Why no edit of its units can keep the function, as a layer says itself; else `None`."""
+    own = layer.mixes if isinstance(layer, MixesUnits) else None
+    mixes = MIXING_CLASSES.get(type(layer), own)
+    return None if mixes is None else f"layer '{layer.name}' ({type(layer).__name__}) {mixes}"
 
 
 def mixing_reason(layer: Any) -> str | None:
-    """Why no edit can keep the function behind the activation of `layer`: each entry depends on others; else `None`."""
+    """Why no edit can keep the function behind `layer`: each entry it outputs depends on others; else `None`."""
+    if (declared := declared_mixing(layer)) is not None:
+        return declared
     names = map(_name, internals.activations_of(layer))
     mixing = next((name for name in names if name in _MIXING), None)
     return None if mixing is None else f"the activation {mixing} of layer '{layer.name}' mixes its units"

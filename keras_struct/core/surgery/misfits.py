@@ -118,7 +118,8 @@ def _missing(trial: Trial, path: str, axis: int, place: int | None) -> AxisRule:
     if place is None:
         makes = any(rule.role == "produce" for rule in trial.rules.values())
         return AxisRule(path, axis, "produce" if makes else "carry")
-    role: Role = "consume" if len(trial.held[path]) > 1 else "carry"
+    tied = any(rule.role == "produce" and rule.inputs for rule in trial.rules.values())
+    role: Role = "consume" if len(trial.held[path]) > 1 else ("produce" if tied else "carry")
     return AxisRule(path, axis, role) if place == 0 else AxisRule(path, axis, role, tied_to=place)
 
 

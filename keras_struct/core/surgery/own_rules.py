@@ -10,7 +10,7 @@ from keras_struct.core.structure.behaviours import Behaviour, Opaque
 from keras_struct.core.structure.labels import Shape
 from keras_struct.core.structure.meeting import Meet
 from keras_struct.core.structure.rules import AxisRule
-from keras_struct.core.surgery.activation import mixing_reason
+from keras_struct.core.surgery.activation import declared_mixing, mixing_reason
 from keras_struct.core.surgery.reading import channel_axis, from_rules
 from keras_struct.core.surgery.rule_checks import check_extents, check_names, checked_rules, places_of
 
@@ -124,4 +124,7 @@ def _reads(layer: Any, rules: Sequence[AxisRule], places: Places, inputs: list[S
     for rule in rules:
         for place in places[rule] or (0,):
             by_place.setdefault(place, []).append(rule)
-    return tuple(Read(place, channel_axis(layer, len(inputs[place])), tuple(r)) for place, r in by_place.items())
+    mixes = declared_mixing(layer)
+    return tuple(
+        Read(place, channel_axis(layer, len(inputs[place])), tuple(r), mixes=mixes) for place, r in by_place.items()
+    )

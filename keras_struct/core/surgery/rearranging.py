@@ -15,7 +15,7 @@ from keras_struct.core.structure.behaviours import Weighted
 from keras_struct.core.structure.edits import Resize, Values
 from keras_struct.core.structure.graph import StructureGraph
 from keras_struct.core.structure.rearrangement import Rearrangement
-from keras_struct.core.structure.rules import Port
+from keras_struct.core.structure.rules import AxisRule, Port
 from keras_struct.core.surgery.edit_kinds import Fact, NewSlots, Request, Structure, Write
 from keras_struct.core.surgery.trace import Network
 
@@ -113,13 +113,13 @@ def _weight(
             given = _given(share.edit.values, key, axis, change, share.axes)
             place = (slice(None),) * axis + (share.new,)
             if given is not None:
-                value[place] = _checked(_fitted(given, old.shape, axis, axes), value[place], key)
+                value[place] = _checked(_fitted(given, old.shape, axis, axes), value[place], key, change.rule)
             elif change.rule.role == "consume" and share.new.any():
                 value[place] = 0
             shift = _given(share.edit.shift, key, axis, change, share.axes)
             if shift is not None:
                 shift = _among_others(_fitted(shift, old.shape, axis, axes), axis, share.places)
-                value = value + _checked(shift, value, key)
+                value = value + _checked(shift, value, key, change.rule)
     return value
 
 
@@ -159,14 +159,14 @@ def _fitted(given: np.ndarray, old: tuple[int, ...], axis: int, axes: Mapping[in
     return given
 
 
-def _checked(given: np.ndarray, place: np.ndarray, key: str) -> np.ndarray:
+def _checked(given: np.ndarray, place: np.ndarray, key: str, rule: AxisRule) -> np.ndarray:
     """Values in the shape and dtype of the entries that they are for."""
     if given.dtype.kind not in "fiu" and given.dtype.name != "bfloat16":
         raise ValueError(f"Values for '{key}' have dtype {given.dtype}: expected numbers.")
     if given.shape != place.shape:
         raise ValueError(
             f"Values for '{key}' have shape {given.shape}: expected {place.shape}; `values` hold the new entries only, "
-            "`shift` the whole variable."
+            f"`shift` the whole variable. New entries lie along axis {rule.axis}, of role '{rule.role}' by its unit rule."
         )
     if given.dtype == place.dtype:
         fitting = given

@@ -14,7 +14,7 @@ from keras_struct.core.structure.behaviours import Behaviour, Opaque
 from keras_struct.core.structure.capabilities import HasUnitBehaviour, HasUnitRules, Rigid
 from keras_struct.core.structure.labels import Shape
 from keras_struct.core.structure.rules import AxisRule
-from keras_struct.core.surgery.activation import locking_reason
+from keras_struct.core.surgery.activation import MIXING_CLASSES, locking_reason
 from keras_struct.core.surgery.composite_layers import NamedHandler
 from keras_struct.core.surgery.operations import operation_behaviour
 from keras_struct.core.surgery.own_rules import from_own_rules
@@ -27,7 +27,10 @@ _COMPOSITES: dict[type, NamedHandler] = composite_handlers(lambda layer, i, o: b
 
 
 def register_unit_rules(
-    layer_class: type, unit_rules: Callable[[Any], tuple[AxisRule, ...]], elastic: bool = False
+    layer_class: type,
+    unit_rules: Callable[[Any], tuple[AxisRule, ...]],
+    elastic: bool = False,
+    mixes: str | None = None,
 ) -> None:
     """Teach the library how a layer of your own uses units.
 
@@ -41,6 +44,8 @@ def register_unit_rules(
             `data_format="channels_first"`. Rules that do not fit a layer are refused when a model with it is read.
         elastic: Whether the layer's `call` works when the number of units is unknown at tracing time, so that edits
             need no re-trace on TensorFlow.
+        mixes: What the layer does with all of its units together, so that no edit of them can keep the function, such as
+            `"normalises over its units"`; `None` if each output depends on what the rules say alone.
 
     Raises:
         TypeError: If `layer_class` is not a layer class, or `unit_rules` not a function.
@@ -53,6 +58,10 @@ def register_unit_rules(
             f"lambda layer: (AxisRule(...), ...). Received: {unit_rules!r}"
         )
     _OWN[layer_class] = (unit_rules, ELASTIC if elastic else RIGID)
+    if mixes is not None:
+        MIXING_CLASSES[layer_class] = mixes
+    else:
+        MIXING_CLASSES.pop(layer_class, None)
 
 
 def own_rules(layer: Any) -> Any:
@@ -65,7 +74,7 @@ def own_rules(layer: Any) -> Any:
 def temporary_rules(layer_class: type, rules: tuple[AxisRule, ...]) -> Iterator[None]:
     """Let the layers of a class have other unit rules, inside the context only."""
     before = _OWN.get(layer_class)
-    register_unit_rules(layer_class, lambda layer: rules)
+    _OWN[layer_class] = (lambda layer: rules, RIGID)
     try:
         yield
     finally:

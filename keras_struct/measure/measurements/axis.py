@@ -52,7 +52,8 @@ def no_inputs(*_: object) -> NoReturn:
     """
     raise ValueError(
         "There are no inputs to measure on: recent inputs are kept only while a strategy trains that looks at activations. Pass "
-        "`data=x` to `prune`, `grow` or `measure`, or `probe=x` to compile."
+        "`data=x` to `prune`, `grow` or `measure`, or `probe=x` to compile. A trigger, selector or initializer of your own that "
+        "looks at activations says so, `needs_inputs: ClassVar[bool] = True`."
     )
 
 
@@ -67,8 +68,10 @@ class AxisMeasurement:
         units: Its width, M.
         max_units: Largest width it may have, or `None`.
         kind: `"conv"` if its first layer is a convolution, else `"dense"`.
-        fan_in: Incoming weights, one entry for each layer that makes the units.
-        fan_out: Returns the outgoing weights, one entry for each layer that reads them.
+        fan_in: Incoming weights, one entry for each kernel that makes the units: one for a layer, two for one with a gate.
+        fan_out: Returns the outgoing weights, one entry for each kernel that reads them.
+        entries: Takes a number of new units and returns the shape of what an edit takes for them, by `"layer/variable"` and
+            `"layer/variable/axis"`; nothing where a measurement was made by hand.
         initial_units: Its width when the model was built.
         loss: Training loss of the last step, or `None` where it is not known.
         gram: Returns the Gram matrix HᵀH/n of the post-activations, `(M, M)` float64.
@@ -98,6 +101,7 @@ class AxisMeasurement:
     kind: Literal["conv", "dense"]
     fan_in: tuple[FanIn, ...]
     fan_out: Callable[[], tuple[FanOut, ...]] = tuple
+    entries: Callable[[int], Mapping[str, tuple[int, ...]]] = lambda count: {}
     initial_units: int = 0
     loss: float | None = None
     gram: Callable[[], Floats] = no_inputs

@@ -25,13 +25,14 @@ def fan_in(probe: Any, axis: str, port: Port) -> FanIn:
         places, width = graph.places(port, axis), graph.units[axis].width
         if len(places) < weights.shape[port.axis]:
             weights = np.take(weights, places, axis=port.axis)
-        units_last = np.moveaxis(weights, port.axis, -1)
+        units_last = weights if port.axis == weights.ndim - 1 else np.moveaxis(weights, port.axis, -1)
         blocks = units_last.shape[-1] // width
         return units_last if blocks == 1 else units_last.reshape(*units_last.shape[:-1], blocks, width)
 
     def expand(new: np.ndarray) -> np.ndarray:
         flat = new if new.ndim == probe.rank(port) else new.reshape(*new.shape[:-2], -1)
-        return np.moveaxis(flat, -1, port.axis).astype(fan.weights.dtype)
+        placed = flat if port.axis == flat.ndim - 1 else np.moveaxis(flat, -1, port.axis)
+        return placed.astype(fan.weights.dtype)
 
     fan = FanIn(port.key, read, expand)
     return fan

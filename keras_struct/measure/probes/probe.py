@@ -255,11 +255,23 @@ class StructureProbe:
             "conv" if self._shares_positions(axis) else "dense",
             tuple(fan_in(self, axis, port) for port in makers),
             lambda: tuple(fan_out(self, axis, port) for port in readers),
+            lambda count: self._entries(axis, count),
             bias=lambda: self._bias(axis),
             normalization=lambda: self.normalization(axis),
             slope=lambda: self.activation_at_zero(axis)[1],
             offset=lambda: self.activation_at_zero(axis)[0],
         )
+
+    def _entries(self, axis: str, count: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of what an edit takes for new units, by the names that it takes it under."""
+        graph, found = self.network.graph, {}
+        for port, rule in graph.ports(axis).items():
+            shape = list(self.extents(port))
+            shape[port.axis] = count * len(graph.places(port, axis)) // graph.units[axis].width
+            found[f"{port.key}/{port.axis}"] = tuple(shape)
+            if rule.role == "produce" or port.key not in found:
+                found[port.key] = tuple(shape)
+        return found
 
     def _shares_positions(self, axis: str) -> bool:
         """Whether the first layer that makes the units is a convolution, which computes each of them at many positions."""

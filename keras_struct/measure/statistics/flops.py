@@ -61,6 +61,7 @@ def flops(
     Raises:
         ValueError: If shapes are missing or do not fit, or if a layer with weights is unknown; `register_flops` teaches
             it.
+        TypeError: If a layer's own count is not a whole number of 0 or more.
 
     References:
         TensorFlow, `tensorflow/python/profiler/internal/flops_registry.py`: the convention. Differs where the profiler

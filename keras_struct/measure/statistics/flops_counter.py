@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from keras_struct.measure.statistics.flops_registry import rule_for
@@ -55,7 +56,15 @@ class FlopsCounter:
 
     def _count(self, visit: Visit) -> int:
         rule = self._rule(visit.layer, visit.path)
-        return 0 if rule is None else int(rule(LayerCall(visit.layer, visit.arguments, visit.outputs, self._of)))
+        if rule is None:
+            return 0
+        count = rule(LayerCall(visit.layer, visit.arguments, visit.outputs, self._of))
+        if isinstance(count, Integral) and count >= 0:
+            return int(count)
+        raise TypeError(
+            f"The operations of layer '{visit.path}' ({type(visit.layer).__name__}) must be counted as a whole number of 0 or "
+            f"more, by its method `count_flops` or the function of `register_flops`. Received: {count!r}"
+        )
 
     def _of(self, layer: Any, *inputs: Shape) -> int:
         """What rules call for the layers inside theirs. A recurrent cell would need its states to tell its outputs."""

@@ -95,11 +95,19 @@ def output_specs(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], symbol
     shape; then their `call` is traced, and at last the extents are those of the `symbolic` tensors of the graph.
 
     Raises:
-        ValueError: If an extent remains unknown.
+        ValueError: If an extent remains unknown, or a layer that is not built does not say what it returns.
     """
     import keras
 
-    specs = keras.tree.flatten(layer.compute_output_spec(*args, **kwargs))
+    try:
+        specs = keras.tree.flatten(layer.compute_output_spec(*args, **kwargs))
+    except Exception as error:  # whatever its call needs that `build` makes
+        if not isinstance(layer, keras.layers.Layer) or layer.built:
+            raise
+        raise ValueError(
+            f"What layer '{layer.name}' ({type(layer).__name__}) returns is not known before it is built: call it on data, build "
+            f"it, or give it a `compute_output_shape`. {error}"
+        ) from error
     if _unknown(specs) and (layer.built if isinstance(layer, keras.layers.Layer) else True):
         traced = keras.tree.flatten(keras.Operation.compute_output_spec(layer, *args, **kwargs))
         specs = _completed(_completed(specs, traced), symbolic)

@@ -23,7 +23,7 @@ class BaselineRatio(Trigger[float], aliases=("keras_struct>Orthogonality",)):
     Args:
         gamma: Threshold factor γ, close to 1.
         baseline: What φ₀ is: `"initial"`, the measure at the start; `"running_max"`, its maximum over earlier steps; or
-            `"auto"`. The maximum is updated after it was used.
+            `"auto"`, the maximum for convolutions and the initial measure otherwise. The maximum is updated after it was used.
         rounding: `"floor"` as printed, or `"ceil"`, which adds more units.
         start: φ₀ of every axis at the start, in place of a measurement.
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager.context import context
 from tensorflow.python.eager.execute import execute
+from tensorflow.python.ops.gen_resource_variable_ops import assign_variable_op
 
 from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.backend.tensorflow import functions
@@ -103,7 +104,7 @@ def write(variable: Any, value: np.ndarray) -> bool:
     fits = _fits(holder.shape, value.shape)
     if fits:
         array = np.ascontiguousarray(value, dtype=holder.dtype.as_numpy_dtype)
-        tf.raw_ops.AssignVariableOp(resource=holder.handle, value=array)
+        assign_variable_op(holder.handle, array)
     else:
         variable._value = _holder(variable, tf.convert_to_tensor(value, dtype=holder.dtype), value.shape)
     internals.set_shape(variable, value.shape)
@@ -112,9 +113,10 @@ def write(variable: Any, value: np.ndarray) -> bool:
 
 def _fits(static: tf.TensorShape, shape: tuple[int, ...]) -> bool:
     """Whether a static shape, unknown along unit axes, allows for a shape."""
-    return static.rank == len(shape) and all(
-        wanted is None or wanted == extent for wanted, extent in zip(static, shape, strict=True)
-    )
+    if static.rank != len(shape):
+        return False
+    known = [extent if wanted is None else wanted for wanted, extent in zip(static.as_list(), shape, strict=True)]
+    return tuple(known) == shape
 
 
 def set_elastic(variable: Any, axes: Iterable[int]) -> bool:
