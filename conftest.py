@@ -55,9 +55,12 @@ def pytest_collection_finish(session):
     gc.freeze()  # half a million objects of TensorFlow and Keras stay: no collection needs to look at them again
 
 
+_tidied = [0.0]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _tidy():
-    """Free what a module's tests leave behind, and not before: models refer to themselves, TensorFlow keeps its kernels.
+    """Free what tests leave behind, after modules: models refer to themselves, TensorFlow keeps its kernels.
 
     A new seed would make it forget them, for the sake of those that draw numbers on their own. Keras hands seeds over as
     tensors, and half a millisecond to make a kernel, for each operation of each test, adds up.
@@ -67,6 +70,9 @@ def _tidy():
         if tensorflow:
             patch.setattr(tensorflow.pywrap_tfe, "TFE_ContextClearCaches", lambda handle: None)
         yield
+    if (now := time.process_time()) - _tidied[0] < 10:
+        return  # it takes an eighth of a second, and many modules leave little
+    _tidied[0] = now
     gc.collect()
     if tensorflow:
         tensorflow.context().clear_kernel_cache()

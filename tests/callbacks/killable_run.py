@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import sys
+from contextlib import contextmanager
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_struct import StructuralModel, StructureBackup
 from keras_struct.core.model.parts import parts_of
@@ -31,7 +33,23 @@ class KillAt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(folder, save_freq, kill_at=0):
+def run(folder, save_freq, kill_at=0, eagerly=False):
+    with running(eagerly):
+        _run(folder, save_freq, kill_at)
+
+
+@contextmanager
+def running(eagerly):
+    """Whether anything is compiled: with few steps that takes longest."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(eagerly)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def _run(folder, save_freq, kill_at):
     keras.utils.set_random_seed(3)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((192, 6)).astype("float32")
@@ -70,4 +88,4 @@ def killed(*arguments):
 if __name__ == "__main__":
     for arguments in json.loads(sys.argv[1]):
         if not killed(*arguments):
-            sys.exit(f"the run was to be killed after {arguments[-1]} steps")
+            sys.exit(f"the run was to be killed after {arguments[2]} steps")

@@ -20,16 +20,16 @@ SCRIPT = Path(__file__).with_name("killable_run.py")
 RUN = runpy.run_path(str(SCRIPT))["run"]
 
 
-def result(folder, save_freq):
+def result(folder, save_freq, eagerly=False):
     """What a run ends with that begins, or goes on, in a folder."""
-    RUN(str(folder), save_freq)
+    RUN(str(folder), save_freq, eagerly=eagerly)
     weights = np.load(folder / "weights.npz")
     return json.loads((folder / "result.json").read_text()), [weights[str(i)] for i in range(len(weights.files))]
 
 
-def kill(*runs):
+def kill(*runs, eagerly=False):
     """Begin runs `(folder, save_freq, step)` in other processes, each of which is killed at its step."""
-    described = json.dumps([(str(folder), save_freq, step) for folder, save_freq, step in runs])
+    described = json.dumps([(str(folder), save_freq, step, eagerly) for folder, save_freq, step in runs])
     done = subprocess.run([sys.executable, str(SCRIPT), described], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -42,26 +42,22 @@ def check_same(resumed, whole):
         np.testing.assert_allclose(left, right, rtol=0, atol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    whole = result(tmp_path_factory.mktemp("whole"), "epoch")
+def whole(folder, eagerly):
+    """What a run ends with that nobody kills."""
+    folder.mkdir()
+    whole = result(folder, "epoch", eagerly)
     assert len(whole[0]["events"]) > 3, "the run must change its structure, or the test shows nothing"
     return whole
 
 
-@pytest.fixture
-def killed(tmp_path):
-    """A folder in which a run was killed, that made a backup after every fourth step."""
-    kill((tmp_path, 4, 9))
-    return tmp_path
-
-
-def test_a_killed_run_ends_as_one_that_was_not_killed(killed, request):
-    check_same(result(killed, 4), request.getfixturevalue("whole"))  # not within the time of the other fixture
+def test_a_killed_run_ends_as_one_that_was_not_killed(tmp_path):
+    kill((tmp_path, 4, 9), eagerly=True)  # it made a backup after every fourth step
+    check_same(result(tmp_path, 4, eagerly=True), whole(tmp_path / "whole", eagerly=True))
 
 
 @pytest.mark.slow
-def test_random_kills_do_not_change_the_result(whole, tmp_path):
+def test_random_kills_do_not_change_the_result(tmp_path):
+    expected = whole(tmp_path / "whole", eagerly=False)
     rng = random.Random(0)
     runs = [(tmp_path / "epoch", "epoch", 8)]
     runs += [(tmp_path / str(i), rng.choice(["epoch", 3, 5, 7]), rng.randint(1, STEPS - 1)) for i in range(6)]
@@ -69,7 +65,7 @@ def test_random_kills_do_not_change_the_result(whole, tmp_path):
         folder.mkdir()
     kill(*runs)
     for folder, save_freq, _ in runs:
-        check_same(result(folder, save_freq), whole)
+        check_same(result(folder, save_freq), expected)
 
 
 @pytest.mark.parametrize("earlier", [False, True])

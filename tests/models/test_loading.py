@@ -13,20 +13,50 @@ from keras_struct.activations import relu1
 from keras_struct.layers import GrowableDense
 
 PROGRAM = """
-import sys, time
+import os, sys, time
 start = time.perf_counter()
 import keras_struct
 took = time.perf_counter() - start
 assert took < 0.2, took
 assert not {"keras", "numpy", "tensorflow"} & set(sys.modules)
 import keras
-model = keras.models.load_model(sys.argv[1])
-from keras_struct.core.model.parts import parts_of
-print(type(model).__name__, type(parts_of(model).runner.strategy).__name__, model.get_layer("h").activation.__name__)
+
+def loaded():
+    model = keras.models.load_model(sys.argv[1])
+    from keras_struct.core.model.parts import parts_of
+    strategy = parts_of(model).runner.strategy
+    print(type(model).__name__, type(strategy).__name__, model.get_layer("h").activation.__name__, flush=True)
+
+def built(first):
+    exec(first)
+    from keras_struct.core.model.structural_model import StructuralModel
+    from keras_struct.units.dense import GrowableDense
+
+    model = StructuralModel([keras.Input((3,)), GrowableDense(4, name="h"), keras.layers.Dense(1)])
+    model.grow("h", 2)
+    assert model.connections == {} and model.symmetries == {}
+    from keras_struct.strategies import NorthWeight
+
+    model.compile("sgd", "mse", strategy=NorthWeight())
+    model.to_plain()
+
+# A process for each, forked before the rest of the library is imported: importing Keras takes longest.
+for function, *arguments in (
+    (loaded,),
+    (built, ""),
+    (built, "from keras_struct import search"),
+    (built, "from keras_struct import callbacks"),
+):
+    process = os.fork()
+    if not process:
+        function(*arguments)
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    assert status == 0, (function, arguments)
 """
 
 
-def test_a_model_is_loaded_where_the_package_was_imported_before_keras(tmp_path):
+def test_models_are_loaded_and_have_what_features_give_them_whatever_was_imported(tmp_path):
     model = StructuralModel(
         [keras.Input((6,)), GrowableDense(40, activation=relu1, name="h"), keras.layers.Dense(1, name="o")]
     )

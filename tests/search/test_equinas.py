@@ -143,6 +143,7 @@ def test_a_search_records_mixtures_and_learns():
     assert {name: layer.mixture() for name, layer in mixed_layers(fresh).items()} == before
 
 
+@pytest.mark.slow  # in the quick suite: a killed search of cells
 def test_a_killed_search_goes_on_as_it_would_have(tmp_path):
     def search():
         return EquiNASD(

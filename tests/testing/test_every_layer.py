@@ -12,6 +12,7 @@ from keras_struct import layers
 from keras_struct.testing import check_layer
 
 FEATURES = ("units", "sparse", "symmetry", "nas", "freenets", "pretrained", "search")
+HOMES = tuple(f"keras_struct.{feature}." for feature in FEATURES)
 MADE = {"CompactFreeNet": lambda: layers.CompactFreeNet(6, np.tril(np.ones((6, 6), bool), -1))}
 """Those that the battery cannot make by itself."""
 WITHOUT_UNITS = ("ArchitectureWeights", "CompactFreeNet", "DartsRNN", "WordEmbedding")
@@ -44,7 +45,7 @@ def test_every_layer_of_the_library_is_offered_and_registered():
     for found in pkgutil.walk_packages(keras_struct.__path__, "keras_struct."):
         if found.name.split(".")[1] in FEATURES:
             importlib.import_module(found.name)
-    own = {kind for kind in below(keras.layers.Layer) if kind.__module__.startswith("keras_struct.")}
+    own = {kind for kind in below(keras.layers.Layer) if kind.__module__.startswith(HOMES)}
     concrete = {kind for kind in own if not kind.__name__.startswith("_") and not issubclass(kind, keras.Model)}
     offered = {getattr(layers, name) for name in layers.__all__}
     missing = {kind for kind in concrete - offered if not kind.__subclasses__()}

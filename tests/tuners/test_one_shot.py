@@ -130,6 +130,7 @@ def test_mixtures_of_symmetries_end_as_stock_networks(digits, tmp_path):
     assert set(json.loads(tuner.get_search_history("0")["mixtures"])["conv1"]) == {"C1", "D4"}
 
 
+@pytest.mark.slow  # in the quick suite: the same through the command
 @pytest.mark.usefixtures("eager")
 def test_recurrent_cells_are_searched_and_trained_as_a_language_model(tmp_path):
     text = np.cumsum(np.random.default_rng(5).choice([1, 1, 1, 2], 208)) % 5
