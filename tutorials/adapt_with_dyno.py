@@ -78,7 +78,7 @@ static, static_accuracy = adapt()
 # The *effective dimension* of a layer is the share of its units whose activations are not combinations of the others'. When it
 # falls below its value after the layer's last edit by more than `delta`, as many units are pruned, dormant ones and those most
 # similar to others first; when it rises, new ones are grown, with outgoing weights of zero. `start=1.0` says what the layers'
-# units were worth on the old data: all independent. What the new data do not fill is then pruned at the first look.
+# units were worth on the old data: all independent. What the new data do not fill is then pruned at the first evaluation.
 
 # %%
 dyno, dyno_accuracy = adapt(Dyno(every=15, max_units=128, start=1.0))

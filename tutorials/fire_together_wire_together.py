@@ -47,9 +47,9 @@ print(f"test accuracy {accuracy:.3f}, {free.edges} of 435 edges left, longest pa
 
 # %% [markdown]
 # ## What happened?
-# Nearly all edges that go do so at the first look: some neurons are silent on almost every input, and an edge between two of
-# these hardly ever carries a gradient. Nothing can be *added* to a full graph; an edge comes back only when its neurons have
-# begun to fire together.
+# Nearly all edges that go do so at the first evaluation: some neurons are silent on almost every input, and an edge between two
+# of these hardly ever carries a gradient. Nothing can be *added* to a full graph; an edge comes back only when its neurons
+# have begun to fire together.
 
 # %%
 plot_edges(history)

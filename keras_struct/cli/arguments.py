@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import Any
 
-from keras_struct.cli.choices import BACKENDS, CRITERIA, GROUPS, METHODS, STRATEGIES
+from keras_struct.cli.choices import BACKENDS, GROUPS, METHODS, STRATEGIES
 
 
 def add_inspect(commands: Any) -> None:
@@ -39,7 +39,10 @@ def add_prune(commands: Any) -> None:
     add("--parameters", type=_number, metavar="X", help="number of weights")
     add("--latency", type=_number, metavar="X", help="share of the time of a forward pass, measured here")
     add(
-        "--criterion", choices=tuple(CRITERIA), default="smallest-norm", help="which units go; smallest-norm by default"
+        "--criterion",
+        default="smallest-norm",
+        metavar="NAME",
+        help="which units go: a selector, such as taylor, fisher or most-similar; smallest-norm by default",
     )
     add("--scope", choices=("global", "local"), default="global", help="rank all units together, or those of each axis")
     add("--minimum", type=_positive, default=1, metavar="N", help="units that each axis keeps; 1 by default")

@@ -27,7 +27,7 @@ def freenet_command(options: Any) -> Run:
         options: What the parser read.
 
     Raises:
-        ValueError: If training ends before the first look.
+        ValueError: If training ends before the first evaluation.
     """
     if options.epochs <= options.warmup:
         raise ValueError(

@@ -25,7 +25,7 @@ _TEXTS = {
     "curves.png": ("Test accuracy while it trains", "Test accuracy after each epoch, mean over seeds"),
     "graph.png": ("The network that was found", "Neurons and edges"),
     "adjacency.png": ("Its edges", "Adjacency matrix"),
-    "edges.png": ("Edges that came and went", "Number of edges added and removed at each look"),
+    "edges.png": ("Edges that came and went", "Number of edges added and removed at each evaluation"),
     "coactivation.png": ("Pairs that act together", "Distribution of shares of samples in which pairs act together"),
 }
 

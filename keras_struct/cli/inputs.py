@@ -15,6 +15,9 @@ import numpy as np
 
 from keras_struct import datasets
 
+NO_MODELS = {".npz": "arrays", ".npy": "an array", ".csv": "a table", ".weights.h5": "weights"}
+"""What files hold that are passed in the place of a model, by how their names end."""
+
 
 def load_data(options: Any, seed: int = 0) -> datasets.Dataset:
     """Load what `--data` names, and print what the model is given.
@@ -94,6 +97,9 @@ def load_model(path: str) -> Any:
 
     if not Path(path).is_file():
         raise ValueError(f"there is no file {path!r}: pass a model saved with model.save('NAME.keras')")
+    for ending, content in NO_MODELS.items():
+        if path.endswith(ending):
+            raise ValueError(f"{path!r} holds {content}, and no model: pass one saved with model.save('NAME.keras')")
     try:
         config = saved_config(path)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:

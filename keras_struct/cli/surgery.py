@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import keras
 
 from keras_struct import selectors
-from keras_struct.cli.choices import CRITERIA
 from keras_struct.cli.inputs import import_modules, load_data, load_model
 from keras_struct.models import Budget, StructuralModel
 from keras_struct.statistics import flops, flops_per_layer, parameters_per_layer
 from keras_struct.visualization import plot_structure, png
 
+SHORT_NAMES = {"RandomUnits": "random", "OptimalBrainSurgeon": "surgeon"}
 PROBE = 512
 """How many samples a criterion looks at."""
 
@@ -51,7 +52,7 @@ def prune_command(options: Any) -> None:
         raise ValueError("how small the model is to become is missing: pass --flops X, --parameters X or --latency X")
     model = _loaded(options.model, options.imports)
     budget = Budget(options.flops, options.parameters, options.latency)
-    selector = getattr(selectors, CRITERIA[options.criterion])()
+    selector = _selector(options.criterion)
     target = Path(options.out or f"{Path(options.model).stem}_pruned.keras")
     if target.suffix != ".keras" or not target.parent.is_dir():
         raise ValueError(f"--out must name a file NAME.keras in a folder that exists; received {str(target)!r}")
@@ -73,6 +74,21 @@ def prune_command(options: Any) -> None:
     print("\n".join(lines))
     (model.to_plain() if options.plain else model).save(target)
     print(f"\n{len(events)} of {len(model.structure.axes)} axes pruned. Written to {target}")
+
+
+def criteria() -> dict[str, type[selectors.Selector]]:
+    """Every selector of units of the library, by its name as one writes it in a shell."""
+    kinds = [getattr(selectors, name) for name in selectors.__all__]
+    own = [kind for kind in kinds if issubclass(kind, selectors.Selector) and kind is not selectors.Selector]
+    return {
+        SHORT_NAMES.get(kind.__name__) or re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower(): kind for kind in own
+    }
+
+
+def _selector(name: str) -> selectors.Selector:
+    if (kind := criteria().get(name)) is None:
+        raise ValueError(f"--criterion must be one of {', '.join(sorted(criteria()))}. Received: {name!r}")
+    return kind()
 
 
 def _loaded(path: str, imports: Sequence[str]) -> StructuralModel:

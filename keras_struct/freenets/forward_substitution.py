@@ -23,9 +23,9 @@ def substituted(given: Any, kernel: Any, schedule: BlockSchedule, activation: Ca
     # Splits instead of slices: the gradient of a slice is as large as what it was cut from.
     ops, cuts = keras.ops, np.cumsum(schedule.sizes)[:-1].tolist()
     columns = ops.split(kernel, cuts, axis=1) if cuts else [kernel]
-    entering = ops.split(given, cuts, axis=1) if cuts else [given]
+    inputs = ops.split(given, cuts, axis=1) if cuts else [given]
     found, start = None, 0
-    for size, rounds, column, rest in zip(schedule.sizes, schedule.rounds, columns, entering, strict=True):
+    for size, rounds, column, rest in zip(schedule.sizes, schedule.rounds, columns, inputs, strict=True):
         ends = [end for end in (start, start + size) if 0 < end < schedule.neurons]
         parts = ops.split(column, ends, axis=0) if ends else [column]
         if found is not None:

@@ -80,7 +80,7 @@ def plot_graph(model: Any, layer: str | None = None, ax: Any = None) -> Any:
 
 
 def plot_edges(history: Any, layer: str | None = None, ax: Any = None) -> Any:
-    """Plot how many connections a strategy added and removed at each look (Figure 6).
+    """Plot how many connections a strategy added and removed at each evaluation (Figure 6).
 
     Args:
         history: A model that was trained with `FreeEvolve` or `Synaptogenesis`, what its `fit` returned, or the
@@ -109,7 +109,7 @@ def plot_edges(history: Any, layer: str | None = None, ax: Any = None) -> Any:
 
 
 def plot_coactivation(history: Any, layer: str | None = None) -> Any:
-    """Plot how shares of samples in which pairs act together were distributed at the first and at the last look (Figure 7).
+    """Plot how shares of samples in which pairs act together were distributed at the first and at the last evaluation (Figure 7).
 
     Args:
         history: As `plot_edges`.

@@ -49,7 +49,7 @@ class Scheduled(Strategy[AxisMeasurement, PerAxis]):
     residual: bool = False
 
     verb: ClassVar[str] = "edit"
-    looks_at_full_axes: ClassVar[bool] = False
+    includes_full_axes: ClassVar[bool] = False
 
     def _check_fields(self, example: str, *limits: str) -> None:
         if self.trigger is None and isinstance(self.schedule, Schedule):

@@ -27,7 +27,7 @@ class Strategy(Policy, Generic[Measured, Remembered]):
         prunes: Whether it takes something away. Layers that are not trainable stay as they are unless `axes` names them.
         needs_inputs: Whether inputs must be kept for measuring.
         needs_gradients: Whether the last batch must be kept, with its targets, for gradients of the loss.
-        looks_at_full_axes: Whether it looks at axes that are at their limit.
+        includes_full_axes: Whether it looks at axes that are at their limit.
         residual: Whether residual connections stay on while activations are measured.
         axes: Names of what it works on, or `None` for all.
         samples: How many inputs are kept for measuring, or `None` for as many as are needed.
@@ -36,7 +36,7 @@ class Strategy(Policy, Generic[Measured, Remembered]):
     works_on: ClassVar[type[EditTarget]] = Units
     grows: ClassVar[bool] = True
     prunes: ClassVar[bool] = True
-    looks_at_full_axes: ClassVar[bool] = True
+    includes_full_axes: ClassVar[bool] = True
 
     if TYPE_CHECKING:  # a subclass has attributes, fields or properties of these names
 
@@ -71,11 +71,11 @@ class Strategy(Policy, Generic[Measured, Remembered]):
         """
         return frozenset({"activations"} if self.needs_inputs else ())
 
-    def check(self, sites: Mapping[str, int], locked: Mapping[str, str]) -> None:
+    def check(self, targets: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there is something to edit.
 
         Args:
-            sites: Names of what can be edited, with a number that says how large each is.
+            targets: Names of what can be edited, with a number that says how large each is.
             locked: Why others cannot.
         """
         return

@@ -34,7 +34,7 @@ def launch_local(
         arguments: Passed to the script.
         gpus: Number of the GPU of each worker, for `CUDA_VISIBLE_DEVICES`; by default they see all.
         restarts: How often each worker is started again.
-        poll: Seconds between looks at the processes.
+        poll: Seconds after which the processes are polled again.
 
     Returns:
         Exit codes of the workers by name; 0 where all went well.

@@ -33,8 +33,8 @@ class HebbianState(TypedDict):
     """What strategies of this kind have seen.
 
     Attributes:
-        history: A row `[step, layer, added, removed]` for each layer at each look.
-        shares: For each layer, at the first and at the last look, how the shares of pairs that are active and that are silent
+        history: A row `[step, layer, added, removed]` for each layer at each evaluation.
+        shares: For each layer, at the first and the last evaluation, how the shares of pairs that are active and that are silent
             together were distributed.
     """
 
@@ -48,7 +48,7 @@ class Hebbian(Rewiring[HebbianState]):
 
     Args:
         epsilon: ε: two neurons act together if they do in more than a share of 1 - ε of the samples.
-        every: Gradient steps between two looks; 469 are an epoch of MNIST with batches of 128.
+        every: Gradient steps between two evaluations; 469 are an epoch of MNIST with batches of 128.
         warmup: Gradient steps before looks begin; the first one is at step `warmup + every`.
         samples: How many recent inputs are looked at, where `compile` is given no `probe`.
         value: Weight of a connection that is added: `"stored"`, the one that the layer has for it (what it was, with
@@ -86,7 +86,7 @@ class Hebbian(Rewiring[HebbianState]):
         return {"history": [], "shares": {}}
 
     def due(self, step: int, since: int | None = None) -> bool:
-        """Whether it is time for a look."""
+        """Whether it is time for an evaluation."""
         return any(s > self.warmup and (s - self.warmup) % self.every == 0 for s in steps_between(step, since))
 
     def propose(
@@ -140,7 +140,7 @@ class FreeEvolve(Hebbian):
 
     Args:
         epsilon: ε: pairs act together if they do in more than a share of 1 - ε of the samples.
-        every: Gradient steps between two looks; 469 are an epoch of MNIST with batches of 128.
+        every: Gradient steps between two evaluations; 469 are an epoch of MNIST with batches of 128.
         warmup: Gradient steps before looks begin; the first one is at step `warmup + every`.
         samples: How many recent inputs are looked at, where `compile` is given no `probe`.
         value: Weight of an edge that is added: `"stored"`, the one that it had, for layers with `dormant="kept"`; `"zero"`;
@@ -161,19 +161,19 @@ class FreeEvolve(Hebbian):
 
     works_on: ClassVar[type[EditTarget]] = Edges
 
-    def check(self, sites: Mapping[str, int], locked: Mapping[str, str]) -> None:
+    def check(self, targets: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there are edges to edit.
 
         Raises:
             ValueError: If the model has no FreeNet, or one of `layers` is none.
         """
-        if not sites:
+        if not targets:
             raise ValueError(
                 "FreeEvolve edits edges of FreeNet layers, and the model has none. Put a FreeNet(neurons) into it, or use "
                 "Synaptogenesis for masked Dense and Conv2D layers."
             )
-        if unknown := [name for name in self.layers or () if name not in sites]:
-            raise ValueError(f"FreeEvolve cannot edit layers {unknown}: FreeNets are {sorted(sites)}.")
+        if unknown := [name for name in self.layers or () if name not in targets]:
+            raise ValueError(f"FreeEvolve cannot edit layers {unknown}: FreeNets are {sorted(targets)}.")
 
     def changes(self, measured: ConnectionMeasurement, seen: Coactivation) -> tuple[Bools, Bools]:
         """Return which edges to add and which to remove."""
@@ -191,7 +191,7 @@ class Synaptogenesis(Hebbian):
 
     Args:
         epsilon: ε: a connection is added where both ends are active in more than a share of 1 - ε of the samples.
-        every: Gradient steps between two looks.
+        every: Gradient steps between two evaluations.
         warmup: Gradient steps before looks begin; the first one is at step `warmup + every`.
         samples: How many recent inputs are looked at, where `compile` is given no `probe`.
         value: Weight of a connection that is added; see `Hebbian`.
@@ -226,7 +226,7 @@ class Synaptogenesis(Hebbian):
         if not 0 < self.max_density <= 1:
             raise ValueError(f"`max_density` must be above 0 and at most 1. Received: max_density={self.max_density}")
 
-    def check(self, sites: Mapping[str, int], locked: Mapping[str, str]) -> None:
+    def check(self, targets: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there are connections to edit.
 
         Raises:
@@ -234,9 +234,9 @@ class Synaptogenesis(Hebbian):
         """
         if reasons := [locked[name] for name in self.layers or () if name in locked]:
             raise ValueError(f"Synaptogenesis cannot edit what it was asked to. {reasons[0]}")
-        if not sites and locked:
+        if not targets and locked:
             raise ValueError(f"Synaptogenesis has no layer to edit. {next(iter(locked.values()))}")
-        super().check(sites, locked)
+        super().check(targets, locked)
 
     def look(self, measured: ConnectionMeasurement) -> Coactivation:
         """Return the `Coactivation` of a layer's connections."""
@@ -282,7 +282,7 @@ def _distribution(seen: Coactivation, possible: Bools) -> dict[str, list[int]]:
 
 
 def converged(state: HebbianState) -> bool:
-    """Whether the last look changed nothing in any layer."""
+    """Whether the last evaluation changed nothing in any layer."""
     history = state.get("history", [])
     last = [entry for entry in history if entry[0] == history[-1][0]]
     return bool(last) and not any(added or removed for _, _, added, removed in last)

@@ -28,19 +28,21 @@ class Rewiring(LayerStrategy[ConnectionMeasurement, Remembered]):
 
     works_on: ClassVar[type[EditTarget]] = Connections
 
-    def check(self, sites: Mapping[str, int], locked: Mapping[str, str]) -> None:
+    def check(self, targets: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there are connections to edit.
 
         Raises:
             ValueError: If the model has no masked layer, or one of `layers` is not masked.
         """
-        if not sites:
+        if not targets:
             raise ValueError(
                 f"{type(self).__name__} edits connections, and the model has no masked layer. Convert it with "
                 "keras_struct.sparsify(model), or use MaskedDense and MaskedConv2D."
             )
-        if unknown := [name for name in self.layers or () if name not in sites]:
-            raise ValueError(f"{type(self).__name__} cannot edit layers {unknown}: masked layers are {sorted(sites)}.")
+        if unknown := [name for name in self.layers or () if name not in targets]:
+            raise ValueError(
+                f"{type(self).__name__} cannot edit layers {unknown}: masked layers are {sorted(targets)}."
+            )
 
     @abstractmethod
     def due(self, step: int, since: int | None = None) -> bool:

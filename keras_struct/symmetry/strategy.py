@@ -15,7 +15,7 @@ from keras_struct.symmetry.groups import Group
 from keras_struct.symmetry.measurements import SymmetryMeasurement
 
 Looks: TypeAlias = dict[str, int | list[float] | None]
-"""By the name of a layer, the average share of its gradient and over how many looks; by `"name/rest"`, how many to leave out."""
+"""By the name of a layer, the average share of its gradient and over how many evaluations; by `"name/rest"`, how many to skip."""
 
 
 class Symmetries(EditTarget):
@@ -78,19 +78,21 @@ class SymmetrySchedule(LayerStrategy[SymmetryMeasurement, Looks]):
         """Whether the last batch must be kept, with its targets, for gradients of the loss."""
         return self.relax_above is not None
 
-    def check(self, sites: Mapping[str, int], locked: Mapping[str, str]) -> None:
+    def check(self, targets: Mapping[str, int], locked: Mapping[str, str]) -> None:
         """Raise unless there are symmetries to edit.
 
         Raises:
             ValueError: If the model has no group convolution, or one of `layers` is none.
         """
-        if not sites:
+        if not targets:
             raise ValueError(
                 "SymmetrySchedule edits symmetries, and the model has no GroupConv2D. Convert it with "
                 "keras_struct.to_equivariant(model, 'D4'), or use applications.EquivariantCNN()."
             )
-        if unknown := [name for name in self.layers or () if name not in sites]:
-            raise ValueError(f"SymmetrySchedule cannot edit layers {unknown}: group convolutions are {sorted(sites)}.")
+        if unknown := [name for name in self.layers or () if name not in targets]:
+            raise ValueError(
+                f"SymmetrySchedule cannot edit layers {unknown}: group convolutions are {sorted(targets)}."
+            )
 
     def due(self, step: int, since: int | None = None) -> bool:
         """Whether the schedule says so."""
@@ -125,7 +127,7 @@ class SymmetrySchedule(LayerStrategy[SymmetryMeasurement, Looks]):
     def _looser(
         self, measured: SymmetryMeasurement, state: list[float] | None
     ) -> tuple[Group | None, list[float] | None]:
-        """A smaller group if it is time, and the average share with the number of looks."""
+        """A smaller group if it is time, and the average share with the number of evaluations."""
         below = [group for group in measured.group.subgroups() if group < measured.group]
         if not below:
             return None, state

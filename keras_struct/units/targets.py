@@ -70,7 +70,7 @@ class UnitFinder(TargetFinder):
         axes = [
             axis
             for axis in self.acting()
-            if (self.strategy.looks_at_full_axes or widths[axis] < largest.get(axis, 2**31))
+            if (self.strategy.includes_full_axes or widths[axis] < largest.get(axis, 2**31))
             and (only is None or axis in only)
         ]
         return self.observation.measure(axes, largest, self.editor.initial_widths, self.strategy.residual)

@@ -43,7 +43,7 @@ def test_it_works_beside_structural_training_of_a_plain_model():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="`patience` is a number of looks"):
+    with pytest.raises(ValueError, match="`patience` is a number of evaluations"):
         StructuralEarlyStopping(0)
     model = network()
     model.compile("sgd", "mse")

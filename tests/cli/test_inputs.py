@@ -78,6 +78,13 @@ def test_damaged_models_and_missing_budgets_are_named(images, tmp_path, capsys):
     assert "pass --flops X, --parameters X or --latency X" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "content"), [("x.npz", "arrays"), ("x.csv", "a table"), ("x.weights.h5", "weights")])
+def test_data_and_weights_in_the_place_of_a_model_are_named(name, content, tmp_path, capsys):
+    (tmp_path / name).write_bytes(b"1,2")
+    assert main(["inspect", str(tmp_path / name)]) == 2
+    assert f"holds {content}, and no model" in capsys.readouterr().err
+
+
 def test_a_table_is_grown_on(tmp_path, capsys):
     lines = ["a,b,kind", *(f"{i % 7},{i % 5},{'xy'[i % 7 > 3]}" for i in range(70))]
     (tmp_path / "t.csv").write_text("\n".join(lines))

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import StructuralModel
+from keras_struct import StructuralModel, selectors
 from keras_struct.cli import main
+from keras_struct.cli.surgery import criteria
 from keras_struct.statistics import flops
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # few steps
@@ -78,6 +79,10 @@ def test_a_mobile_net_is_inspected_and_pruned(tmp_path, capsys):
         (["prune", "{saved}"], "pass --flops X"),
         (["prune", "{saved}", "--flops", "10"], "it still costs"),
         (["prune", "{saved}", "--flops", "0.5", "--criterion", "fisher"], "need data: pass --data"),
+        (
+            ["prune", "{saved}", "--flops", "0.5", "--criterion", "Best"],
+            "--criterion must be one of activity, batch-norm-",
+        ),
         (["prune", "{saved}", "--flops", "0.5", "--out", "model.h5"], "--out must name a file NAME.keras"),
         (["prune", "{saved}", "--flops", "0.5", "--data", "{wrong}"], "the model takes (8, 8, 1)"),
     ],
@@ -90,3 +95,15 @@ def test_input_that_cannot_be_used_gives_one_line(arguments, message, saved, tmp
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_every_selector_of_units_can_be_chosen_by_name():
+    found = criteria()
+    assert {found[name] for name in ("smallest-norm", "taylor", "most-similar", "random", "surgeon")} == {
+        selectors.SmallestNorm,
+        selectors.Taylor,
+        selectors.MostSimilar,
+        selectors.RandomUnits,
+        selectors.OptimalBrainSurgeon,
+    }
+    assert all(isinstance(kind(), selectors.Selector) for kind in found.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keras_struct import selectors, strategies
-from keras_struct.cli.choices import CRITERIA, GROUPS, STRATEGIES
+from keras_struct.cli.choices import GROUPS, STRATEGIES
 from keras_struct.symmetry import Group
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -137,17 +137,9 @@ def test_tables_of_strategies_name_what_there_is():
         assert tables(page)["strategy"] <= set(strategies.__all__)
 
 
-def test_the_command_lets_choose_every_selector_of_units_and_strategies_that_there_are():
-    expected = {
-        name for name, kind in offered("selectors", selectors.Selector).items() if kind is not selectors.Selector
-    }
-    chosen = set(CRITERIA.values())
-    assert chosen == expected, f"correct keras_struct/cli/choices.py: {sorted(chosen ^ expected)}"
-    assert len(CRITERIA) == len(expected)
-    assert f"{len(expected)} selectors" in README.read_text(), "correct the number in README.md"
+def test_the_command_lets_choose_strategies_and_groups_that_there_are():
     assert set(STRATEGIES.values()) <= set(strategies.__all__)
-    for choice, name in {**CRITERIA, **STRATEGIES}.items():
-        assert choice in {spelled(name), "random", "surgeon"}
+    assert all(choice == spelled(name) for choice, name in STRATEGIES.items())
     assert {*GROUPS} == {group.name for group in Group("D4").subgroups()}
 
 

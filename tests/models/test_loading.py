@@ -44,8 +44,7 @@ def built(first):
 for function, *arguments in (
     (loaded,),
     (built, ""),
-    (built, "from keras_struct import search"),
-    (built, "from keras_struct import callbacks"),
+    (built, "from keras_struct import search, callbacks"),
 ):
     process = os.fork()
     if not process:

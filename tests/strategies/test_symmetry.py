@@ -53,7 +53,7 @@ def test_shares_are_averaged_over_looks_and_forgotten_after_an_edit():
     for pull in (0.9, 0.2, 0.9, 0.9):
         edits, state = strategy.propose(1, {"conv": given(Group("C2"), {"C2": pull})}, state)
         looks.append(bool(edits))
-    # means: 0.9 (first look), 0.43, 0.7, then again
+    # means: 0.9 (first evaluation), 0.43, 0.7, then again
     assert looks == [False, False, True, False]
     assert state["conv"][1] == 1
 

@@ -38,14 +38,14 @@ class StructureCheckpoint:
             "policy_state": runner.policy_state,
             "log": editor.log.records(),
             "retraces": editor.retraces,
-            "unchanged_looks": runner.unchanged_looks,
+            "unchanged_evaluations": runner.unchanged_evaluations,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned; the structure must be right already."""
         editor = self._editor
         self._progress.step = int(state["step"])
-        self._runner.restore(state["policy_state"], int(state.get("unchanged_looks", 0)))
+        self._runner.restore(state["policy_state"], int(state.get("unchanged_evaluations", 0)))
         editor.initial_widths, editor.retraces = dict(state["initial_widths"]), int(state["retraces"])
         editor.log = StructureLog.from_records(state["log"])
         editor.version += 1

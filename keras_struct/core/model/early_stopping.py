@@ -13,7 +13,7 @@ class StructuralEarlyStopping(keras.callbacks.Callback):
     """Stops training when the strategy has looked several times in a row and changed nothing.
 
     Args:
-        patience: How many looks without an edit.
+        patience: How many evaluations without an edit.
         training: The `StructuralTraining` that changes the structure of a plain Keras model; put it before this callback. Not
             needed for a `StructuralModel`.
 
@@ -33,12 +33,12 @@ class StructuralEarlyStopping(keras.callbacks.Callback):
     def __init__(self, patience: int = 1, training: Any = None) -> None:
         super().__init__()
         if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
-            raise ValueError(f"`patience` is a number of looks, at least 1. Received: patience={patience!r}")
+            raise ValueError(f"`patience` is a number of evaluations, at least 1. Received: patience={patience!r}")
         self.patience, self.training = patience, training
         self.stopped_step: int | None = None
 
     def on_train_begin(self, logs=None):
-        """Find what changes the structure; looks before this training do not count."""
+        """Find what changes the structure; evaluations before this training do not count."""
         parts = find_parts(self.model) if self.training is None else self.training.parts
         if parts is None or parts.runner.strategy is None:
             raise ValueError(
@@ -46,9 +46,9 @@ class StructuralEarlyStopping(keras.callbacks.Callback):
                 "pass the StructuralTraining callback of a plain model as `training`, and put it before this one."
             )
         self._parts, self.stopped_step = parts, None
-        parts.runner.unchanged_looks = 0
+        parts.runner.unchanged_evaluations = 0
 
     def on_train_batch_end(self, batch, logs=None):
         """Stop if the structure has settled."""
-        if self.stopped_step is None and self._parts.runner.unchanged_looks >= self.patience:
+        if self.stopped_step is None and self._parts.runner.unchanged_evaluations >= self.patience:
             self.stopped_step, self.model.stop_training = self._parts.progress.step, True

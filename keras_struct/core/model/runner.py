@@ -26,7 +26,7 @@ class StrategyRunner:
         strategy: The strategy, or `None`.
         targets: Finds what it works on; `None` without a strategy.
         policy_state: What it remembers, once it has begun.
-        unchanged_looks: How often in a row it changed nothing.
+        unchanged_evaluations: How often in a row it changed nothing.
 
     Args:
         editor: Edits the model.
@@ -37,7 +37,7 @@ class StrategyRunner:
         self.strategy: Any = None
         self.targets: Any = None
         self.policy_state: Mapping[str, Any] | None = None
-        self.unchanged_looks = 0
+        self.unchanged_evaluations = 0
         self._asked = 0
         self._halted = self._proposed_before = self._idle_said = False
 
@@ -55,7 +55,7 @@ class StrategyRunner:
         """
         _check_strategy(strategy)
         finder = None if strategy is None else finder_of(strategy)
-        self.strategy, self.policy_state, self.unchanged_looks = strategy, None, 0
+        self.strategy, self.policy_state, self.unchanged_evaluations = strategy, None, 0
         self._proposed_before = self._idle_said = False
         self.observation.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
         self.targets = None if finder is None else self._begin_targets(finder)
@@ -63,9 +63,9 @@ class StrategyRunner:
         if self.observation.keeps_targets:
             self.observation.check_loss()
 
-    def restore(self, state: dict[str, Any] | None, unchanged_looks: int) -> None:
+    def restore(self, state: dict[str, Any] | None, unchanged_evaluations: int) -> None:
         """Go on with a state from elsewhere, at the step that was reached."""
-        self.policy_state, self.unchanged_looks = state, unchanged_looks
+        self.policy_state, self.unchanged_evaluations = state, unchanged_evaluations
         self._asked = self.progress.step
 
     def _begin_targets(self, finder: type[TargetFinder]) -> TargetFinder:
@@ -104,10 +104,10 @@ class StrategyRunner:
         if self._loss_is_broken(logs):
             return []
         self.editor.sync()
-        self.targets.look_again()
+        self.targets.update()
         edits = self._proposed(since)
         events = self.editor.apply(edits, preserve=self.strategy.grows, reason=type(self.strategy).__name__)
-        self.unchanged_looks = 0 if events else self.unchanged_looks + 1
+        self.unchanged_evaluations = 0 if events else self.unchanged_evaluations + 1
         if events and (found := self._measure({event.axis for event in events})):
             self.policy_state = self._tried(self.strategy.settle, found, self.policy_state) or self.policy_state
         return events
@@ -150,7 +150,7 @@ class StrategyRunner:
     def begin(self) -> None:
         """Measure the baseline, if inputs are there, before the first gradient step."""
         if self.strategy is not None and self.policy_state is None:
-            self.targets.look_again()
+            self.targets.update()
             if (found := self._measure()) is not None:
                 self._start(found)
 

@@ -89,7 +89,7 @@ class TargetFinder(ABC):
         self._say()
         self.check_axes()
 
-    def look_again(self) -> None:
+    def update(self) -> None:
         """Leave out what has become unsuitable since, and warn of it."""
         self._left_out = self._unsuitable(self._wanted())
         self._say()

@@ -21,7 +21,7 @@ def fan_in(probe: Any, axis: str, port: Port) -> FanIn:
     """
 
     def read() -> np.ndarray:
-        graph, weights = probe.network.graph, _wide(current().read(probe.variable(port)))
+        graph, weights = probe.network.graph, _wide(current().read_all([probe.variable(port)])[0])
         places, width = graph.places(port, axis), graph.units[axis].width
         if len(places) < weights.shape[port.axis]:
             weights = np.take(weights, places, axis=port.axis)

@@ -78,10 +78,10 @@ class VirtualUnits:
         self.probe, self.axis, self.readers, self.linear = probe, axis, list(readers), linear
         self.maker = probe.maker(axis)
 
-    def contributions(self, entering: Any, fan_in: Any, bias: Any, fan_out: Sequence[Any]) -> list[Any]:
+    def contributions(self, inputs: Any, fan_in: Any, bias: Any, fan_out: Sequence[Any]) -> list[Any]:
         """What the units add before the activation of each reader."""
         maker = self.maker
-        sums = unit_response(maker.layer, entering, fan_in, maker.port.axis, maker.rank)
+        sums = unit_response(maker.layer, inputs, fan_in, maker.port.axis, maker.rank)
         sums = sums + keras.ops.reshape(bias, [-1 if i == maker.place else 1 for i in range(len(sums.shape))])
         units = sums if self.linear else activated(maker.layer, sums)
         return [self._read(reader, units, out) for reader, out in zip(self.readers, fan_out, strict=True)]
@@ -111,42 +111,42 @@ class VirtualUnits:
         moved = keras.ops.moveaxis(fan_out, 0, 1)
         return keras.ops.reshape(moved, (-1, *keras.ops.shape(moved)[2:]))
 
-    def gradients(self, entering: Any, *arrays: Any) -> list[Any]:
+    def gradients(self, inputs: Any, *arrays: Any) -> list[Any]:
         """Gradients of the loss by incoming weights and by each reader's outgoing weights.
 
         Args:
-            entering: What enters the layer that makes the units.
+            inputs: What enters the layer that makes the units.
             *arrays: Gradients of the loss before the activation of each reader; then incoming weights, biases, and
                 outgoing weights for each reader.
         """
         number = len(self.readers)
-        arriving, (fan_in, bias), fan_out = arrays[:number], arrays[number : number + 2], arrays[number + 2 :]
+        cotangents, (fan_in, bias), fan_out = arrays[:number], arrays[number : number + 2], arrays[number + 2 :]
 
         def change(fan_in: Any, *fan_out: Any) -> Any:
-            return self._change(entering, arriving, fan_in, bias, fan_out)
+            return self._change(inputs, cotangents, fan_in, bias, fan_out)
 
         return current().vjp(change, [fan_in, *fan_out], keras.ops.ones((), fan_in.dtype))
 
-    def _change(self, entering: Any, arriving: Sequence[Any], fan_in: Any, bias: Any, fan_out: Sequence[Any]) -> Any:
+    def _change(self, inputs: Any, cotangents: Sequence[Any], fan_in: Any, bias: Any, fan_out: Sequence[Any]) -> Any:
         """Change of the loss by the units, to first order in what they add."""
-        parts = self.contributions(entering, fan_in, bias, fan_out)
-        products = [keras.ops.sum(p * keras.ops.cast(g, p.dtype)) for p, g in zip(parts, arriving, strict=True)]
+        parts = self.contributions(inputs, fan_in, bias, fan_out)
+        products = [keras.ops.sum(p * keras.ops.cast(g, p.dtype)) for p, g in zip(parts, cotangents, strict=True)]
         return sum(products[1:], products[0])
 
-    def fan_in_gradients(self, entering: Any, arriving: Sequence[Any], fan_out: Sequence[Any]) -> Any:
+    def fan_in_gradients(self, inputs: Any, cotangents: Sequence[Any], fan_out: Sequence[Any]) -> Any:
         """Gradients of the loss by the incoming weights, `(..., K)`, of units that have none yet."""
         one = self.maker.no_fan_in()
         fan_in = keras.ops.repeat(one, keras.ops.shape(fan_out[0])[0], axis=-1)
         bias = keras.ops.zeros((1,), fan_in.dtype)
         (found,) = current().vjp(
-            lambda weights: self._change(entering, arriving, weights, bias, fan_out),
+            lambda weights: self._change(inputs, cotangents, weights, bias, fan_out),
             [fan_in],
             keras.ops.ones((), fan_in.dtype),
         )
         return found
 
-    def transposed(self, entering: Any, arriving: Sequence[Any], directions: Any) -> list[Any]:
+    def transposed(self, inputs: Any, cotangents: Sequence[Any], directions: Any) -> list[Any]:
         """The transpose of `fan_in_gradients`, which is linear in the outgoing weights, applied to `directions`."""
         count = keras.ops.shape(directions)[-1]
         zeros = [keras.ops.zeros((count, *reader.open_shape(self.probe)), directions.dtype) for reader in self.readers]
-        return current().vjp(lambda *out: self.fan_in_gradients(entering, arriving, out), zeros, directions)
+        return current().vjp(lambda *out: self.fan_in_gradients(inputs, cotangents, out), zeros, directions)

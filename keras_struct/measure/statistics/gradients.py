@@ -73,8 +73,8 @@ def convolutional_auxiliary_gradient(
             "width, channels) and (samples, height, width, filters)."
         )
     entering = _shifted(x, first_size, forward=True)
-    arriving = _shifted(g, second_size, forward=False)
-    return np.einsum("nhwabc,nhwdef->abcdef", entering, arriving, optimize=True)
+    cotangents = _shifted(g, second_size, forward=False)
+    return np.einsum("nhwabc,nhwdef->abcdef", entering, cotangents, optimize=True)
 
 
 def _shifted(array: np.ndarray, size: tuple[int, int], forward: bool) -> np.ndarray:

@@ -29,7 +29,7 @@ class Dyno(GrowAndPrune):
     Args:
         delta: Threshold δ.
         epsilon: Threshold ε of singular values of H/√n.
-        every: Gradient steps between looks at the structure.
+        every: Gradient steps between two evaluations of the structure.
         candidates: How many candidates are drawn for each unit to add.
         minimum: How many units each axis keeps.
         max_units: Largest width of each axis, or a dictionary of them by the name of the axis; by default 8 times its width at
@@ -38,7 +38,7 @@ class Dyno(GrowAndPrune):
         seed: Same seed and same measurements give the same edits.
         start: φ* of every axis until its first edit; by default measured when training begins. A network that was trained on
             other data may start from the value that it had there: 1 if its units were independent, as the authors' code
-            takes it. What they lost with the change of data is then pruned at the first look.
+            takes it. What they lost with the change of data is then pruned at the first evaluation.
 
     Raises:
         ValueError: If a value is out of range.

@@ -49,7 +49,7 @@ class Grow(Scheduled[GrowState]):
             learn, or cannot be measured as asked are left out, with a warning that says why.
         max_parameters: Largest number of parameters of the whole model.
         max_flops: Largest number of floating point operations of one sample's forward pass.
-        round_robin: Whether axes grow in turns, one at each look at the structure, instead of all at once.
+        round_robin: Whether axes grow in turns, one at each evaluation, instead of all at once.
         residual: Whether residual connections stay on while activations are measured; the thesis switches them off to see
             what each layer contributes.
         seed: Same seed and same measurements give the same edits, also after a resume.

@@ -46,7 +46,7 @@ class Prune(Scheduled[AxesState]):
 
     verb: ClassVar[str] = "prune"
     grows: ClassVar[bool] = False
-    looks_at_full_axes: ClassVar[bool] = True
+    includes_full_axes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._check_fields("LostDimension()", "minimum")

@@ -66,7 +66,7 @@ class PlateauState(TypedDict):
     Attributes:
         smoothed: The smoothed loss; `None` before the first one.
         best: The smallest smoothed loss.
-        waited: How many looks ago that was.
+        waited: How many evaluations ago that was.
     """
 
     smoothed: float | None
@@ -80,7 +80,7 @@ class Plateau(Trigger[PlateauState]):
 
     Args:
         units: How many units to add to an axis.
-        patience: How many looks at the structure without improvement to wait.
+        patience: How many evaluations without improvement to wait.
         min_delta: Smallest relative fall of the smoothed loss that counts as improvement.
         smoothing: Weight of the past in the exponential moving average of the loss, from 0 (none) to below 1.
 

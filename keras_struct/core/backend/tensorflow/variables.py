@@ -82,8 +82,8 @@ def read_all(variables: Sequence[Any]) -> list[np.ndarray]:
 
     The arrays are views that must not be written to; they stay as they are when the variables change.
     """
-    if len(variables) < 2:
-        return [read(variable) for variable in variables]
+    if not variables:
+        return []
     holders = [variable._value for variable in variables]
     attributes = ("N", len(holders), "dtypes", [holder.dtype.as_datatype_enum for holder in holders])
     try:
