@@ -115,12 +115,8 @@ class Scheduled(Strategy[AxisMeasurement, PerAxis]):
         if self.trigger is None:
             return (0 if bound is None else bound), None
         known = self.trigger.init(measured) if state is None else state
-        count, state = self._answer(self.trigger, measured, known)
+        count, state = checked_answer(self.trigger, self.trigger(measured, known), measured.axis, self.verb)
         return count if bound is None else min(count, bound), state
-
-    def _answer(self, trigger: Trigger, measured: AxisMeasurement, state: JSON) -> tuple[int, JSON]:
-        """What the trigger says, checked."""
-        return checked_answer(trigger, trigger(measured, state), measured.axis, self.verb)
 
     def _attempt(
         self, measured: AxisMeasurement, otherwise: T, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

@@ -82,10 +82,11 @@ def numbers(selector: Policy, scores: object, shape: tuple[int, ...], what: str)
     Raises:
         TypeError: If they are something else.
     """
-    found = scores if isinstance(scores, np.ndarray) else np.asarray(None)
-    if found.shape == shape and found.dtype.kind in "biuf":
-        return found if found.dtype.kind == "f" else found.astype(np.float64)
-    received = f"shape {found.shape}, {found.dtype}" if isinstance(scores, np.ndarray) else repr(scores)
+    received = repr(scores)
+    if isinstance(scores, np.ndarray):
+        if scores.shape == shape and scores.dtype.kind in "biuf":
+            return scores if scores.dtype.kind == "f" else scores.astype(np.float64)
+        received = f"shape {scores.shape}, {scores.dtype}"
     raise TypeError(
         f"`scores` of {type(selector).__name__} must return a saliency for {what}, a NumPy array of real numbers of shape "
         f"{shape}. Received: {received}"

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-from contextlib import contextmanager
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -33,23 +32,7 @@ class KillAt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(folder, save_freq, kill_at=0, eagerly=False):
-    with running(eagerly):
-        _run(folder, save_freq, kill_at)
-
-
-@contextmanager
-def running(eagerly):
-    """Whether anything is compiled: with few steps that takes longest."""
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(eagerly)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
-
-
-def _run(folder, save_freq, kill_at):
+def run(folder, save_freq, kill_at=0):
     keras.utils.set_random_seed(3)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((192, 6)).astype("float32")
@@ -75,10 +58,11 @@ def _run(folder, save_freq, kill_at):
         json.dump({"events": events, "loss": history.history["loss"][-1], "step": parts_of(model).progress.step}, file)
 
 
-def killed(*arguments):
+def killed(eagerly, *arguments):
     """Run in a process that forks from this one before TensorFlow has computed anything: importing it takes longest."""
     process = os.fork()
     if not process:
+        tf.config.run_functions_eagerly(eagerly)  # with few steps, compiling takes longest
         run(*arguments)
         os._exit(0)
     _, status = os.waitpid(process, 0)
@@ -88,4 +72,4 @@ def killed(*arguments):
 if __name__ == "__main__":
     for arguments in json.loads(sys.argv[1]):
         if not killed(*arguments):
-            sys.exit(f"the run was to be killed after {arguments[2]} steps")
+            sys.exit(f"the run was to be killed after {arguments[-1]} steps")

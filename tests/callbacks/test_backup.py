@@ -20,16 +20,16 @@ SCRIPT = Path(__file__).with_name("killable_run.py")
 RUN = runpy.run_path(str(SCRIPT))["run"]
 
 
-def result(folder, save_freq, eagerly=False):
+def result(folder, save_freq):
     """What a run ends with that begins, or goes on, in a folder."""
-    RUN(str(folder), save_freq, eagerly=eagerly)
+    RUN(str(folder), save_freq)
     weights = np.load(folder / "weights.npz")
     return json.loads((folder / "result.json").read_text()), [weights[str(i)] for i in range(len(weights.files))]
 
 
 def kill(*runs, eagerly=False):
     """Begin runs `(folder, save_freq, step)` in other processes, each of which is killed at its step."""
-    described = json.dumps([(str(folder), save_freq, step, eagerly) for folder, save_freq, step in runs])
+    described = json.dumps([(eagerly, str(folder), save_freq, step) for folder, save_freq, step in runs])
     done = subprocess.run([sys.executable, str(SCRIPT), described], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -42,22 +42,23 @@ def check_same(resumed, whole):
         np.testing.assert_allclose(left, right, rtol=0, atol=1e-6)
 
 
-def whole(folder, eagerly):
+def whole(folder):
     """What a run ends with that nobody kills."""
     folder.mkdir()
-    whole = result(folder, "epoch", eagerly)
+    whole = result(folder, "epoch")
     assert len(whole[0]["events"]) > 3, "the run must change its structure, or the test shows nothing"
     return whole
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_killed_run_ends_as_one_that_was_not_killed(tmp_path):
     kill((tmp_path, 4, 9), eagerly=True)  # it made a backup after every fourth step
-    check_same(result(tmp_path, 4, eagerly=True), whole(tmp_path / "whole", eagerly=True))
+    check_same(result(tmp_path, 4), whole(tmp_path / "whole"))
 
 
 @pytest.mark.slow
 def test_random_kills_do_not_change_the_result(tmp_path):
-    expected = whole(tmp_path / "whole", eagerly=False)
+    expected = whole(tmp_path / "whole")
     rng = random.Random(0)
     runs = [(tmp_path / "epoch", "epoch", 8)]
     runs += [(tmp_path / str(i), rng.choice(["epoch", 3, 5, 7]), rng.randint(1, STEPS - 1)) for i in range(6)]
