@@ -14,10 +14,13 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 
 GIGABYTES = 12
+IMPORTED_BEFORE = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+"""What pytest says of modules that the server has imported."""
 
 
 class Run:
@@ -58,7 +61,7 @@ def run_tests(tests: dict[str, float], options: list[str], folder: Path) -> None
 
     files = dict.fromkeys(test.split("::")[0] for test in tests)
     code = pytest.main(
-        [*options, "-x", f"--basetemp={folder / 'temporary'}", *files], [Run(tests, folder / "test.txt")]
+        [*options, *IMPORTED_BEFORE, "-x", f"--basetemp={folder / 'temporary'}", *files], [Run(tests, folder / "test.txt")]
     )
     sys.stdout.flush()
     os._exit(code)
@@ -71,6 +74,9 @@ def outcome(tests: dict[str, float], options: list[str], folder: Path) -> tuple[
     if not process:
         try:
             run_tests(tests, options, folder)
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(3)
     _, status = os.waitpid(process, 0)

@@ -99,12 +99,12 @@ def test_equivalent_mutants_are_still_there():
 def project(tmp_path_factory):
     """A server in a small project, and what its tests take."""
     folder = tmp_path_factory.mktemp("small")
-    names = {"small.py": SMALL, "test_small.py": TESTS, "conftest.py": ""}
+    names = {"small.py": SMALL, "test_small.py": TESTS, "conftest.py": "", "pytest.ini": "[pytest]\nfilterwarnings = error\n"}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name, text in names.items():
             Path(name).write_text(text)
-        server = Server(folder / "server", list(names), imported=())
+        server = Server(folder / "server", list(names), imported=("hypothesis",))
         recording = Recording(folder / "nothing")
     recording.seconds = {"test_small.py::test_inside": 0.001, "test_small.py::test_larger": 0.002}
     yield server, recording
