@@ -140,6 +140,14 @@ def test_words_are_left_out_everywhere_and_strengthened_elsewhere():
     np.testing.assert_allclose(scores, plain @ ops.convert_to_numpy(embedding.embeddings).T, rtol=1e-5)
 
 
+def test_words_begin_uniformly_between_bounds():
+    embedding = layers.WordEmbedding(500, 8)
+    embedding(np.array([[0]]))
+    values = ops.convert_to_numpy(embedding.embeddings)
+    assert -0.04 <= values.min() < -0.039 < 0.039 < values.max() <= 0.04
+    assert abs(values.mean()) < 0.002
+
+
 def test_differences_of_successive_outputs_are_penalised_in_training_only():
     layer = layers.DartsRNN(4, genes=[("tanh", 0)], temporal_regularization=0.5)
     x = np.random.default_rng(6).normal(size=(2, 5, 3)).astype("float32")

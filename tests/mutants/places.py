@@ -123,6 +123,8 @@ def _nodes(node: ast.AST, lines: tuple[int, int] = (1, 1)) -> Iterator[tuple[ast
 def _is_declared(node: ast.AST) -> bool:
     if isinstance(node, ast.keyword):
         return node.arg in ("stacklevel", "strict")
+    if isinstance(node, ast.FunctionDef) and any("overload" in ast.dump(each) for each in node.decorator_list):
+        return True  # nothing calls it
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
 

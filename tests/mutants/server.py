@@ -61,7 +61,8 @@ def run_tests(tests: dict[str, float], options: list[str], folder: Path) -> None
 
     files = dict.fromkeys(test.split("::")[0] for test in tests)
     code = pytest.main(
-        [*options, *IMPORTED_BEFORE, "-x", f"--basetemp={folder / 'temporary'}", *files], [Run(tests, folder / "test.txt")]
+        [*options, *IMPORTED_BEFORE, "-x", f"--basetemp={folder / 'temporary'}", *files],
+        [Run(tests, folder / "test.txt")],
     )
     sys.stdout.flush()
     os._exit(code)

@@ -99,7 +99,12 @@ def test_equivalent_mutants_are_still_there():
 def project(tmp_path_factory):
     """A server in a small project, and what its tests take."""
     folder = tmp_path_factory.mktemp("small")
-    names = {"small.py": SMALL, "test_small.py": TESTS, "conftest.py": "", "pytest.ini": "[pytest]\nfilterwarnings = error\n"}
+    names = {
+        "small.py": SMALL,
+        "test_small.py": TESTS,
+        "conftest.py": "",
+        "pytest.ini": "[pytest]\nfilterwarnings = error\n",
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name, text in names.items():

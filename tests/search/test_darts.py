@@ -121,6 +121,16 @@ def weighting(alpha, activation="softmax"):
     return layer
 
 
+@pytest.mark.parametrize("activation", ["softmax", "crb"])
+def test_architecture_weights_are_not_rounded_by_mixed_precision(activation):
+    layer = ArchitectureWeights(2, activation=activation, dtype="mixed_bfloat16")
+    layer(np.zeros(1))
+    layer.alpha.assign(np.full(layer.alpha.shape, 0.12345678))
+    assert keras.backend.standardize_dtype(layer(np.zeros(1)).dtype) == "float32"
+    if activation == "crb":
+        np.testing.assert_allclose(layer(np.zeros(1)), 0.12345678, rtol=1e-6)
+
+
 def softmax(alpha):
     return np.exp(alpha) / np.exp(alpha).sum(axis=1, keepdims=True)
 

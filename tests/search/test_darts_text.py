@@ -77,6 +77,7 @@ def test_a_search_learns_a_text_and_ends_in_a_genotype():
     assert isinstance(genotype, RecurrentGenotype)
     assert RecurrentGenotype.parse(str(genotype)) == genotype
     assert len(genotype.recurrent) == 2
+    assert tuple(genotype.concat) == (1, 2), "the mean of all states but that of the input"
     best = int(np.argmin(history["val_loss"])) + 1
     found.record.genes[best]["alpha_recurrent"] = [("tanh", 0), ("relu", 1)]
     assert found.genotype("best").recurrent == (("tanh", 0), ("relu", 1))

@@ -1,5 +1,6 @@
 """EquiNAS_D trains mixtures on one batch and weights on another; EquiNAS_E evolves networks that keep their function."""
 
+import shutil
 from itertools import pairwise
 
 import keras
@@ -351,3 +352,16 @@ def test_bad_arguments_are_refused(options, expected):
 def test_a_model_without_group_convolutions_is_refused():
     with pytest.raises(ValueError, match="relaxes GroupConv2D layers"):
         EquiNASE(mixture(), LOSS)
+
+
+def test_a_folder_with_pickled_objects_is_refused(evolutions, tmp_path):
+    """Reading a search must not run code that somebody put into its folder."""
+    folder = tmp_path / "search"
+    shutil.copytree(evolutions[3], folder)
+    (weights,) = folder.glob("*.npz")
+    with np.load(weights) as held:
+        arrays = {name: held[name] for name in held.files}
+    np.savez(weights, **{name: np.array([array], object) for name, array in arrays.items()})
+    search = EquiNASE(network(), LOSS, generations=2, epochs=1 / 3, batch_size=16)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        search.fit(X, Y, (X[:16], Y[:16]), folder=folder, verbose=0)

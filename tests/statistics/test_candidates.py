@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_struct.statistics import Border, CandidateScorer, border, gram, rank_of_gram
+from keras_struct.statistics import Border, CandidateScorer, MeasurementError, border, gram, rank_of_gram
 
 EPSILON = 0.01
 # Singular values of H / sqrt(4): 1 and 1/2.
@@ -277,3 +277,12 @@ def test_tensors_of_the_backend_have_the_border_of_arrays():
         for measured, array in zip(moments, expected, strict=True):
             assert isinstance(measured, np.ndarray)
             np.testing.assert_allclose(measured, array, rtol=1e-13, atol=1e-13)
+
+
+def test_candidates_that_are_lost_in_float32_beside_large_units_are_scored():
+    """Squares below what float32 can hold are 0 in sums, while their products with large activations are not."""
+    scorer = CandidateScorer(np.diag([4.0, 1.0]), EPSILON)
+    cross, energy = np.array([[1e-20], [0.0]]), np.zeros(1)
+    assert np.isfinite(scorer.nuclear_norms(cross, energy)).all()
+    with pytest.raises(MeasurementError, match="Cauchy-Schwarz"):
+        scorer.nuclear_norms(cross * 1e3, energy)

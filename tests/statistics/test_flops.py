@@ -438,3 +438,9 @@ def test_normalised_networks_agree_with_tensorflow_up_to_constants(network, shap
     x = keras.Input(shape)
     model = keras.Model(x, network(x))
     assert flops(model) == pytest.approx(sum(profiled(model).values()), rel=tolerance)
+
+
+def test_inputs_have_the_dtype_that_the_model_takes():
+    inputs = keras.Input((5,), dtype="int32")
+    model = keras.Model(inputs, keras.layers.Embedding(8, 4)(keras.ops.bitwise_xor(inputs, inputs)))
+    assert flops(model) == flops(model, input_shape=(5,))

@@ -18,6 +18,7 @@ from keras_struct.policies.strategy import Strategy
 from keras_struct.schedules import EveryNSteps
 from keras_struct.statistics import MeasurementError
 from keras_struct.strategies import Grow, NorthRandom, NorthSelect
+from keras_struct.structure import Units
 from keras_struct.triggers import (
     AuxiliaryGradient,
     Convergence,
@@ -180,6 +181,25 @@ def test_a_measurement_that_fails_leaves_training_alone_with_one_warning():
 def test_an_error_of_a_policy_of_ones_own_is_not_hidden():
     with pytest.raises(ValueError, match="numbers beyond use"):
         model(Grow(Failing("ValueError"))).fit(X, Y, batch_size=16, verbose=0)
+
+
+@dataclass(frozen=True)
+class Idle(Strategy):
+    """Does nothing, and may ask for activations."""
+
+    works_on = Units
+    needs_inputs: bool = False
+
+    def due(self, step, since=None):
+        return False
+
+    def propose(self, step, measurements, state, since=None):
+        return [], state
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_axes_without_activations_are_left_out_by_strategies_that_look_at_them(needed):
+    assert Idle(needs_inputs=needed).requirements() == ({"activations"} if needed else set())
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,22 @@ def test_any_order_of_relaxations_keeps_the_function(network):
     assert (after.argmax(-1) == before.argmax(-1)).all()
 
 
+def test_two_layers_that_rearrange_their_channels_are_edited_one_after_the_other():
+    inputs = keras.Input((8, 8, 2))
+    paths = []
+    for i in range(2):
+        x = GroupPooling2D("D4", name=f"pool{i}")(GroupConv2D(2, 3, "D4", padding="same", name=f"c{i}")(inputs))
+        paths.append(keras.layers.Flatten()(x))
+    model = StructuralModel(inputs, keras.layers.Dense(2)(keras.layers.Concatenate()(paths)))
+    before, pools = output(model), [Reconfigure(f"pool{i}", {"group": "C4"}) for i in range(2)]
+    with pytest.raises(ValueError, match="'pool0' would rearrange its channels, and others"):
+        model.apply([Reconfigure(f"c{i}", {"group": "C4"}) for i in range(2)] + pools)
+    assert np.array_equal(output(model), before)
+    for i in range(2):
+        model.relax(f"c{i}", "C4", pooling=True)
+    assert relative(output(model), before) < 1e-5
+
+
 @pytest.mark.parametrize("new", ["C4", "D2", "C2", "C1"])
 def test_a_last_layer_is_relaxed_with_its_pooling_and_the_layers_behind_get_more_weights(new):
     keras.utils.set_random_seed(0)

@@ -215,3 +215,31 @@ def test_what_cannot_be_followed_is_locked_with_the_reason(operation):
     assert not model.structure.axes
     with pytest.raises(ValueError, match="Cannot edit axis 'hidden'"):
         model.grow("hidden")
+
+
+def test_a_dot_with_a_vector_keeps_the_units_that_it_does_not_sum_over():
+    inputs = keras.Input((4, 5))
+    x = L.Permute((2, 1))(L.Dense(6, name="h")(inputs))
+    model = StructuralModel(inputs, L.Dense(2)(ops.dot(x, ops.convert_to_tensor(np.arange(4.0, dtype="float32")))))
+    x = np.random.default_rng(0).normal(size=(3, 4, 5)).astype("float32")
+    before = outputs(model, x)
+    model.grow("h", 2)
+    assert relative_change(outputs(model, x), before) < 1e-6
+
+
+def test_constants_for_inputs_are_no_reason_to_fix_anything():
+    inputs = keras.Input((4,))
+    scaled = L.Normalization(mean=[0.0, 1.0, 2.0, 3.0], variance=[1.0] * 4, name="scaled")(inputs)
+    model = StructuralModel(inputs, L.Dense(2)(L.Dense(5, name="h")(scaled)))
+    assert dict(model.structure.axes) == {"h": 5}
+    assert "scaled" not in model.structure.locked
+
+
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_shapes_behind_a_reduction_are_those_of_its_values(keepdims):
+    inputs = keras.Input((3, 4))
+    mean = ops.mean(L.Dense(6, name="h")(inputs), axis=1, keepdims=keepdims)
+    model = StructuralModel(inputs, L.Dense(2)(mean))
+    model.grow("h", 2)
+    (call,) = (node.operation for node in model.get_layer("h")._outbound_nodes)
+    assert call.output.shape == ((None, 1, 8) if keepdims else (None, 8))

@@ -67,3 +67,10 @@ def test_an_axis_of_unknown_length_is_every_length_that_it_could_have():
         assert all(sampling_problem(quarter, (n, n), (kernel,) * 2, (stride,) * 2, padding) is None for n in sizes)
     assert sampling_problem(Group("D1"), (None, 15), (3, 3), (2, 2), "same") is None
     assert "on no axis" in sampling_problem(quarter, (None, None), (2, 2), (1, 1), "same")
+
+
+@pytest.mark.parametrize(("axis", "window", "padding", "other"), [(7, 4, "same", "valid"), (7, 3, "valid", "same")])
+def test_the_other_padding_is_named_where_windows_lie_evenly_with_it(axis, window, padding, other):
+    problem = sampling_problem(Group("C4"), (axis, axis), (window, window), (3, 3), padding)
+    assert f"padding='{other}'" in problem
+    assert is_symmetric(axis, window, 3, other)

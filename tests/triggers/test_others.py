@@ -83,6 +83,15 @@ def test_a_plateau_ends_patience():
     assert losses(trigger, [5, 4, 3, 2, 1]) == [0] * 5
 
 
+def test_a_plateau_smooths_the_loss_exponentially():
+    trigger, smoothed = Plateau(smoothing=0.75, patience=9), None
+    state = trigger.init(with_loss(None))
+    for loss in (8.0, 4.0, 2.0, 16.0):
+        smoothed = loss if smoothed is None else 0.75 * smoothed + 0.25 * loss
+        _, state = trigger(with_loss(loss), state)
+        assert state["smoothed"] == pytest.approx(smoothed)
+
+
 @pytest.mark.parametrize("trigger", [Convergence(), Plateau()])
 def test_without_a_loss_nothing_happens(trigger):
     state = trigger.init(with_loss(None))

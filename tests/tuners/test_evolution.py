@@ -217,3 +217,13 @@ def test_settings_that_cannot_be_are_refused(tmp_path, digits):
         evolution(tmp_path, warmup_epochs=-1)
     with pytest.raises(ValueError, match=r"one generation takes 0\.5 epochs"):
         evolution(tmp_path).search(*digits, epochs=0.1)
+
+
+def test_all_relaxations_of_one_layer_are_children_unless_there_are_to_be_fewer():
+    values, rng = {"group/0": "C4", "group/1": "C4"}, np.random.default_rng(0)
+    found = tuners.EquiNASEOracle(layers=2, group="C4", groups=["C1", "C2", "C4"]).children(values, rng)
+    assert len(found) > 2
+    assert all(sum(child[name] != "C4" for name in values) == 1 for child in found)
+    fewer = tuners.EquiNASEOracle(layers=2, group="C4", groups=["C1", "C2", "C4"], children=2).children(values, rng)
+    assert len(fewer) == 2
+    assert all(child in found for child in fewer)
