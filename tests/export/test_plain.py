@@ -1,6 +1,7 @@
 """What leaves this library: stock layers, SavedModel, TFLite, ONNX."""
 
 import importlib.util
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -181,6 +182,14 @@ def test_networks_of_a_genotype_become_stock_layers(genotype, tmp_path):
     np.testing.assert_allclose(outputs(loaded, x)[0], expected, atol=1e-5)
     count = [sum(int(np.prod(w.shape)) for w in m.trainable_weights) for m in (model, plain)]
     assert count[0] == count[1]
+
+
+def test_cells_may_output_one_or_two_of_their_states():
+    keras.utils.set_random_seed(1)
+    genotype = replace(search.DARTS_V1, normal_concat=(3, 5), reduce_concat=(4,))
+    model = darts_network(genotype, (8, 8, 2), 3, init_channels=4, layers=3)
+    x = moved(model, (8, 8, 2))
+    np.testing.assert_allclose(outputs(model.to_plain(), x)[0], outputs(model, x)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "crb"])

@@ -221,6 +221,8 @@ def test_firefly_in_its_original_form_predicts_the_change_of_the_loss(case):
             if abs(scores[i]) > 1e-3 * start and members == "new":
                 assert really == pytest.approx(scores[i], rel=0.05, abs=3e-4 * start)
                 checked += 1
+            if members == "divided":  # each copy goes a long way, on which the change is no line
+                assert np.sign(really) == np.sign(scores[i])
     assert checked
 
 

@@ -1,6 +1,7 @@
 """DARTS, DARTS-PRIME and their parts agree with NumPy step by step; searches run, go on and end in a choice."""
 
 import json
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -388,6 +389,20 @@ def test_the_learning_rate_falls_epoch_by_epoch():
     found.fit(X[:32], Y[:32], batch_size=16, epochs=4, verbose=0, callbacks=[watch])
     expected = [0.001 + 0.012 * (1 + np.cos(np.pi * epoch / 4)) for epoch in range(4)]
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
+
+
+def test_steps_are_traced_again_without_operations_that_were_pruned(monkeypatch):
+    found = Darts(mixed(), LOSS)
+    found.fit(X[:8], Y[:8], batch_size=4, epochs=1, verbose=0)
+    seen = []
+
+    def watch(epoch, logs):
+        seen.append(callback.model.train_function)
+        monkeypatch.setattr(found, "remove_pruned", lambda: epoch == 1)
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=watch)
+    found.fit(X[:8], Y[:8], batch_size=4, epochs=4, verbose=0, callbacks=[callback])
+    assert [after is before for before, after in pairwise(seen)] == [True, False, True]
 
 
 @pytest.mark.usefixtures("eager")

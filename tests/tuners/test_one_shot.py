@@ -159,8 +159,6 @@ def test_recurrent_cells_are_searched_and_trained_as_a_language_model(tmp_path):
     assert len(history["validation"]) == 2
     rebuilt = hypermodel.build(trial.hyperparameters)
     assert rebuilt.get_layer("rnn").genes == genotype.recurrent
-    with pytest.raises(ValueError, match="numbers of the words of a text, one axis"):
-        hypermodel.prepared(np.zeros((3, 4)), None, None, 0)
 
 
 @pytest.mark.usefixtures("eager")
@@ -234,3 +232,21 @@ def test_a_search_that_is_killed_in_its_first_trial_goes_on_where_it_was(tmp_pat
 def test_unknown_parts_are_refused(option):
     with pytest.raises(ValueError, match="Expected schedule"):
         space(**option)
+
+
+def test_a_text_is_one_axis_and_its_last_tenth_validates():
+    hypermodel = tuners.DartsLanguageHyperModel(5)
+    words, targets, validation = hypermodel.prepared(range(100), None, None, 0)
+    assert (words.tolist(), targets, validation.tolist()) == (list(range(90)), None, list(range(90, 100)))
+    words, _, validation = hypermodel.prepared(range(9), None, (range(3), None), 0)
+    assert (len(words), validation.tolist()) == (9, [0, 1, 2])
+    with pytest.raises(ValueError, match="numbers of the words of a text, one axis"):
+        hypermodel.prepared(np.zeros((3, 4)), None, None, 0)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"units": 8}, {"nodes": 2}, {"length": 6}, {"schedule": None}, {"activation": "crb"}]
+)
+def test_a_folder_belongs_to_one_space_of_language_models(changed):
+    one, same, other = (tuners.DartsLanguageHyperModel(5, **more).signature() for more in ({}, {}, changed))
+    assert one == same != other
