@@ -9,6 +9,7 @@ from keras import ops
 from keras_struct import StructuralModel, prune
 from keras_struct.core.backend import current
 from keras_struct.core.model.parts import parts_of
+from keras_struct.core.surgery.trace import trace
 from keras_struct.testing.preservation import outputs, relative_change, silence
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # what is tested is not how steps are compiled
@@ -243,3 +244,16 @@ def test_shapes_behind_a_reduction_are_those_of_its_values(keepdims):
     model.grow("h", 2)
     (call,) = (node.operation for node in model.get_layer("h")._outbound_nodes)
     assert call.output.shape == ((None, 1, 8) if keepdims else (None, 8))
+
+
+def test_the_places_of_units_in_a_layer_of_several_axes_follow_edits():
+    inputs = keras.Input((3,))
+    a, b, c = (L.Dense(units, name=name)(inputs) for name, units in (("a", 4), ("b", 6), ("c", 10)))
+    model = StructuralModel(inputs, L.Dense(2)(L.Add()([L.Concatenate()([a, b]), c])))
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    for edit in (lambda: model.grow("a", 2), lambda: model.prune("b", [0]), lambda: model.split("a", [1])):
+        edit()
+        assert dict(model.structure.units) == dict(trace(model).graph.units)
+    before = outputs(model, x)
+    model.grow("b", 2)
+    assert relative_change(outputs(model, x), before) < 1e-6
