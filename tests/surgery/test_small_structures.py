@@ -257,3 +257,15 @@ def test_the_places_of_units_in_a_layer_of_several_axes_follow_edits():
     before = outputs(model, x)
     model.grow("b", 2)
     assert relative_change(outputs(model, x), before) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(-1, 1, 6), (-1, 6, 1), (-1, 1, 6, 1)])
+def test_a_reshape_operation_takes_the_new_number_of_units_along_their_axis(shape):
+    inputs = keras.Input((4,))
+    model = StructuralModel(inputs, L.Dense(2)(L.Flatten()(ops.reshape(L.Dense(6, name="h")(inputs), shape))))
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    before = outputs(model, x)
+    model.grow("h", 2)
+    assert relative_change(outputs(model, x), before) < 1e-6
+    (call,) = (node.operation for node in model.get_layer("h")._outbound_nodes)
+    assert call.output.shape == (None, *(8 if extent == 6 else 1 for extent in shape[1:]))
