@@ -177,10 +177,10 @@ def _large_stem(x: Any, channels: int) -> tuple[Any, Any]:
 
 
 def _auxiliary(x: Any, num_classes: int, activation: Any, stem: str) -> Any:
-    """The second classifier; where images are smaller than 8 x 8, its pooling keeps more of them."""
+    """The second classifier; where images are smaller than 8 x 8, or may be, it takes the mean of all there is."""
     layers = keras.layers
     x = layers.ReLU(name="auxiliary_relu_0")(x)
-    smallest = min((extent for extent in x.shape[1:3] if extent is not None), default=8)
+    smallest = min(extent or 0 for extent in x.shape[1:3])
     if smallest >= 8:
         x = layers.AveragePooling2D(5, 2 if stem == "imagenet" else 3, name="auxiliary_pool")(x)
     x = layers.Conv2D(128, 1, use_bias=False, name="auxiliary_0")(x)

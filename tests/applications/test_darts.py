@@ -75,6 +75,12 @@ def test_images_of_any_size_that_halves_twice_have_an_auxiliary_classifier(size,
     assert model(np.zeros((2, size, size, channels), "float32"), training=True)[1].shape == (2, 10)
 
 
+def test_images_whose_size_is_not_known_have_an_auxiliary_classifier():
+    model = darts_network(DARTS_V1, (None, None, 3), 10, 4, 3, auxiliary=0.4)
+    for size in (8, 20, 32):
+        assert model(np.zeros((2, size, size, 3), "float32"), training=True)[1].shape == (2, 10)
+
+
 def test_large_images_have_a_stem_of_three_halvings():
     model = darts_network(DARTS_V2, (64, 64, 3), 5, 4, 4, stem="imagenet", auxiliary=0.4)
     assert model.get_layer("cell_0").output.shape[1] == 8

@@ -333,3 +333,10 @@ def test_a_measurement_without_a_batch_says_what_is_missing():
     with pytest.raises(ValueError, match="no batch with targets"):
         measured.gradients.norms()
     assert measured.slope() == 1.0
+
+
+def test_weights_beside_none_are_drawn_within_the_limit_of_glorot():
+    found = random_fan_in(np.zeros((3, 3, 2, 4), "float32"), 200, np.random.default_rng(0))
+    limit = np.sqrt(6 / (3 * 3 * 2 + 4 + 200))
+    assert found.shape == (3, 3, 2, 200)
+    assert 0.99 * limit < np.abs(found).max() <= limit
