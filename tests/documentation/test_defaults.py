@@ -27,17 +27,23 @@ def defaults_of(kind):
     return {name: default for name, default in written.items() if default != "<factory>"}
 
 
+def methods_of(kind):
+    """Public methods that a class has from this library."""
+    found = inspect.getmembers(kind, inspect.isfunction) if inspect.isclass(kind) else []
+    return {name: each for name, each in found if name[0] != "_" and each.__module__.startswith("keras_struct.")}
+
+
 def offered():
-    """The defaults of every public class and function, by its name in its module."""
+    """The defaults of every public class, its methods and every function, by its name in its module."""
     found = {}
     for name in MODULES:
         module = importlib.import_module(f"keras_struct.{name}")
         for each in module.__all__:
             if callable(getattr(module, each)) and (defaults := defaults_of(getattr(module, each))):
                 found[f"{name}.{each}"] = defaults
-    model = importlib.import_module("keras_struct").StructuralModel
-    for each in ("prune", "grow", "split", "relax", "constrain", "prune_connections", "grow_connections"):
-        found[f"StructuralModel.{each}"] = defaults_of(getattr(model, each))
+            for method, function in methods_of(getattr(module, each)).items():
+                if defaults := defaults_of(function):
+                    found[f"{name}.{each}.{method}"] = defaults
     return found
 
 

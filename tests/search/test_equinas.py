@@ -18,6 +18,7 @@ from keras_struct.symmetry import Group
 from keras_struct.symmetry.equinas_d import mixed_layers, randomize
 from keras_struct.symmetry.groups import common_frame
 from keras_struct.symmetry.mutations import count_architectures, is_sound, random_architecture, relaxations
+from keras_struct.symmetry.population import Individual
 
 pytestmark = pytest.mark.usefixtures("eager_module")  # few steps
 
@@ -365,3 +366,18 @@ def test_a_folder_with_pickled_objects_is_refused(evolutions, tmp_path):
     search = EquiNASE(network(), LOSS, generations=2, epochs=1 / 3, batch_size=16)
     with pytest.raises(ValueError, match="allow_pickle"):
         search.fit(X, Y, (X[:16], Y[:16]), folder=folder, verbose=0)
+
+
+@pytest.mark.parametrize("selection", ["pareto", "random"])
+def test_the_front_stays_and_the_most_accurate_fill_up(selection):
+    search = EquiNASE(network(), LOSS, parents=3, selection=selection)
+    scores = [(0.9, 50), (0.5, 10), (0.8, 90), (0.7, 80), (0.2, 70)]
+    kept = []
+    for generation in range(20):
+        networks = [Individual(("C1",), accuracy, parameters) for accuracy, parameters in scores]
+        assert len(search._select(networks, generation)) == 3
+        kept.append(tuple(network.selected for network in networks))
+    if selection == "pareto":
+        assert set(kept) == {(True, True, True, False, False)}
+    else:
+        assert len(set(kept)) > 5

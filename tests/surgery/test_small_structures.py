@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_struct import StructuralModel, prune
 from keras_struct.core.backend import current
+from keras_struct.core.backend.keras_internals import LAYER_SCALE
 from keras_struct.core.model.parts import parts_of
 from keras_struct.core.surgery.trace import trace
 from keras_struct.testing.preservation import outputs, relative_change, silence
@@ -269,3 +270,18 @@ def test_a_reshape_operation_takes_the_new_number_of_units_along_their_axis(shap
     assert relative_change(outputs(model, x), before) < 1e-6
     (call,) = (node.operation for node in model.get_layer("h")._outbound_nodes)
     assert call.output.shape == (None, *(8 if extent == 6 else 1 for extent in shape[1:]))
+
+
+def test_a_layer_that_scales_each_channel_follows_them():
+    inputs = keras.Input((4,))
+    scaled = LAYER_SCALE(init_values=0.5, projection_dim=6, name="scale")(L.Dense(6, name="h")(inputs))
+    model = StructuralModel(inputs, L.Dense(2)(scaled))
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    before = outputs(model, x)
+    model.grow("h", 2)
+    assert relative_change(outputs(model, x), before) < 1e-6
+    scale = model.get_layer("scale")
+    assert current().read(scale.gamma).tolist() == [0.5] * 8
+    assert scale.projection_dim == 8
+    model.prune("h", [0])
+    assert scale.gamma.shape == (7,)
