@@ -13,6 +13,7 @@ of the machine meet both sides; medians are printed. Compiling is left out every
 * `masked`: the same with layers whose connections can be edited (`MaskedDense`, `MaskedConv2D`).
 * `event`: a growth of one unit (random incoming weights, zero outgoing weights) and the step after it, in steady steps of
   the same network at the width that it then has; the two parts are also given apart.
+* `edit_in_a_row_ms`: the same growth when no step of training is between two of them, which fills the caches of the processor.
 * `rewire`: a new mask for the connections of the first hidden layer.
 * `retraces`: how often the training step was traced again during 100 events.
 """
@@ -143,6 +144,18 @@ def events(runners, axis, count):
     }
 
 
+def edits_in_a_row(runners, axis, count):
+    """Milliseconds of growths between which nothing is trained, only the unit removed again."""
+    model, edits = runners["structural"].model, []
+    width = model.structure.axes[axis]
+    for _ in range(count):
+        start = time.perf_counter()
+        model.grow(axis, 1)
+        edits.append(time.perf_counter() - start)
+        model.prune(axis, [width])
+    return {"edit_in_a_row_ms": 1e3 * statistics.median(edits)}
+
+
 def rewirings(runners, layer, count):
     """Cost of exchanging half of the connections of a masked layer, in steps of the same network."""
     model, edits, steps = runners["masked"].model, [], []
@@ -207,6 +220,7 @@ def main():
         "plain_step_ms": 1e3 * statistics.median(runners["plain"].step() for _ in range(30)),
         **ratios,
         **events(runners, axis, options.events),
+        **edits_in_a_row(runners, axis, options.events),
         **rewirings(runners, axis, options.events),
         "pairs": options.pairs,
         "events": options.events,

@@ -17,6 +17,8 @@ SUITE += ["--ignore-glob=keras_struct/core/backend/torch*", "--ignore=tests/back
 """How tests are run: the quick ones and the examples in docstrings, without those of other backends."""
 
 SECONDS = "TEST_SECONDS_FILE"
+DECLARED = "tests/documentation/"
+"""Where tests are that look at what modules declare, such as defaults: they run no line of it."""
 
 
 class Recording:
@@ -65,12 +67,15 @@ class Recording:
     def tests(self, module: str, lines: tuple[int, int]) -> list[str]:
         """The tests that run a statement; if it runs on import only, those that run anything of its module, or else all.
 
-        Tests that look at what everything declares, such as defaults, run nothing of it.
+        To the latter come those that look at what modules declare.
         """
         by_line = self._contexts(module)
         inside = {c for line in range(lines[0], lines[1] + 1) for c in by_line.get(line, ()) if c}
         contexts = inside or {c for contexts in by_line.values() for c in contexts if c}
-        tests, files = set(), set() if inside else {test.split("::")[0] for test in self.seconds if _declares(test)}
+        tests: set[str] = set()
+        files = (
+            set() if inside else {file for test in self.seconds if (file := test.split("::")[0]).startswith(DECLARED)}
+        )
         for context in contexts:
             test, _, phase = context.rpartition("|")
             tests.add(test)
@@ -106,10 +111,6 @@ class Recording:
                 break
             taken.append(test)
         return taken
-
-
-def _declares(test: str) -> bool:
-    return test.startswith("tests/documentation/")
 
 
 def _is_still_there(test: str, changed: list[str]) -> bool:

@@ -391,6 +391,7 @@ def test_the_learning_rate_falls_epoch_by_epoch():
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eager")
 def test_steps_are_traced_again_without_operations_that_were_pruned(monkeypatch):
     found = Darts(mixed(), LOSS, architecture_decay=0.0)
     found.fit(X[:8], Y[:8], batch_size=4, epochs=1, verbose=0)

@@ -198,7 +198,7 @@ class Idle(Strategy):
 
 
 @pytest.mark.parametrize("needed", [True, False])
-def test_axes_without_activations_are_left_out_by_strategies_that_look_at_them(needed):
+def test_a_strategy_that_looks_at_inputs_requires_activations(needed):
     assert Idle(needs_inputs=needed).requirements() == ({"activations"} if needed else set())
 
 

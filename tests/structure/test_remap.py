@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_struct.core.structure.rearrangement import follow
+from keras_struct.core.structure.rules import Port
 from keras_struct.structure import NEW, remap
 
 SOURCES = st.lists(st.integers(0, 4), min_size=1, max_size=8)
@@ -42,3 +44,11 @@ def test_growing_and_pruning_again_gives_back_the_array(count, dtype):
 def test_what_does_not_exist_is_refused(axis, source):
     with pytest.raises(ValueError, match="Cannot remap axis"):
         remap(np.zeros((2, 2)), axis, source)
+
+
+@pytest.mark.parametrize("new", [[0, 1, 1], [0, 0, 1], [1, 0, 0]])
+def test_units_that_would_lie_along_an_axis_more_often_than_before_cannot_be_followed(new):
+    old, ancestors = np.array([0, 1]), np.array([0, 1])
+    assert follow(old, np.array([1, 0]), ancestors, Port("h", "kernel", 0)).tolist() == [1, 0]
+    with pytest.raises(ValueError, match="'h/kernel': after it, units would lie there more often"):
+        follow(old, np.array(new), ancestors, Port("h", "kernel", 0))

@@ -30,7 +30,7 @@ class Plan:
     writes: list[Write]
     facts: list[Fact]
     changes: Mapping[Port, Rearrangement]
-    stale: bool = False
+    stale: bool
 
     def added_parameters(self, variables: Collection[int]) -> int:
         """By how many parameters the variables with the given `id`s grow."""
