@@ -440,7 +440,17 @@ def test_normalised_networks_agree_with_tensorflow_up_to_constants(network, shap
     assert flops(model) == pytest.approx(sum(profiled(model).values()), rel=tolerance)
 
 
-def test_inputs_have_the_dtype_that_the_model_takes():
-    inputs = keras.Input((5,), dtype="int32")
-    model = keras.Model(inputs, keras.layers.Embedding(8, 4)(keras.ops.bitwise_xor(inputs, inputs)))
-    assert flops(model) == flops(model, input_shape=(5,))
+class WholeNumbersOnly(keras.layers.Layer):
+    """Doubles whole numbers, and takes no others."""
+
+    def call(self, inputs):
+        if keras.backend.standardize_dtype(inputs.dtype) != "int32":
+            raise TypeError(f"Expected whole numbers. Received {inputs.dtype}")
+        return keras.ops.cast(inputs, "float32") * 2.0
+
+
+def test_inputs_have_the_dtype_that_a_layer_takes():
+    inputs, layer = keras.Input((5,), dtype="int32"), WholeNumbersOnly()
+    model = keras.Model(inputs, layers.Dense(2)(layer(inputs)))
+    assert flops(layer) == flops(layer, (5,))
+    assert flops(model) == flops(model, (5,)) == flops(layer) + flops(model.layers[-1])

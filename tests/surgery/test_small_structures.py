@@ -233,12 +233,20 @@ def test_what_cannot_be_followed_is_locked_with_the_reason(operation):
         model.grow("hidden")
 
 
-def test_constants_for_inputs_are_no_reason_to_fix_anything():
-    inputs = keras.Input((4,))
-    scaled = L.Normalization(mean=[0.0, 1.0, 2.0, 3.0], variance=[1.0] * 4, name="scaled")(inputs)
-    model = StructuralModel(inputs, L.Dense(2)(L.Dense(5, name="h")(scaled)))
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.Normalization(mean=[0.0, 1.0, 2.0, 3.0], variance=[1.0] * 4, name="first"),
+        L.CategoryEncoding(9, "multi_hot", name="first"),
+        L.RandomSharpness(0.1, name="first"),
+    ],
+    ids=["statistics", "categories", "colours"],
+)
+def test_what_takes_inputs_for_something_fixed_is_no_reason_to_fix_units_behind_it(layer):
+    inputs = keras.Input((8, 8, 3)) if "Sharpness" in type(layer).__name__ else keras.Input((4,))
+    model = StructuralModel(inputs, L.Dense(2)(L.Dense(5, name="h")(L.Flatten()(layer(inputs)))))
     assert dict(model.structure.axes) == {"h": 5}
-    assert "scaled" not in model.structure.locked
+    assert "first" not in model.structure.locked
 
 
 def test_the_places_of_units_in_a_layer_of_several_axes_follow_edits():
