@@ -93,7 +93,7 @@ def random_fan_in(weights: Floats, count: int, rng: np.random.Generator) -> Floa
         Shape `(..., count)`, in the dtype of the weights, float32 at least.
     """
     shape = weights.shape[:-1]
-    fan_in, fan_out = int(np.prod(shape)), weights.shape[-1] + count
+    fan_in, fan_out = prod(shape), weights.shape[-1] + count
     limit = np.sqrt(6.0 / (fan_in + fan_out))
     dtype = np.float32 if weights.dtype.itemsize <= 4 else np.float64
     return to_mean_norm((2 * rng.random((*shape, count), dtype) - 1) * dtype(limit), weights)

@@ -154,18 +154,24 @@ class Observation:
         self, axes: Sequence[str], limits: Mapping[str, int], initial: Mapping[str, int], residual: bool = True
     ) -> dict[str, AxisMeasurement]:
         """Return a measurement of each axis, computed as far as a policy asks."""
-        costs = cache(lambda: Costs(self.model, self.network, self._input_shape()))
+        costs: list[Costs] = []
         found = self.probe.measure(self.pieces(), axes, limits, self._gradients(axes), residual)
         return {
             axis: replace(
                 measured,
                 initial_units=initial[axis],
                 loss=self.loss,
-                affordable=partial(_affordable, costs, axis),
+                affordable=partial(self._affordable, costs, axis),
                 warn=self.warn,
             )
             for axis, measured in found.items()
         }
+
+    def _affordable(self, counted: list[Costs], axis: str, *wanted: Any) -> int:
+        """How many units of an axis are affordable; what the model costs is counted when it is first asked for."""
+        if not counted:
+            counted.append(Costs(self.model, self.network, self._input_shape()))
+        return counted[0].affordable(axis, *wanted)
 
     @property
     def takes_any_size(self) -> bool:
@@ -241,10 +247,6 @@ class Observation:
         if key not in self._warned:
             self._warned.add(key)
             warnings.warn(text, stacklevel=4)
-
-
-def _affordable(costs: Callable[[], Costs], axis: str, *wanted: Any) -> int:
-    return costs().affordable(axis, *wanted)
 
 
 def _readable(part: Any) -> Any:

@@ -17,28 +17,31 @@ def is_trainable(layer: Any, variable: Any) -> bool:
     return bool(layer.trainable) and bool(variable.trainable)
 
 
-def frozen_layers(network: Network, axis: str, role: str) -> tuple[list[str], int]:
-    """Return which layers with weights that make (`"produce"`) or read (`"consume"`) units are not trainable, of how many."""
-    found: dict[str, bool] = {}
-    for port in (port for port, rule in network.graph.ports(axis).items() if rule.role == role):
+def _trained_layers(network: Network, axis: str) -> dict[str, dict[str, bool]]:
+    """Whether each layer with weights that makes (`"produce"`) or reads (`"consume"`) units is trained, by role."""
+    found: dict[str, dict[str, bool]] = {"produce": {}, "consume": {}}
+    for port, rule in network.graph.ports(axis).items():
         layer = network.layers[port.layer]
-        variable = internals.own_variables(layer).get(port.variable)
+        variable = internals.own_variables(layer).get(port.variable) if rule.role in found else None
         if variable is not None and len(internals.shape_of(variable)) > 1:
             # A normalised kernel has fixed vectors beside it.
-            found[port.layer] = found.get(port.layer, False) or is_trainable(layer, variable)
-    return [name for name, trainable in found.items() if not trainable], len(found)
+            layers = found[rule.role]
+            layers[port.layer] = layers.get(port.layer, False) or is_trainable(layer, variable)
+    return found
 
 
 def why_not_learning(network: Network, model: Any, axis: str) -> str | None:
     """Return why new units of an axis would never learn, or `None`."""
     if not model.trainable:
         return f"the model '{model.name}' is not trainable"
-    made, _ = frozen_layers(network, axis, "produce")
-    if made:
+    trained = _trained_layers(network, axis)
+    if made := _frozen(trained["produce"]):
         return f"{_named(made)}, so that new units would never learn"
-    read, readers = frozen_layers(network, axis, "consume")
+    read = _frozen(trained["consume"])
     return (
-        f"{_named(read)}, so that nothing would learn to read new units" if readers and len(read) == readers else None
+        f"{_named(read)}, so that nothing would learn to read new units"
+        if read == [*trained["consume"]] != []
+        else None
     )
 
 
@@ -46,8 +49,12 @@ def why_kept(network: Network, model: Any, axis: str) -> str | None:
     """Return which layers that are not trainable lose weights with units of an axis, or `None`."""
     if not model.trainable:
         return f"the model '{model.name}' is not trainable"
-    frozen = frozen_layers(network, axis, "produce")[0] + frozen_layers(network, axis, "consume")[0]
+    frozen = [name for layers in _trained_layers(network, axis).values() for name in _frozen(layers)]
     return f"{_named(frozen)}, and keeps its weights unless `axes` names it" if frozen else None
+
+
+def _frozen(layers: dict[str, bool]) -> list[str]:
+    return [name for name, trained in layers.items() if not trained]
 
 
 def warn_of_frozen(network: Network, model: Any, edits: Sequence[Any]) -> None:

@@ -48,6 +48,11 @@ class Rearrangement:
         kept = len(self.source) - int(self.new.sum())
         return kept if np.array_equal(self.source[:kept], np.arange(kept)) else None
 
+    @property
+    def appended(self) -> slice | None:
+        """The new positions, if all others stay in their place in front of them."""
+        return None if self._kept is None or self._kept == len(self.source) else slice(self._kept, None)
+
     def carry_out(self, array: np.ndarray, axis: int, new: float | np.ndarray = 0.0) -> np.ndarray:
         """Rearrange an array along `axis`, as `remap`."""
         if self._kept is None or self._kept != array.shape[axis]:

@@ -72,13 +72,13 @@ class _Share:
     Attributes:
         edit: The edit.
         axes: Axes of the variable that the edit changes.
-        new: Which positions of the axis belong to its new units.
+        new: Which positions of the axis belong to its new units, as an index; `None` if there are none.
         places: Which positions belong to any of its units.
     """
 
     edit: Resize
     axes: Sequence[int]
-    new: np.ndarray
+    new: np.ndarray | slice | None
     places: np.ndarray | None
 
 
@@ -90,10 +90,13 @@ def _shares(before: StructureGraph, after: Structure, edits: Sequence[Resize]) -
         for port in (ports := [port for port in before.ports(edit.axis) if port in changes]):
             axes[port[:2]].append(port.axis)
         for port in ports:
-            new, places = changes[port].new, None
-            if (len(edits) > 1 and new.any()) or edit.shift:
+            change, places = changes[port], None
+            new: np.ndarray | slice | None = change.appended
+            if len(edits) > 1 or edit.shift:
                 places = after.graph.unit_along(port, edit.axis) >= 0
-                new = new & places
+                new = mask if (mask := change.new & places).any() else None
+            elif new is None and change.new.any():
+                new = change.new
             found[port].append(_Share(edit, axes[port[:2]], new, places))
     return found
 
@@ -111,10 +114,10 @@ def _weight(
     for axis, change in sorted(axes.items(), key=lambda item: item[1].rule.role == "consume"):
         for share in shares[axis]:
             given = _given(share.edit.values, key, axis, change, share.axes)
-            place = (slice(None),) * axis + (share.new,)
+            place = (slice(None),) * axis + (slice(0) if share.new is None else share.new,)
             if given is not None:
                 value[place] = _checked(_fitted(given, old.shape, axis, axes), value[place], key, change.rule)
-            elif change.rule.role == "consume" and share.new.any():
+            elif change.rule.role == "consume" and share.new is not None:
                 value[place] = 0
             shift = _given(share.edit.shift, key, axis, change, share.axes)
             if shift is not None:
