@@ -8,6 +8,8 @@ layers, and stock forms of layers. A new feature is added here, and nowhere in t
 from __future__ import annotations
 
 import keras_struct.core.export.method
+import keras_struct.depth.grafting
+import keras_struct.depth.methods
 import keras_struct.freenets.export
 import keras_struct.nas.aspect
 import keras_struct.nas.export

@@ -1,5 +1,6 @@
 """What a user puts into a model."""
 
+from keras_struct.depth.layers import Gate, ParametricActivation
 from keras_struct.freenets.compact_free_net import CompactFreeNet
 from keras_struct.freenets.free_net import FreeNet
 from keras_struct.nas.architecture import ArchitectureWeights
@@ -23,6 +24,7 @@ __all__ = [
     "DartsRNN",
     "DartsRNNCell",
     "FreeNet",
+    "Gate",
     "GroupBatchNormalization",
     "GroupConv2D",
     "GroupPooling2D",
@@ -34,5 +36,6 @@ __all__ = [
     "MaskedDense",
     "MixedEquivariantConv",
     "MixedOp",
+    "ParametricActivation",
     "WordEmbedding",
 ]

@@ -25,6 +25,7 @@ CLASSES = {
     "DartsRNN": "layers",
     "DartsRNNCell": "layers",
     "FreeNet": "layers",
+    "Gate": "layers",
     "GroupBatchNormalization": "layers",
     "GroupConv2D": "layers",
     "GroupPooling2D": "layers",
@@ -36,6 +37,7 @@ CLASSES = {
     "MaskedDense": "layers",
     "MixedEquivariantConv": "layers",
     "MixedOp": "layers",
+    "ParametricActivation": "layers",
     "StructuralModel": "models",
     "WordEmbedding": "layers",
 }

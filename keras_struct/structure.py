@@ -9,6 +9,7 @@ from keras_struct.core.structure.refusal import AxisRefused
 from keras_struct.core.structure.remap import NEW, remap
 from keras_struct.core.structure.rules import AxisRule, Layout, Port
 from keras_struct.core.structure.targets import EditTarget, Units
+from keras_struct.core.structure.tensors import TensorRef
 from keras_struct.policies.policy import JSON, Policy, State
 from keras_struct.sparse.edits import Rewire
 from keras_struct.sparse.hebbian import ActiveConnections, Edges
@@ -36,6 +37,7 @@ __all__ = [
     "StructureGraph",
     "StructureLog",
     "Symmetries",
+    "TensorRef",
     "UnitAxis",
     "Units",
     "Values",

@@ -23,6 +23,7 @@ MODULES = (
     "search",
     "callbacks",
     "datasets",
+    "depth",
     "models",
     "applications",
     "statistics",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -22,6 +22,7 @@ from keras_struct.core.backend import keras_internals as internals
 _Held = weakref.WeakKeyDictionary[Any, tuple[Any, frozenset[int]]]
 _optimizers: _Held = weakref.WeakKeyDictionary()
 _models: _Held = weakref.WeakKeyDictionary()
+_networks: weakref.WeakSet[Any] = weakref.WeakSet()
 _unnoted = 0
 _slots: weakref.WeakKeyDictionary[Any, list[tuple[Any, Any, Any, str]]] = weakref.WeakKeyDictionary()
 before_functions: list[Callable[[Any], None]] = []
@@ -38,6 +39,12 @@ def models_of(variables: frozenset[int] | set[int]) -> list[Any]:
     return [held for held in list(_models) if not variables.isdisjoint(_contained(held))]
 
 
+def variables_changed() -> None:
+    """Forget which variables models hold: layers came or went."""
+    for model in list(_models):
+        _models[model] = (None, frozenset())
+
+
 def running_models() -> list[Any]:
     """Models that were trained or run."""
     return list(_models)
@@ -47,6 +54,35 @@ def slots_built_by(optimizer: Any) -> list[tuple[Any, Any, Any, str]]:
     """Variables that an optimizer was seen to build for weights: each with its weight, initializer and name."""
     found, held = _slots.get(optimizer, []), set(map(id, optimizer.variables))
     return found if all(id(slot) in held for slot, *_ in found) else []
+
+
+def move_slots(source: Any, target: Any, stays: Mapping[int, Any]) -> Callable[[], None]:
+    """Note the variables that one optimizer was seen to build for another, which takes them over.
+
+    Args:
+        source: The one that built them.
+        target: The one that has them now.
+        stays: For the `id` of a variable of the one the variable of the other that stays in its place.
+
+    Returns:
+        A function that takes it back.
+    """
+    before = _slots.get(target)
+    _slots[target] = [(stays.get(id(slot), slot), *rest) for slot, *rest in _slots.get(source, [])]
+
+    def take_back() -> None:
+        if before is None:
+            _slots.pop(target, None)
+        else:
+            _slots[target] = before
+
+    return take_back
+
+
+def networks_with(operations: Iterable[Any]) -> list[Any]:
+    """Functional models that call some of these layers or operations."""
+    ids = set(map(id, operations))
+    return [network for network in list(_networks) if any(id(op) in ids for op in internals.operations_of(network))]
 
 
 @contextmanager
@@ -93,6 +129,18 @@ def _note(held: _Held, name: str, cls: type, told: Sequence[Callable[[Any], None
     setattr(cls, name, noted)
 
 
+def _note_networks() -> None:
+    """Note every Functional model when it is made."""
+    original = keras.Function.__init__
+
+    @wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        _networks.add(self)
+
+    keras.Function.__init__ = __init__
+
+
 def _scope_slots(cls: Any) -> None:
     """Have optimizers build slots outside of a traced function, where weights have their full shape, and note them."""
     original = cls.add_variable_from_reference
@@ -119,7 +167,10 @@ def _begin() -> None:
             _optimizers[item] = (None, frozenset())
         elif issubclass(kind, keras.Model):
             _models[item] = (None, frozenset())
+        if issubclass(kind, keras.Function) and internals.operations_of(item):
+            _networks.add(item)
     _note(_optimizers, "build", keras.optimizers.Optimizer)
+    _note_networks()
     _scope_slots(keras.optimizers.Optimizer)
     for name in ("make_train_function", "make_test_function", "make_predict_function"):
         _note(_models, name, keras.Model, before_functions)

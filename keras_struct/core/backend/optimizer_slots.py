@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_struct.core.backend import keras_internals as internals
-from keras_struct.core.backend.holders import slots_built_by, unnoted
+from keras_struct.core.backend.holders import move_slots, slots_built_by, unnoted
 
 _COPIES_EVERYWHERE = {"average"}
 _COPIES = {"ScheduleFreeAdamW": {"momentum"}}
@@ -128,6 +128,63 @@ def without_frozen(optimizer: Any, weights: Sequence[Any]) -> Any:
     copy_state(optimizer, new, [(weight, weight) for weight in weights])
     internals.copy_exclusions(optimizer, new)
     return new
+
+
+def refit(optimizer: Any, weights: Sequence[Any], copied: Mapping[int, Any]) -> Callable[[], None]:
+    """Let a built optimizer train other weights from now on. It keeps the variables of those that it has trained before.
+
+    Args:
+        optimizer: A built optimizer.
+        weights: What it is to train.
+        copied: For the `id` of a new weight one that was trained before, whose state it is to start with.
+
+    Returns:
+        A function that takes it back.
+
+    Raises:
+        ValueError: If the state of the optimizer cannot follow a change of structure.
+    """
+    before = _by_weight(slots_of(optimizer))
+    twin = internals.optimizer_of_the_same_kind(optimizer)
+    with unnoted():
+        twin.build(list(weights))
+    after, stays = _by_weight(slots_of(twin)), {}
+    for key, slots in after.items():
+        for place, slot in enumerate(slots):
+            if key in before:
+                stays[id(slot.variable)] = before[key][place].variable
+            elif (source := copied.get(key)) is not None and id(source) in before:
+                _copy(before[id(source)][place].variable, slot.variable)
+            elif slot.copies:
+                _copy(slot.reference, slot.variable)
+    numbers = zip(_numbers(twin, _flat(after)), _numbers(optimizer, _flat(before)), strict=True)
+    stays |= {id(fresh): held for fresh, held in numbers}
+    take_back = [
+        internals.adopt_variables(optimizer, twin, stays),
+        internals.exclude_copies(optimizer, copied, weights),
+    ]
+    take_back += [move_slots(new, own, stays) for new, own in _members(twin, optimizer)]
+
+    def undo() -> None:
+        for each in reversed(take_back):
+            each()
+
+    return undo
+
+
+def _members(twin: Any, optimizer: Any) -> Iterator[tuple[Any, Any]]:
+    return zip(internals.optimizer_chain(twin), internals.optimizer_chain(optimizer), strict=True)
+
+
+def _flat(slots: Mapping[int, Sequence[Slot]]) -> list[Slot]:
+    return [slot for held in slots.values() for slot in held]
+
+
+def _by_weight(slots: Sequence[Slot]) -> dict[int, list[Slot]]:
+    found = defaultdict(list)
+    for slot in slots:
+        found[id(slot.reference)].append(slot)
+    return dict(found)
 
 
 def _numbers(optimizer: Any, slots: Sequence[Slot]) -> list[Any]:

@@ -49,7 +49,7 @@ def read_all(variables: Sequence[Any]) -> list[np.ndarray]:
 def write(variable: Any, value: np.ndarray) -> bool:
     """Give a Keras variable a value of any shape. Returns False: nothing is compiled."""
     old = variable._value
-    tensor = torch.tensor(np.ascontiguousarray(value)).to(dtype=old.dtype, device=old.device)
+    tensor = torch.tensor(np.asarray(value, order="C")).to(dtype=old.dtype, device=old.device)
     variable._value = torch.nn.Parameter(tensor, requires_grad=old.requires_grad)
     internals.set_shape(variable, value.shape)
     return False

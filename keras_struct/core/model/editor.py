@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
 from math import nan
 from typing import Any
 
@@ -13,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_struct.core.backend import current, holders, keras_internals
+from keras_struct.core.model.call_editor import CallChange
 from keras_struct.core.model.live_network import LiveNetwork
 from keras_struct.core.model.observation import Observation
 from keras_struct.core.model.optimizer_link import OptimizerLink
@@ -21,8 +24,9 @@ from keras_struct.core.structure.capabilities import LimitsFilters, LimitsUnits
 from keras_struct.core.structure.edits import Resize
 from keras_struct.core.structure.events import StructureEvent, StructureLog
 from keras_struct.core.structure.graph import StructureGraph
-from keras_struct.core.surgery.commit import commit
-from keras_struct.core.surgery.edit_kinds import NewSlots, Request, kind_of
+from keras_struct.core.surgery.call_edits import CallEditKind
+from keras_struct.core.surgery.commit import Commit
+from keras_struct.core.surgery.edit_kinds import EditKind, NewSlots, Request, kind_of
 from keras_struct.core.surgery.plan import Plan, plan
 from keras_struct.core.surgery.trace import Network
 
@@ -30,6 +34,23 @@ CHANGE_SAMPLES = 32
 """On how many inputs the change of the outputs is measured."""
 
 _all: weakref.WeakSet[StructureEditor] = weakref.WeakSet()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A part of what is edited at once: edits of weights together, or one of the graph of calls.
+
+    Attributes:
+        stale: Whether compiled steps must be traced again.
+        sizes: Of what each edit edits, before and afterwards.
+        take_back: Makes everything what it was.
+        settle: Tells others, once all parts have succeeded.
+    """
+
+    stale: bool
+    sizes: list[tuple[int, int]]
+    take_back: Callable[[], None]
+    settle: Callable[[], None]
 
 
 class StructureEditor:
@@ -90,7 +111,10 @@ class StructureEditor:
         return found
 
     def apply(self, edits: Sequence[Any], preserve: bool = True, reason: str = "requested") -> list[StructureEvent]:
-        """Plan and carry out edits of different axes and layers at once, all or nothing, and log them.
+        """Plan and carry out edits, all or nothing, and log them.
+
+        Edits of different axes and layers that stand beside each other are carried out at once. One that changes which layers
+        are called comes after those in front of it and before those behind it.
 
         Raises:
             TypeError: If something is no edit.
@@ -105,8 +129,8 @@ class StructureEditor:
         sample = None if self._silent else self.observation.sample(CHANGE_SAMPLES)
         outputs = None if sample is None else self._outputs(sample)
         start = time.perf_counter()
-        before = [kind.size(self.network, edit) for kind, edit in zip(kinds, edits, strict=True)]
-        stale = self._carry_out(edits, preserve)
+        steps = self._carry_out(edits, kinds, preserve)
+        stale = any(step.stale for step in steps)
         seconds = time.perf_counter() - start
         facts = {
             "step": self.progress.step,
@@ -115,7 +139,8 @@ class StructureEditor:
             "change": nan if outputs is None else _relative_change(outputs, self._outputs(sample)),
             "retraced": stale,
         }
-        events = [self._event(edit, size, reason, facts) for edit, size in zip(edits, before, strict=True)]
+        sizes = [size for step in steps for size in step.sizes]
+        events = [self._event(edit, size, reason, facts) for edit, size in zip(edits, sizes, strict=True)]
         if not self._silent:
             self.log.extend(events)
         return events
@@ -134,26 +159,79 @@ class StructureEditor:
         current().before_edit(self.model)
         self.live.holders.before_edit()
 
-    def _carry_out(self, edits: Sequence[Any], preserve: bool) -> bool:
-        """Plan edits and write what they change. Returns whether compiled steps must be traced again."""
+    def _carry_out(self, edits: Sequence[Any], kinds: Sequence[EditKind[Any]], preserve: bool) -> list[_Step]:
+        """Carry out edits in their order, those of weights beside each other at once."""
+        steps: list[_Step] = []
+        pairs = list(zip(edits, kinds, strict=True))
+        try:
+            for of_calls, group in groupby(pairs, lambda pair: isinstance(pair[1], CallEditKind)):
+                if of_calls:
+                    for edit, kind in group:
+                        steps.append(self._reconnect(edit, kind))
+                else:
+                    steps.append(self._rewrite([edit for edit, _ in group], preserve))
+        except BaseException:
+            for step in reversed(steps):
+                step.take_back()
+            raise
+        for step in steps:
+            step.settle()
+        if any(step.stale for step in steps):
+            self._variables_replaced()
+            self.retraces += 1
+        self.version += 1
+        return steps
+
+    def _rewrite(self, edits: Sequence[Any], preserve: bool) -> _Step:
+        """Plan edits of weights and write what they change."""
+        kinds = [kind_of(edit) for edit in edits]
         network, whole = self.network, self._edited_network(edits)
+        before = [kind.size(network, edit) for kind, edit in zip(kinds, edits, strict=True)]
         self._warn_of_mixing(whole, edits, preserve)
         slots = [*self.optimizer.live_slots(), *self.live.holders.slots()]
         planned = plan(Request(whole, edits, slots, preserve, self.new_slots, self.limits(), network.graph))
         self.live.holders.check(planned)
         resizings = [edit for edit in edits if isinstance(edit, Resize)] if whole is not network else []
-        graph = network.graph.edited(*resizings)[0] if resizings else network.graph
-        stale = commit(whole, planned)
+        old, graph = network.graph, network.graph.edited(*resizings)[0] if resizings else network.graph
+        commit, added = Commit(whole, planned), planned.added_parameters(self._weights)
         if whole is not network:
             network.graph = graph
-        self._tell_others(planned)
-        current().after_edit(self.model, network.layers.values())
-        if stale:
-            self._variables_replaced()
-            self.retraces += 1
-        self.parameters += planned.added_parameters(self._weights)
-        self.version += 1
-        return stale
+        self.parameters += added
+
+        def take_back() -> None:
+            commit.take_back()
+            network.graph = old
+            self.parameters -= added
+
+        def settle() -> None:
+            commit.settle()
+            self._tell_others(planned)
+            current().after_edit(self.model, network.layers.values())
+
+        after = [kind.size(network, edit) for kind, edit in zip(kinds, edits, strict=True)]
+        return _Step(commit.stale, list(zip(before, after, strict=True)), take_back, settle)
+
+    def _reconnect(self, edit: Any, kind: Any) -> _Step:
+        """Change which layers are called."""
+        network, held = self.network, set(map(id, self.network.variables()))
+        change = CallChange(self.model, kind, edit)
+        initial = dict(self.initial_widths)
+        self.live.replace(change.network)
+
+        def take_back() -> None:
+            change.take_back()
+            self.live.replace(network)
+            self.initial_widths = initial
+
+        def settle() -> None:
+            current().retire((), (), network.variables())
+            self.optimizer.follow()
+            current().after_edit(self.model, change.network.layers.values())
+            for other in _all:
+                if other is not self and other.live.holders.share(held):
+                    other.live.outdate(reconnected=True)
+
+        return _Step(True, [(kind.size(network, edit), kind.size(change.network, edit))], take_back, settle)
 
     def _edited_network(self, edits: Sequence[Any]) -> Network:
         """The network with the layers around it, where they follow the edits."""
@@ -162,9 +240,9 @@ class StructureEditor:
         self.live.forget_surroundings()
         return self.network
 
-    def _event(self, edit: Any, before: int, reason: str, facts: Mapping[str, Any]) -> StructureEvent:
-        kind = kind_of(edit)
-        name, after, detail = kind.name(edit), kind.size(self.network, edit), kind.detail(edit)
+    def _event(self, edit: Any, size: tuple[int, int], reason: str, facts: Mapping[str, Any]) -> StructureEvent:
+        kind, (before, after) = kind_of(edit), size
+        name, detail = kind.name(edit), kind.detail(edit)
         reason = f"{reason}: {detail}" if detail else reason
         source = kind.source(edit)
         return StructureEvent(
@@ -197,11 +275,14 @@ class StructureEditor:
         written = {id(write.variable) for write in planned.writes}
         for other in _all:
             if other is not self and other.live.holders.share(written):
-                other.live.outdate(planned.stale)
+                other.live.outdate(reconfigured=planned.stale)
 
     def _count_again(self) -> None:
         self.parameters = self.model.count_params()
         self._weights = frozenset(map(id, self.model.weights))
+        self.initial_widths = {
+            axis: self.initial_widths.get(axis, width) for axis, width in self.live.graph.axes.items()
+        }
         self.version += 1
 
     def _outputs(self, sample: Any) -> list[np.ndarray]:

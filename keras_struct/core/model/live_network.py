@@ -32,7 +32,7 @@ class LiveNetwork:
         self._read(trace(model))
 
     def _read(self, network: Network) -> None:
-        self.as_read, self._outdated, self._reconfigured = network, False, False
+        self.as_read, self._outdated, self._reconfigured, self._reconnected = network, False, False, False
         self.holders, self._whole, self._connections = OtherHolders(self.model, network), network, -1
         current().watch(network.variables())
 
@@ -81,15 +81,21 @@ class LiveNetwork:
             self._outdated = True
             self._catch_up()
 
-    def outdate(self, reconfigured: bool) -> None:
-        """Note that layers were edited elsewhere, perhaps in what they do."""
-        self._outdated, self._reconfigured = True, self._reconfigured or reconfigured
+    def replace(self, network: Network) -> None:
+        """Take another network for that of the model: other layers are called."""
+        self._read(network)
+        _tell(self.read_again)
+
+    def outdate(self, reconfigured: bool = False, reconnected: bool = False) -> None:
+        """Note that layers were edited elsewhere, perhaps in what they do or in which of them are called."""
+        self._outdated = True
+        self._reconfigured, self._reconnected = self._reconfigured or reconfigured, self._reconnected or reconnected
 
     def _catch_up(self) -> None:
         """Follow edits that were made through another structural model."""
         self._outdated = False
         try:
-            network = catch_up(self.as_read, self.model, self._reconfigured)
+            network = trace(self.model) if self._reconnected else catch_up(self.as_read, self.model, self._reconfigured)
         except ValueError:
             self._outdated = True
             raise

@@ -66,8 +66,8 @@ class OptimizerLink:
         return self.slots
 
     def _find_slots(self, optimizer: Any) -> None:
-        if optimizer is not self._slots_for:
-            self.slots, self._slots_for = slots_of(optimizer), optimizer
+        if (trained := keras_internals.trained_by(optimizer)) is not self._slots_for:
+            self.slots, self._slots_for = slots_of(optimizer), trained
 
     def _loosen(self) -> None:
         """Leave open the widths that edits change, where no layer in the model or around it needs to know them."""

@@ -16,44 +16,58 @@ from keras_struct.core.surgery.plan import Plan
 from keras_struct.core.surgery.trace import Network
 
 
-def commit(network: Network, plan: Plan) -> bool:
-    """Carry out a plan. If anything fails, everything is put back as it was and the error is raised again.
+class Commit:
+    """A plan that was carried out, and can be taken back until it is settled.
 
-    Compiled functions of whoever holds the variables follow, or fail when they are next called.
+    If anything fails, everything is put back as it was and the error is raised again.
+
+    Attributes:
+        stale: Whether compiled steps must be traced again.
 
     Args:
         network: The network that the plan was made for; it has the new graph afterwards.
         plan: What to write.
-
-    Returns:
-        Whether compiled steps must be traced again.
     """
-    backend = current()
-    written: list[tuple[Any, Any, Any]] = []
-    facts = [(layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in plan.facts]
-    graph, stale, touched = network.graph, plan.stale, {port.layer for port in plan.changes}
-    try:
-        for variable, old, value in plan.writes:
-            written.append((variable, internals.holder(variable), old))
-            stale = backend.write(variable, value) or stale
-        for layer, attribute, size in plan.facts:
+
+    def __init__(self, network: Network, plan: Plan) -> None:
+        self._network, self._plan, self._graph = network, plan, network.graph
+        self._written: list[tuple[Any, Any, Any]] = []
+        self._facts = [(layer, attribute, getattr(layer, attribute)) for layer, attribute, _ in plan.facts]
+        self._touched = {port.layer for port in plan.changes}
+        self.stale = plan.stale
+        try:
+            self._write()
+        except BaseException:
+            self.take_back()
+            raise
+
+    def _write(self) -> None:
+        backend = current()
+        for variable, old, value in self._plan.writes:
+            self._written.append((variable, internals.holder(variable), old))
+            self.stale = backend.write(variable, value) or self.stale
+        for layer, attribute, size in self._plan.facts:
             internals.set_fact(layer, attribute, size)
-        _follow_calls(network, plan)
-        network.graph = plan.graph
-        refresh(network, touched)
-    except BaseException:
-        for variable, holder, value in reversed(written):
+        _follow_calls(self._network, self._plan)
+        self._network.graph = self._plan.graph
+        refresh(self._network, self._touched)
+
+    def take_back(self) -> None:
+        """Make variables, layers and the graph what they were."""
+        backend = current()
+        for variable, holder, value in reversed(self._written):
             internals.put_back(variable, holder)
             backend.write(variable, value)
-        for layer, attribute, size in facts:
+        for layer, attribute, size in self._facts:
             internals.set_fact(layer, attribute, size)
-        network.graph = graph
-        refresh(network, touched)
-        raise
-    replaced = [(variable, held) for variable, held, _ in written if internals.holder(variable) is not held]
-    reshaped = [variable for variable, old, value in plan.writes if old.shape != value.shape]
-    backend.retire(replaced, reshaped, network.variables() if plan.stale else ())
-    return stale
+        self._network.graph = self._graph
+        refresh(self._network, self._touched)
+
+    def settle(self) -> None:
+        """Let compiled functions of whoever holds the variables follow, or fail when they are next called."""
+        replaced = [(variable, held) for variable, held, _ in self._written if internals.holder(variable) is not held]
+        reshaped = [variable for variable, old, value in self._plan.writes if old.shape != value.shape]
+        current().retire(replaced, reshaped, self._network.variables() if self._plan.stale else ())
 
 
 def _follow_calls(network: Network, plan: Plan) -> None:

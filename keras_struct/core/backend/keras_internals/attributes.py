@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import keras
+from keras.src.utils.naming import to_snake_case
 
 T = TypeVar("T")
 
@@ -98,3 +99,8 @@ def symbolic_inputs_of(layer: Any, of_model: bool = False) -> list[Any]:
 def is_compiled(model: Any) -> bool:
     """Whether a model was compiled."""
     return bool(getattr(model, "compiled", False))
+
+
+def name_of_class(kind: type) -> str:
+    """The name that Keras gives the first layer of a class."""
+    return to_snake_case(kind.__name__)

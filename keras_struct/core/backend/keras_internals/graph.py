@@ -61,6 +61,46 @@ def nodes_in_order(functional: Any) -> Iterator[Any]:
                 yield node
 
 
+def operations_of(network: Any) -> list[Any]:
+    """Layers and operations that a Functional model calls; none before it knows them."""
+    return getattr(network, "_operations", [])
+
+
+def calls_in(network: Any) -> list[Any]:
+    """All calls of a Functional model, those of its input layers too."""
+    return [node for nodes in network._nodes_by_depth.values() for node in nodes]
+
+
+def calls_behind(network: Any) -> dict[int, Any]:
+    """Calls that lead from the inputs of a Functional model to its outputs, by `id`."""
+    found: dict[int, Any] = {}
+    ends = set(map(id, network.inputs))
+    waiting = list(network.outputs)
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) not in ends and id(node := made_by(tensor)[1]) not in found:
+            found[id(node)] = node
+            waiting += node.input_tensors
+    return found
+
+
+def calls_of(network: Any, operation: Any) -> list[Any]:
+    """Calls of one layer or operation in a Functional model, in the order in which they were made."""
+    inside = {id(node) for node in calls_in(network)}
+    return [node for node in operation._inbound_nodes if id(node) in inside]
+
+
+def is_uncalled(operation: Any) -> bool:
+    """Whether there is no call of a layer or operation."""
+    return not operation._inbound_nodes
+
+
+def readers_of(tensor: Any) -> list[Any]:
+    """Calls that read a symbolic tensor, in whatever models."""
+    calls = {id(node): node for node in tensor._keras_history.operation._outbound_nodes}
+    return [node for node in calls.values() if any(tensor is read for read in node.input_tensors)]
+
+
 def node_tensors(node: Any) -> tuple[list[Any], list[Any]]:
     """Symbolic tensors that go into and come out of a call."""
     return list(node.input_tensors), list(node.output_tensors)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+from keras.src.utils.tracking import DotNotTrackScope
 
 
 def optimizer_of(model: Any) -> Any:
@@ -66,6 +68,27 @@ def copy_exclusions(source: Any, target: Any) -> None:
         new._exclude_from_weight_decay_cache = {}
 
 
+def exclude_copies(optimizer: Any, copied: Mapping[int, Any], weights: Sequence[Any]) -> Callable[[], None]:
+    """Exclude from weight decay the new weights whose originals are excluded, given by their `id`. Returns what takes it back."""
+    undo = []
+    for own in optimizer_chain(optimizer):
+        if (excluded := getattr(own, "_exclude_from_weight_decay", None)) is not None:
+            undo.append((own, excluded))
+            more = {
+                own._var_key(weight)
+                for weight in weights
+                if id(weight) in copied and own._var_key(copied[id(weight)]) in excluded
+            }
+            own._exclude_from_weight_decay = excluded | more
+        own._exclude_from_weight_decay_cache = {}
+
+    def take_back() -> None:
+        for own, excluded in undo:
+            own._exclude_from_weight_decay = excluded
+
+    return take_back
+
+
 def optimizer_of_the_same_kind(optimizer: Any) -> Any:
     """A fresh optimizer with the arguments of another, which may have a function as its learning rate."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -80,3 +103,57 @@ def optimizer_of_the_same_kind(optimizer: Any) -> Any:
     finally:
         object.__setattr__(optimizer, "_learning_rate", rate)
     return type(optimizer).from_config({**config, "learning_rate": rate})
+
+
+def adopt_variables(optimizer: Any, twin: Any, held: Mapping[int, Any]) -> Callable[[], None]:
+    """Give an optimizer the lists of variables of one of its kind, that was built for other weights.
+
+    Args:
+        optimizer: The optimizer.
+        twin: The other one.
+        held: For the `id` of a variable of the twin the variable that stays in its place.
+
+    Returns:
+        A function that takes it back.
+    """
+    undo = []
+
+    def stays(value: Any) -> Any:
+        return held.get(id(value), value)
+
+    for own, other in zip(optimizer_chain(optimizer), optimizer_chain(twin), strict=True):
+        before = {name: getattr(own, name) for name in _lists_of_variables(other)}
+        tracked = list(own._variables)
+        undo.append((own, before, tracked))
+        after = {name: keras.tree.map_structure(stays, getattr(other, name)) for name in before}
+        after["_trainable_variables"] = list(other._trainable_variables)
+        after["_trainable_variables_indices"] = dict(other._trainable_variables_indices)
+        _set_variables(own, after, [stays(variable) for variable in other._variables])
+
+    def take_back() -> None:
+        for own, before, tracked in undo:
+            _set_variables(own, before, tracked)
+
+    return take_back
+
+
+def _lists_of_variables(optimizer: Any) -> list[str]:
+    """Names of the attributes of an optimizer that hold variables for its weights."""
+    names = ["_trainable_variables", "_trainable_variables_indices"]
+    for name, value in vars(optimizer).items():
+        of_tensorflow = name.startswith("_self_")
+        if of_tensorflow or name in ("_variables", "_tracker", *names) or not isinstance(value, list | dict | tuple):
+            continue
+        if any(isinstance(item, keras.Variable) for item in keras.tree.flatten(value)):
+            names.append(name)
+    return names
+
+
+def _set_variables(optimizer: Any, lists: Mapping[str, Any], tracked: list[Any]) -> None:
+    with DotNotTrackScope():
+        for name, value in lists.items():
+            setattr(optimizer, name, value)
+        optimizer._variables = list(tracked)  # TensorFlow saves no list of which items were replaced
+    tracker = optimizer._tracker
+    tracker.config["variables"] = (tracker.config["variables"][0], optimizer._variables)
+    tracker.stored_ids["variables"] = set(map(id, tracked))

@@ -103,7 +103,7 @@ def write(variable: Any, value: np.ndarray) -> bool:
     holder = variable._value
     fits = _fits(holder.shape, value.shape)
     if fits:
-        array = np.ascontiguousarray(value, dtype=holder.dtype.as_numpy_dtype)
+        array = np.asarray(value, dtype=holder.dtype.as_numpy_dtype, order="C")
         assign_variable_op(holder.handle, array)
     else:
         variable._value = _holder(variable, tf.convert_to_tensor(value, dtype=holder.dtype), value.shape)

@@ -1,0 +1,310 @@
+"""Blocks of a network: regions with one tensor that enters and one that leaves, of the same shape."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import keras
+
+from keras_struct.core.backend import keras_internals as internals
+from keras_struct.core.structure.tensors import TensorRef
+from keras_struct.depth.edits import Entry, Made, Part, Source, Start, sources_in
+from keras_struct.depth.parts import joined, new_names, part_of_calls, ref_of, renamed
+
+
+@dataclass(frozen=True)
+class Block:
+    """A region of a network that can be left out, copied or moved: one tensor enters, one of the same shape leaves.
+
+    Attributes:
+        name: Path of the layer that ends it.
+        entry: The tensor that enters.
+        exit: The tensor that leaves.
+        layers: Paths of its layers and operations, in an order in which they can be run.
+        kind: Name of the first block that has the same layers with the same arguments.
+        depth: Its place among the blocks, from 0 on.
+        parameters: Number of its weights.
+        shape: Shape of what enters and leaves, with the batch.
+        parts: Blocks that it consists of, where several make one that is repeated.
+        beside: Tensors that it reads beside the one that enters, such as a mask.
+        part: The block as data.
+    """
+
+    name: str
+    entry: TensorRef
+    exit: TensorRef
+    layers: tuple[str, ...]
+    kind: str
+    depth: int
+    parameters: int
+    shape: tuple[int | None, ...]
+    parts: tuple[Block, ...] = ()
+    beside: tuple[TensorRef, ...] = field(default=(), repr=False)
+    part: Part = field(default_factory=Part, repr=False)
+
+
+def find_blocks(model: Any) -> dict[str, Block]:
+    """Return the blocks of a Functional model and of models inside it, by the path of the layer that ends each.
+
+    Regions that are repeated behind each other with a period, such as attention and the layers behind it in a transformer,
+    make one block together.
+    """
+    found: list[Block] = []
+    for network, prefix in _networks(model, ""):
+        found += _grouped(list(_regions(network, prefix)))
+    kinds: dict[str, str] = {}
+    named = {}
+    for depth, block in enumerate(found):
+        kind = kinds.setdefault(_signature(block), block.name)
+        named[block.name] = replace(block, kind=kind, depth=depth)
+    return named
+
+
+def block_copy(block: Block, taken: Collection[str], zero: bool) -> Part:
+    """Return a block as new layers that copy the weights of its own.
+
+    Args:
+        block: The block.
+        taken: Names of layers that the network has.
+        zero: Let it return what enters at first: the last layer with weights of each residual region starts at zero.
+
+    Raises:
+        ValueError: If it is not residual, so that it cannot.
+    """
+    prefix = block.name.rpartition("/")[0]
+    old = list(block.part.layers)
+    names = dict(zip(old, new_names([f"{name}_copy" for name in old], taken), strict=True))
+    starts = {name: Start("copy", layer=f"{prefix}/{name}" if prefix else name) for name in old}
+    if zero:
+        starts |= {name: Start("zero") for part in block.parts or (block,) for name in last_layers(part)}
+    return renamed(replace(block.part, starts=starts), names)
+
+
+def last_layers(block: Block) -> list[str]:
+    """Return the layers of a residual block without which it returns what enters it.
+
+    Raises:
+        ValueError: If it is none: it does not end by adding what enters.
+    """
+    part = block.part
+    end = part.calls[part.outputs[0].call] if isinstance(part.outputs[0], Made) else None
+    operands = sources_in((list(end.args), dict(end.kwargs))) if end is not None and _adds(part, end.layer) else []
+    paths = [source for source in operands if source != Entry(0)]
+    if len(paths) == len(operands) or not paths:
+        raise ValueError(
+            f"Block '{block.name}' cannot start as an identity: it does not end by adding what enters it. Pass "
+            'init="copy", or insert a residual block: model.insert_block(...).'
+        )
+    return [last_with_weights(part, source) for source in paths]
+
+
+def last_with_weights(part: Part, source: Source) -> str:
+    """Return the layer without whose weights a tensor of a part is zero: the last one, behind layers that pass zeros on.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    while isinstance(source, Made):
+        call = part.calls[source.call]
+        if not _passes_zero(part.layers[call.layer]):
+            return call.layer
+        source = sources_in((list(call.args), dict(call.kwargs)))[0]
+    raise ValueError(
+        "No layer of the path has weights that can start at zero, so that it would change what the network computes. Let its "
+        'last layer have weights, such as Dense without activation, or pass gate=True or init="fresh".'
+    )
+
+
+_PASSING_ZERO = (
+    "Dropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Identity",
+    "Reshape",
+    "Permute",
+)
+
+
+def _passes_zero(config: Mapping[str, Any]) -> bool:
+    """Whether a layer returns zeros for zeros, and gradients reach what is in front of it then."""
+    if config["class_name"] == "Activation":
+        return config["config"].get("activation") in ("linear", "tanh", "gelu", "silu", "elu", "selu")
+    return config["class_name"] in _PASSING_ZERO
+
+
+def _adds(part: Part, layer: str) -> bool:
+    return part.layers[layer]["class_name"] == "Add"
+
+
+def _networks(model: Any, prefix: str) -> Iterator[tuple[Any, str]]:
+    """A Functional model and those inside it, with what stands in front of the names of their layers."""
+    network = internals.functional_of(model)
+    if network is None or isinstance(model, keras.Sequential):
+        return
+    yield network, prefix
+    for operation in internals.operations_of(network):
+        if internals.nested_network(operation) is not None:
+            yield from _networks(operation, f"{prefix}{operation.name}/")
+
+
+def _regions(network: Any, prefix: str) -> Iterator[Block | None]:
+    """Smallest regions between tensors through which everything goes, in their order; `None` where the ends differ."""
+    waists = list(_waists(network))
+    for first, second in itertools.pairwise(waists):
+        yield _region(network, prefix, first, second)
+
+
+def _waists(network: Any) -> Iterator[Any]:
+    """Tensors that everything behind them depends on, and nothing else in front of them, masks and numbers of tokens apart."""
+    order = list(internals.nodes_in_order(network))
+    left = {id(tensor): 0 for tensor in network.inputs}
+    for node in order:
+        for tensor in {id(x): x for x in node.input_tensors}.values():
+            left[id(tensor)] = left.get(id(tensor), 0) + 1
+    live = {id(tensor): tensor for tensor in network.inputs if left[id(tensor)] and _carries(tensor)}
+    if len(live) == 1:
+        yield next(iter(live.values()))
+    for node in order:
+        for key in {id(x) for x in node.input_tensors}:
+            left[key] -= 1
+            if not left[key]:
+                live.pop(key, None)
+        outputs = set(map(id, network.outputs))
+        live |= {id(y): y for y in node.outputs if (left.get(id(y)) or id(y) in outputs) and _carries(y)}
+        if len(live) == 1 and any(id(y) in live for y in node.outputs):
+            yield next(iter(live.values()))
+
+
+def _carries(tensor: Any) -> bool:
+    return keras.backend.is_float_dtype(tensor.dtype)
+
+
+def _region(network: Any, prefix: str, entry: Any, end: Any) -> Block | None:
+    if entry.shape != end.shape or entry.dtype != end.dtype:
+        return None
+    nodes = _between(network, entry, end)
+    outputs = set(map(id, network.outputs))
+    if any(id(y) in outputs for node in nodes for y in node.outputs if y is not end):
+        return None
+    part, outside = part_of_calls(nodes, [entry], [end], lambda operation: operation.name)
+    operations = list({id(node.operation): node.operation for node in nodes}.values())
+    held = {id(w): w for o in operations if isinstance(o, keras.layers.Layer) for w in o.weights}
+    exit_ref = ref_of(network, end, prefix)
+    return Block(
+        exit_ref.layer,
+        ref_of(network, entry, prefix),
+        exit_ref,
+        tuple(f"{prefix}{operation.name}" for operation in operations),
+        exit_ref.layer,
+        0,
+        sum(prod(weight.shape) for weight in held.values()),
+        tuple(end.shape),
+        beside=tuple(ref_of(network, tensor, prefix) for tensor in outside),
+        part=part,
+    )
+
+
+def _between(network: Any, entry: Any, end: Any) -> list[Any]:
+    """Calls that read what depends on one tensor and lead to another."""
+    behind, order = {id(entry)}, []
+    for node in internals.nodes_in_order(network):
+        if any(id(x) in behind for x in node.input_tensors):
+            behind |= {id(y) for y in node.outputs}
+            order.append(node)
+    needed, kept = {id(end)}, []
+    for node in reversed(order):
+        if any(id(y) in needed for y in node.outputs):
+            needed |= {id(x) for x in node.input_tensors}
+            kept.append(node)
+    return kept[::-1]
+
+
+def _grouped(regions: Sequence[Block | None]) -> list[Block]:
+    """Blocks; regions that are repeated with a period make one together."""
+    found: list[Block] = []
+    signs = [None if region is None else _signature(region) for region in regions]
+    place = 0
+    while place < len(regions):
+        region = regions[place]
+        period, times = _repeated(regions, signs, place)
+        if period > 1:
+            starts = range(place, place + period * times, period)
+            found += [_joined([r for r in regions[i : i + period] if r is not None]) for i in starts]
+        elif region is not None:
+            found.append(region)
+        place += max(1, period * times if period > 1 else 1)
+    return found
+
+
+def _repeated(regions: Sequence[Block | None], signs: Sequence[str | None], place: int) -> tuple[int, int]:
+    """The period with which regions from a place on are repeated, and how often; (1, 1) if they are not."""
+    best, region = (1, 1), regions[place]
+    if region is None or not region.parameters:
+        return best
+    for period in range(2, (len(signs) - place) // 2 + 1):
+        group, times = list(signs[place : place + period]), 1
+        if None in group or len(set(group)) == 1:
+            continue
+        while signs[place + times * period : place + (times + 1) * period] == group:
+            times += 1
+        if times > 1 and period * times > best[0] * best[1]:
+            best = (period, times)
+    return best
+
+
+def _joined(regions: Sequence[Block]) -> Block:
+    """Regions behind each other as one block."""
+    beside = tuple(dict.fromkeys(ref for region in regions for ref in region.beside))
+    places = {ref: Entry(1 + i) for i, ref in enumerate(beside)}
+
+    def moved(region: Block) -> Part:
+        entries = [Entry(0), *(places[ref] for ref in region.beside)]
+        return with_entries(region.part, entries)
+
+    last = regions[-1]
+    return replace(
+        last,
+        entry=regions[0].entry,
+        layers=tuple(name for region in regions for name in region.layers),
+        parameters=sum(region.parameters for region in regions),
+        parts=tuple(regions),
+        beside=beside,
+        part=joined([moved(region) for region in regions]),
+    )
+
+
+def with_entries(part: Part, entries: Sequence[Entry]) -> Part:
+    """Return a part that begins at other places of a cut."""
+
+    def moved(value: Any) -> Any:
+        return entries[value.place] if isinstance(value, Entry) else value
+
+    def of(call: Any) -> Any:
+        args, kwargs = (keras.tree.map_structure(moved, given) for given in (list(call.args), dict(call.kwargs)))
+        return replace(call, args=tuple(args), kwargs=kwargs)
+
+    return replace(part, calls=tuple(map(of, part.calls)), outputs=tuple(moved(source) for source in part.outputs))
+
+
+def _signature(block: Block) -> str:
+    """What two blocks have in common that are alike but for names and weights."""
+    places = {name: i for i, name in enumerate(block.part.layers)}
+    calls = [(places[c.layer], repr(c.args), repr(sorted(c.kwargs.items()))) for c in block.part.calls]
+    layers = [(config["class_name"], _nameless(config["config"])) for config in block.part.layers.values()]
+    return json.dumps([layers, calls, list(block.shape), block.parameters], sort_keys=True, default=str)
+
+
+def _nameless(config: Any) -> Any:
+    if isinstance(config, Mapping):
+        return {
+            key: _nameless(value)
+            for key, value in config.items()
+            if key not in ("name", "seed", "build_config", "registered_name") and not key.endswith("_initializer")
+        }
+    return [_nameless(item) for item in config] if isinstance(config, list | tuple) else config

@@ -1,0 +1,84 @@
+"""Layers that begin as an identity, or as nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+
+@keras.saving.register_keras_serializable("keras_struct")
+class Gate(keras.layers.Layer):
+    """Multiplies what enters by one number that is trained, 0 at first: a path behind it does nothing until training opens it.
+
+    Any rank, any dtype; the shape stays.
+
+    Args:
+        initial: The number at first.
+        name: Name of the layer.
+        **kwargs: Further arguments of a layer.
+
+    References:
+        Bachlechner et al., *ReZero is all you need: fast convergence at large depth*, UAI 2021, equation 1.
+    """
+
+    def __init__(self, initial: float = 0.0, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.initial = float(initial)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Make the number."""
+        initializer = keras.initializers.Constant(self.initial)
+        self.scale = self.add_weight(shape=(), initializer=initializer, name="scale")
+
+    def call(self, inputs: Any) -> Any:
+        """Multiply."""
+        return inputs * keras.ops.cast(self.scale, inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "initial": self.initial}
+
+
+@keras.saving.register_keras_serializable("keras_struct")
+class ParametricActivation(keras.layers.Layer):
+    """`a x + (1 - a) phi(x)`, where the number a is trained from 1 on: an identity at first, an activation in the end.
+
+    Any rank, any dtype; the shape stays.
+
+    Args:
+        activation: The activation phi.
+        initial: The number a at first.
+        name: Name of the layer.
+        **kwargs: Further arguments of a layer.
+
+    References:
+        Wei et al., *Network Morphism*, ICML 2016, section 3.4, P-activation (equation 15).
+    """
+
+    def __init__(self, activation: Any = "relu", initial: float = 1.0, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.activation = keras.activations.get(activation)
+        self.initial = float(initial)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Make the number."""
+        initializer = keras.initializers.Constant(self.initial)
+        self.slope = self.add_weight(shape=(), initializer=initializer, name="slope")
+
+    def call(self, inputs: Any) -> Any:
+        """Blend."""
+        slope = keras.ops.cast(self.slope, inputs.dtype)
+        return slope * inputs + (1 - slope) * self.activation(inputs)
+
+    def identity_weights(self) -> dict[str, np.ndarray]:
+        """Return the weights with which it returns what enters."""
+        return {"slope": np.ones(())}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "activation": activation, "initial": self.initial}
