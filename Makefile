@@ -27,6 +27,9 @@ INSTALL := $(BIN)/python $(PIP_INSTALL)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
+# Compiled code is kept, wherever that is not usual: pytest rewrites the asserts of all tests, in each process again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:

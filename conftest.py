@@ -63,12 +63,18 @@ def _tidy():
     """Free what tests leave behind, after modules: models refer to themselves, TensorFlow keeps its kernels.
 
     A new seed would make it forget them, for the sake of those that draw numbers on their own. Keras hands seeds over as
-    tensors, and half a millisecond to make a kernel, for each operation of each test, adds up.
+    tensors, and half a millisecond to make a kernel, for each operation of each test, adds up. So it does for variables:
+    TensorFlow makes a kernel for each name, which it would tell in messages about variables without a value.
     """
     tensorflow = sys.modules.get("tensorflow.python.eager.context")
     with pytest.MonkeyPatch.context() as patch:
         if tensorflow:
             patch.setattr(tensorflow.pywrap_tfe, "TFE_ContextClearCaches", lambda handle: None)
+            variables = sys.modules["tensorflow.python.ops.gen_resource_variable_ops"]
+            make = variables.var_handle_op
+            patch.setattr(
+                variables, "var_handle_op", lambda *args, **kwargs: make(*args, **kwargs | {"debug_name": ""})
+            )
         yield
     if (now := time.process_time()) - _tidied[0] < 10:
         return  # it takes an eighth of a second, and many modules leave little
