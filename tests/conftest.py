@@ -1,21 +1,17 @@
-"""Small networks that several tests grow, and steps that are not compiled."""
+"""Small networks that several tests grow, and steps that are not compiled.
+
+Keras is imported where it is needed: the process that only hands tests out to others need not wait for it.
+"""
 
 from contextlib import contextmanager
 
-import keras
-import numpy as np
 import pytest
-
-from keras_struct import StructuralModel
-from keras_struct.activations import relu1
-from keras_struct.layers import GrowableConv2D, GrowableDense
-
-layers = keras.layers
-RNG = np.random.default_rng(0)
 
 
 @contextmanager
 def running(eagerly):
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         yield
         return
@@ -64,55 +60,15 @@ def few_operations():
     return patched
 
 
-def dense():
-    stack = [keras.Input((5,)), GrowableDense(4, activation=relu1, name="h"), GrowableDense(3, activation="tanh")]
-    return StructuralModel([*stack, layers.Dense(2)]), RNG.standard_normal((20, 5)), "h"
-
-
-def same_convolutions():
-    stack = [
-        keras.Input((5, 6, 2)),
-        GrowableConv2D(3, 3, padding="same", activation=relu1, name="c"),
-        GrowableConv2D(4, 3, padding="same", strides=2, activation="tanh"),
-        layers.Flatten(),
-        layers.Dense(2),
-    ]
-    return StructuralModel(stack), RNG.standard_normal((6, 5, 6, 2)), "c"
-
-
-def pooled_and_flattened():
-    stack = [
-        keras.Input((6, 6, 2)),
-        GrowableConv2D(3, 3, strides=2, padding="same", name="c"),
-        layers.BatchNormalization(),
-        layers.Activation(relu1),
-        layers.AveragePooling2D(2, padding="same"),
-        layers.Flatten(),
-        layers.Dense(2),
-    ]
-    return StructuralModel(stack), RNG.standard_normal((6, 6, 6, 2)), "c"
-
-
-def residual():
-    inputs = keras.Input((5, 5, 2))
-    x = GrowableConv2D(3, 3, padding="same", use_bias=False, name="stem")(inputs)
-    y = layers.BatchNormalization()(x)
-    y = layers.Activation("tanh")(y)
-    y = GrowableConv2D(4, 3, padding="same", activation=relu1, name="inner")(y)
-    y = GrowableConv2D(3, 3, padding="same", name="back")(y)
-    x = layers.Add()([x, y])
-    x = layers.Activation("tanh")(x)
-    outputs = layers.Dense(2)(layers.GlobalAveragePooling2D()(x))
-    return StructuralModel(inputs, outputs), RNG.standard_normal((6, 5, 5, 2)), "stem"
-
-
-NETWORKS = [dense, same_convolutions, pooled_and_flattened, residual]
-
-
-@pytest.fixture(scope="module", params=NETWORKS, ids=lambda build: build.__name__)
+@pytest.fixture(scope="module", params=["dense", "same_convolutions", "pooled_and_flattened", "residual"])
 def unchanged_network(request):
     """A network for tests that leave it as it is, inputs, targets, and the axis to look at; the same in any order of tests."""
+    import keras
+    import numpy as np
+
+    from tests import networks
+
     keras.utils.set_random_seed(1)
-    globals()["RNG"] = np.random.default_rng(0)
-    model, x, axis = request.param()
-    return model, x.astype("float32"), RNG.standard_normal((len(x), 2)).astype("float32"), axis
+    networks.RNG = rng = np.random.default_rng(0)
+    model, x, axis = getattr(networks, request.param)()
+    return model, x.astype("float32"), rng.standard_normal((len(x), 2)).astype("float32"), axis
