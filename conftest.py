@@ -1,10 +1,12 @@
 """What every test runs in: one thread a process, a limit of time, little garbage; and what examples in docstrings find."""
 
+import functools
 import gc
 import os
 import resource
 import sys
 import time
+import typing
 
 import pytest
 
@@ -14,6 +16,10 @@ for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
 
 # The same kernels on every processor: by default TensorFlow takes others where it knows instructions for neural networks.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+# Until Python 3.12 isinstance lists anew what a protocol asks for, and TensorFlow has protocols for every argument.
+if sys.version_info < (3, 12):
+    typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)  # noqa: SLF001
 
 SECONDS = float(os.environ.get("TEST_SECONDS", "15"))
 """What a test without the marker `slow` may take. It is the processor that is asked, so other load does not count (much)."""
