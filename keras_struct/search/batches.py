@@ -77,7 +77,7 @@ def divided(count: int, share: float, batch_size: int, seed: int) -> tuple[np.nd
         ValueError: If a part fills no batch.
     """
     size = ceil(round(count * share, 6))
-    if not 0 < share < 1 or min(size, count - size) < batch_size:
+    if min(size, count - size) < batch_size:
         raise ValueError(
             f"Of {count} samples {count - size} are for the weights and {size} for the architecture (a share of {share:.3g}), "
             f"and both must fill a batch of {batch_size}. Use smaller batches, more samples, or another `split`."

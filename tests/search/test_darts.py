@@ -341,7 +341,30 @@ def test_batches_of_the_architecture_come_from_their_own_samples_and_are_augment
     np.testing.assert_array_equal(x, y + 1000)
 
 
+@pytest.mark.parametrize(("share", "size"), [(0.1, 2), (0.9, 2), (-0.5, 1), (1.0, 1)])
+def test_neither_part_may_be_smaller_than_a_batch(share, size):
+    assert [len(part) for part in divided(10, 0.5, 5, seed=0)] == [5, 5]
+    with pytest.raises(ValueError, match=f"both must fill a batch of {size}"):
+        divided(10, share, size, seed=0)
+
+
 # Searches
+
+
+@pytest.mark.parametrize("structural", [False, True])
+def test_weights_of_a_search_are_read_into_the_structure_that_they_were_saved_with(structural, tmp_path):
+    def made():
+        stack = [keras.Input((3,)), keras.layers.Dense(4, name="h"), keras.layers.Dense(1)]
+        return AlternatingModel((StructuralModel if structural else keras.Sequential)(stack), [])
+
+    searched, fresh, x = made(), made(), RNG.random((5, 3))
+    if structural:
+        searched.network.grow("h", 2)
+    before = numbers(searched(x)), fresh(x)
+    searched.save_weights(tmp_path / "s.weights.h5")
+    fresh.load_weights(tmp_path / "s.weights.h5")
+    np.testing.assert_array_equal(numbers(fresh(x)), before[0])
+    assert fresh.network.get_layer("h").units == 4 + 2 * structural
 
 
 @pytest.mark.usefixtures("eager")
