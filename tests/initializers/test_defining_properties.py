@@ -13,7 +13,7 @@ from keras_struct.core.model.parts import parts_of
 from keras_struct.core.structure.remap import NEW
 from keras_struct.measure.probes.interpreter import run
 from keras_struct.measurements import AxisMeasurement
-from keras_struct.policies.initializer import outgoing, random_fan_in
+from keras_struct.policies.initializer import join_rows, outgoing, random_fan_in
 from keras_struct.testing import check_edit, check_initializer
 from keras_struct.testing.preservation import outputs, relative_change
 
@@ -226,6 +226,25 @@ def test_firefly_in_its_original_form_predicts_the_change_of_the_loss(case):
     assert checked
 
 
+def test_firefly_divides_and_adds_by_a_share_of_the_norms_that_there_are(case):
+    from keras_struct.units.initializers.firefly import _Divided, _New
+
+    *_, measured = case
+    rng, norm = np.random.default_rng(0), measured.fan_in[0].norms.mean()
+    divided, new = _Divided(measured, 0.05, rng), _New(measured, 0.05, 6, rng)
+    np.testing.assert_allclose(np.linalg.norm(divided.noise.reshape(-1, measured.units), axis=0), 0.05 * norm)
+    size = 0.05 * np.sqrt(sum(fan.norms**2 for fan in measured.fan_out())).mean()
+    np.testing.assert_allclose(np.linalg.norm(new.rows, axis=1), size)
+    start, slope = new.weights.reshape(-1, 6), new._gradients().fan_in.reshape(-1, 6).astype(float)
+    new.descend(1, 0.1)
+    moved = start - 0.1 * norm * slope / np.linalg.norm(slope, axis=0)
+    expected = moved * norm / np.linalg.norm(moved, axis=0)
+    np.testing.assert_allclose(new.weights.reshape(-1, 6), expected, rtol=1e-4, atol=1e-6)
+    new.descend(1, 0.0)  # outgoing weights against their gradient: no others of their size lower the loss as much
+    steepest = np.linalg.norm(join_rows(new._gradients().fan_out).astype(float), axis=1)
+    np.testing.assert_allclose(new.predicted_changes(), -size * steepest, rtol=1e-4)
+
+
 def test_firefly_keeps_what_lowers_the_loss_or_what_has_the_largest_gradient(case):
     model, x, y, axis, measured = case
     original = initializers.DivideOrAdd(keeps="loss_decrease", candidates=30, epsilon=1e-2)
@@ -303,6 +322,17 @@ def test_projected_ascent_raises_the_nuclear_norm(case):
     rise = norms(start + step * gradient) - norms(start - step * gradient)
     expected = 2 * step * (gradient.astype(float) ** 2).sum(axis=tuple(range(gradient.ndim - 1)))
     np.testing.assert_allclose(rise, expected, rtol=0.1)
+
+
+def test_candidates_move_along_what_keeps_their_norms():
+    from keras_struct.units.initializers.select import _tangent
+
+    rng = np.random.default_rng(0)
+    kernels, slope = 0.1 * rng.standard_normal((3, 3, 2, 4)), rng.standard_normal((3, 3, 2, 4))
+    tangent = _tangent(slope, kernels)
+    np.testing.assert_allclose((tangent * kernels).sum(axis=(0, 1, 2)), 0, atol=1e-12)
+    along = (slope - tangent) / kernels  # what is left out is a multiple of each candidate
+    np.testing.assert_allclose(along, np.broadcast_to(along[0, 0, 0], along.shape))
 
 
 @pytest.mark.parametrize(("activation", "message"), [("relu", "derivative 0 at 0"), ("sigmoid", "is 0.5 at 0")])

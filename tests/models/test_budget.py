@@ -1,5 +1,7 @@
 """A model is pruned until it costs no more than it may."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -116,8 +118,11 @@ def test_latency_is_measured_on_pruned_copies(with_data, monkeypatch):
     assert 0.4 * before <= flops(model) <= 0.5 * before
 
 
-def test_a_time_can_be_measured():
-    assert budgets._latency(built(), None) > 0
+def test_a_time_is_the_median_of_the_passes_behind_the_first_two(unchanged, monkeypatch):
+    passes = [1000.0, 1000.0, *range(1, budgets.PASSES + 1)]
+    readings = iter([reading for i, seconds in enumerate(passes) for reading in (5e4 * i, 5e4 * i + seconds)])
+    monkeypatch.setattr(budgets, "time", SimpleNamespace(perf_counter=lambda: next(readings)))
+    assert budgets._latency(unchanged, None) == (budgets.PASSES + 1) / 2
 
 
 def test_a_model_within_the_budget_stays_as_it_is(with_data):
@@ -175,6 +180,21 @@ def test_a_share_of_the_units_goes(with_data, scope):
         relative = np.sort(np.concatenate([part / part.mean() for part in worth.values()]))
         limit = relative[len(relative) // 4 - 1]
         assert after == {axis: int((part / part.mean() > limit).sum()) for axis, part in worth.items()}
+
+
+def test_saliencies_are_compared_with_the_mean_of_their_axis_and_where_none_is_worth_anything_all_are_average(
+    with_data,
+):
+    model, _, _ = with_data
+    kernel = model.get_layer("hidden").kernel
+    kernel.assign(np.asarray(kernel) * 1e-3)
+    found = budgets.Ranking(model, selectors.Magnitude()).relative
+    for axis, worth in found.items():
+        scores = selectors.Magnitude().scores(model.measure(axis))
+        np.testing.assert_allclose(worth, scores / scores.mean())
+    kernel.assign(np.zeros(kernel.shape))
+    relative = budgets.Ranking(model, selectors.Magnitude(), axes=["hidden"]).relative
+    np.testing.assert_array_equal(relative["hidden"], np.ones(32))
 
 
 def test_units_below_a_threshold_go_and_no_others(with_data):

@@ -126,6 +126,14 @@ def test_connections_that_are_gone_do_not_come_back():
     assert keep_best(measured, MAGNITUDE, 0.1) == []  # it is sparser than that already
 
 
+def test_nothing_goes_at_a_sparsity_of_zero_and_draws_without_a_generator_repeat():
+    measured = {"a": measurement("a", np.ones((4, 5)))}
+    assert keep_best(measured, MAGNITUDE, 0.0) == []
+    drawn = (keep_best(measured, SELECTORS[-1], 0.5, rng=rng) for rng in (None, None, np.random.default_rng(0)))
+    first, *others = drawn
+    assert others == [first, first]
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -7,6 +7,7 @@ import pytest
 from keras_struct import StructuralModel
 from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import FreeNet, MaskedDense
+from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.sparse.coactivation import Coactivation, coactivation, coinactivation
 from keras_struct.sparse.hebbian import converged, free_evolve
 from keras_struct.strategies import FreeEvolve
@@ -93,6 +94,35 @@ def test_planted_pairs_are_found_and_the_graph_stays_then(value):
     lower = np.tril(np.ones((5, 5), bool), -1)
     assert not ((seen.together > 0.9) & ~edges & lower).any(), "a fixed point"
     assert not ((seen.silent > 0.9) & edges).any()
+
+
+def test_how_many_pairs_have_which_share_is_remembered_of_the_first_look_and_of_the_last():
+    always, never, half = np.ones(10, bool), np.zeros(10, bool), np.arange(10) < 5
+    looks = [Coactivation.of(np.stack(columns, axis=1)) for columns in ([never, always, half, always], [always] * 4)]
+    strategy, state = FreeEvolve(0.1), {"history": [], "shares": {}}
+    for seen in looks:
+        lower = np.tril(np.ones((4, 4), bool), -1)
+        measured = ConnectionMeasurement("a", lower, np.zeros((4, 4)), possible=lower, activity=lambda seen=seen: seen)
+        _, state = strategy.propose(1, {"a": measured}, state)
+    pairs = {"active": [0, 0, 0, 25, 25, 49], "silent": [0, 0, 0, 0, 0, 25]}  # in fiftieths
+    first, last = state["shares"]["a"]["first"], state["shares"]["a"]["last"]
+    assert first == {name: np.bincount(values, minlength=50).tolist() for name, values in pairs.items()}
+    assert last == {"active": [0] * 49 + [6], "silent": [6] + [0] * 49}
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([], False),
+        ([[1, "a", 0, 0]], True),
+        ([[1, "a", 2, 0]], False),
+        ([[1, "a", 0, 2]], False),
+        ([[1, "a", 2, 2], [2, "a", 0, 0]], True),
+        ([[1, "a", 0, 0], [2, "a", 0, 0], [2, "b", 1, 0]], False),
+    ],
+)
+def test_it_has_converged_when_the_last_look_changed_nothing_anywhere(history, expected):
+    assert converged({"history": history, "shares": {}}) is expected
 
 
 def test_it_works_in_training_and_goes_on_after_a_restart(tmp_path):

@@ -1,6 +1,6 @@
 """Pruning, alone and beside growth, while a model trains."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from keras_struct.schedules import AmountSchedule, EveryNSteps, Linear
 from keras_struct.selectors import Magnitude
 from keras_struct.strategies import Dyno, Grow, GrowAndPrune, Prune
 from keras_struct.testing import check_trigger
-from keras_struct.triggers import LostDimension
+from keras_struct.triggers import FractionOfWidth, LostDimension
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,30 @@ def test_strategies_can_be_saved(strategy):
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@dataclass(frozen=True)
+class Never(FractionOfWidth):
+    """Cannot fire at up to 10 units, and says so."""
+
+    why: str = ""
+
+    def init(self, measured):
+        return 0
+
+    def cannot_fire(self, measured, state):
+        return f"{self.why}." if measured.units <= 10 else None
+
+
+def test_an_axis_is_idle_when_neither_part_can_act_on_it_and_each_says_why():
+    grow, prune = (
+        Grow(Never(0.1, why="No more"), axes=("a", "b", "d")),
+        Prune(Never(0.1, why="No less"), axes=("b", "c", "d")),
+    )
+    strategy = GrowAndPrune(grow, prune)
+    axes = {axis: replace(measured(5, units), axis=axis) for axis, units in zip("abcde", (4, 5, 6, 20, 3), strict=True)}
+    found = strategy.idle(axes, strategy.init(axes))
+    assert found == {"a": "No more.", "b": "No more. No less.", "c": "No less."}
 
 
 def test_every_n_steps_says_when_to_look():

@@ -223,6 +223,7 @@ def test_layers_can_be_chosen_and_must_be_masked():
         (lambda: Cubic(final=0.5, stop=5, start=6), "`start` before `stop`"),
         (lambda: Cubic(final=0.5, stop=5, every=0), "`every` must be a positive integer"),
         (lambda: Once(0.0), "`final` is the share"),
+        (lambda: DropAndGrow(fraction=0.0), "`fraction` must lie between 0 and 1"),
         (lambda: DropAndGrow(fraction=1.0), "`fraction` must lie between 0 and 1"),
         (lambda: DropAndGrow(initial="ones"), "`initial` must be 'zeros' or 'normal'"),
         (lambda: RigL(decay_steps=0), "`decay_steps` must be a positive integer"),

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_struct import StructuralModel
+from keras_struct import StructuralModel, registration
 from keras_struct.initializers import RandomFanIn
 from keras_struct.policies.policy import Policy, pack, unpack
 from keras_struct.strategies import Grow, NorthSelect, Prune
@@ -72,6 +72,17 @@ def test_an_unknown_policy_is_named_with_the_module_to_import():
     ) as found:
         unpack(data)
     assert len(str(found.value)) < 500
+
+
+def test_only_the_librarys_own_policies_are_looked_for_and_only_those_that_are_not_there_yet(monkeypatch):
+    looked = []
+    monkeypatch.setattr(registration, "import_policies", lambda: looked.append(1) or Policy.known.update(kept))
+    kept, saved = {"keras_struct>Grow": Grow}, pack(Grow(Small()))
+    del Policy.known["keras_struct>Grow"]
+    assert unpack(saved) == Grow(Small())
+    assert unpack(saved) == Grow(Small())
+    assert unpack(pack(Small())) == Small()
+    assert looked == [1]
 
 
 class Small(FractionOfWidth):
