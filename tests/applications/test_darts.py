@@ -58,6 +58,8 @@ def test_the_auxiliary_classifier_adds_to_the_loss_of_training_only(tmp_path):
     entropies = [-np.log(part[np.arange(8), y]).mean() for part in both]
     found = float(keras.ops.convert_to_numpy(model.compute_loss(x, y, [keras.ops.convert_to_tensor(p) for p in both])))
     assert found == pytest.approx(entropies[0] + 0.4 * entropies[1], rel=1e-4)
+    right, wrong = (keras.ops.one_hot((y + shift) % 4, 4) for shift in (0, 1))
+    assert float(model.compute_metrics(x, y, [right, wrong])["accuracy"]) == 1.0
     model.fit(x, y, verbose=0)
     scores = model.evaluate(x, y, verbose=0, return_dict=True)
     probabilities = model.predict(x, verbose=0)
@@ -84,6 +86,7 @@ def test_images_whose_size_is_not_known_have_an_auxiliary_classifier():
 def test_large_images_have_a_stem_of_three_halvings():
     model = darts_network(DARTS_V2, (64, 64, 3), 5, 4, 4, stem="imagenet", auxiliary=0.4)
     assert model.get_layer("cell_0").output.shape[1] == 8
+    assert [model.get_layer(f"stem_{i}").filters for i in range(3)] == [2, 4, 4]
     assert model(np.zeros((2, 64, 64, 3), "float32")).shape == (2, 5)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from keras_struct.core.backend import current
 from keras_struct.layers import ArchitectureWeights, DartsCell
+from keras_struct.nas.darts_operations import asymmetric
 from keras_struct.nas.genotypes import OPERATIONS
 from keras_struct.search import DARTS_V1, DARTS_V2, NASNET, PRIMITIVES
 from keras_struct.testing.unfused_cell import UnfusedCell
@@ -111,6 +112,29 @@ def test_old_operations_of_seven_by_seven_work_too():
     assert cell([images(16, 3), images(16, 3)]).shape == (4, 8, 8, 12)
     assert "none" in OPERATIONS
     assert DartsCell(4, genes=[("none", 0), ("none", 1)], reduction=True)([images(8, 3)] * 2).shape == (4, 4, 4, 4)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_each_path_convolves_by_one_times_seven_and_seven_times_one_with_kernels_of_its_own(strides):
+    x, kernels = images(8, 3), RNG.standard_normal((2, 2, 7, 3, 3)).astype("float32")
+    expected = []
+    for first, second in kernels:
+        y = np.pad(x, ((0, 0), (0, 0), (3, 3), (0, 0)))
+        y = sum(y[:, :, k : k + 8 : strides] @ first[k] for k in range(7))
+        y = np.pad(y, ((0, 0), (3, 3), (0, 0), (0, 0)))
+        expected.append(sum(y[:, k : k + 8 : strides] @ second[k] for k in range(7)))
+    found = numbers(asymmetric(x, kernels, strides))
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=-1), rtol=1e-4, atol=1e-4)
+
+
+def test_statistics_are_not_rounded_by_mixed_precision():
+    keras.utils.set_random_seed(0)
+    cell = DartsCell(4, genes=[("sep_conv_3x3", 0), ("sep_conv_3x3", 1)], dtype="mixed_bfloat16")
+    cell([images(8, 4), images(8, 4)], training=True)
+    statistics = numbers(cell.moving_variance)
+    rounded = numbers(keras.ops.cast(keras.ops.cast(statistics, "bfloat16"), "float32"))
+    assert (statistics != rounded).mean() > 0.5
+    assert not any(variable.path.endswith(("mean", "variance")) for variable in cell.trainable_variables)
 
 
 def test_paths_are_dropped_in_training_by_sample_and_identities_never():

@@ -14,6 +14,7 @@ from keras_struct.measure.statistics.flops import (
     parameters_per_layer,
     register_flops,
 )
+from keras_struct.measure.statistics.flops_counter import FlopsCounter
 
 BY_HAND = {
     "dense": (layers.Dense(3), (5,), 2 * 5 * 3 + 3),
@@ -293,6 +294,7 @@ def test_unknown_layer_counts_zero_on_demand_with_one_warning():
     with pytest.warns(UserWarning, match="one, two") as record:
         assert flops(model, unknown="zero") == 3 * 13
     assert len(record) == 1
+    assert FlopsCounter("zero").total(Scaled(), [keras.KerasTensor((1, 6))]) == 0
 
 
 def test_unknown_must_be_a_known_word():

@@ -1,9 +1,11 @@
 """A cell of a supernet, a discrete one, and what a choice leaves of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from keras_struct.nas.cell_states import discrete_state, supernet_state, weights_after, wiring_after
+from keras_struct.nas.cell_states import check_wiring, discrete_state, supernet_state, weights_after, wiring_after
 from keras_struct.nas.cells import Path, Wiring, all_paths
 
 OPERATIONS = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
@@ -42,6 +44,18 @@ def test_what_is_given_goes_before_what_a_state_has():
 def test_operations_must_be_known_each_once_and_do_something(operations):
     with pytest.raises(ValueError, match="Expected some of the operations"):
         supernet_state(2, operations)
+
+
+def test_paths_lead_forwards_between_the_states_of_a_cell_and_any_of_these_is_put_out():
+    made = wiring(supernet_state(2, OPERATIONS))
+    check_wiring(made, (0, 1, 2, 3))
+    for state in (-1, 4):
+        with pytest.raises(ValueError, match=rf"has states 0 to 3, and cannot output \[{state}\]"):
+            check_wiring(made, (3, state))
+    check_wiring(replace(made, paths=(Path("skip_connect", 2, 3), Path("none", 0, 1))), (3,))
+    for path in (("skip_connect", 2, 2), ("none", 3, 2), ("none", 3, 4), ("none", -1, 2), ("conv", 0, 2)):
+        with pytest.raises(ValueError, match="a path leads from a state before its target"):
+            check_wiring(replace(made, paths=(Path(*path),)), (3,))
 
 
 def test_a_choice_keeps_the_weights_of_what_stays():

@@ -92,6 +92,18 @@ def test_there_must_be_something_to_plot():
         visualization.plot_collapse(recorded(0))
 
 
+def test_a_record_forgets_what_came_after_an_epoch():
+    record = recorded(4)
+    record.validation = [3.0, 2.0, 1.0]
+    whole = dict(vars(record))
+    record.cut(2, 5)
+    for name, left in (("weights", 3), ("genes", 3), ("entropy", 3), ("skips", 3), ("architecture_steps", 10)):
+        assert getattr(record, name) == whole[name][:left]
+        assert len(getattr(record, name)) == left
+    assert record.validation == [3.0, 2.0]
+    assert record.schedule == {name: values[:10] for name, values in whole["schedule"].items()}
+
+
 def test_a_record_is_read_back():
     record = recorded()
     again = SearchRecord(record.layers, ("F", "threshold"))
