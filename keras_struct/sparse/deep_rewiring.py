@@ -155,7 +155,7 @@ class DynamicSurgery(Rewiring[dict[str, float]]):
 
     def _drawn(self, step: int) -> bool:
         chance = (1 + self.decay * step) ** -self.power
-        return chance >= 1 or bool(np.random.default_rng((self.seed, step)).random() < chance)
+        return bool(np.random.default_rng((self.seed, step)).random() < chance)
 
     def init(self, measurements: Mapping[str, ConnectionMeasurement]) -> dict[str, float]:
         """State to start from: the thresholds of each layer."""

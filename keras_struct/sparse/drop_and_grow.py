@@ -148,8 +148,9 @@ class DropAndGrow(Rewiring[State]):
 
     def _exchange(self, measured: ConnectionMeasurement, share: float, rng: np.random.Generator) -> Rewire | None:
         room = measured.size - measured.count
-        count = min(int(share * measured.count), measured.size - 1 if self.regrow else room)
-        if count < 1 or room < 1:
+        count = int(share * measured.count)
+        count = count if self.regrow else min(count, room)
+        if min(count, room) < 1:
             return None
         there = measured.mask.ravel()
         mask = there.copy()

@@ -33,7 +33,7 @@ def save_compact(model: Any, path: str | os.PathLike) -> int:
     }
     for i, weight in enumerate(plain.weights):
         value = np.array(keras.ops.convert_to_numpy(weight))
-        value = value.astype(np.float32) if value.dtype.kind == "V" or value.dtype.name == "bfloat16" else value
+        value = value.astype(np.float32) if value.dtype.kind == "V" else value  # such as bfloat16
         there = value != 0
         if there.sum() * value.itemsize + value.size / 8 < value.nbytes:
             arrays[f"bits-{i}"], arrays[f"values-{i}"] = np.packbits(there.ravel()), value[there]

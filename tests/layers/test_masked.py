@@ -219,6 +219,23 @@ def test_masks_with_other_values_than_booleans_are_refused():
     with pytest.raises(ValueError, match="must hold booleans, or 0 and 1 only"):
         Rewire("h", np.full((64, 5), 0.5))
     assert Rewire("h", np.ones((64, 5))).mask.dtype == bool
+    assert Rewire("h", [0, 1, 0]) == Rewire("h", [False, True, False])
+
+
+def test_edits_are_equal_that_do_the_same():
+    mask, values = np.eye(2), np.arange(4.0).reshape(2, 2)
+    edit = Rewire("h", mask, values, values + 1)
+    assert edit == Rewire("h", mask, values.tolist(), values + 1)
+    for other in (
+        Rewire("g", mask, values, values + 1),
+        Rewire("h", 1 - mask, values, values + 1),
+        Rewire("h", mask, values + 1, values + 1),
+        Rewire("h", mask, values, values),
+        Rewire("h", mask, values),
+        Rewire("h", mask),
+        "h",
+    ):
+        assert (edit == other) is False
 
 
 @pytest.fixture(scope="module")

@@ -226,6 +226,7 @@ def test_a_share_of_one_axis_keeps_its_minimum_and_a_multiple(with_data):
         ({"count": 1}, "need an axis"),
         ({"axis": "hidden", "budget": Budget(flops=0.5)}, "a budget is for the model"),
         ({"fraction": 1.0}, "`fraction` is the share"),
+        ({"fraction": 0.0}, "`fraction` is the share"),
         ({"threshold": 0.0}, "`threshold` is a positive multiple"),
         ({"axis": "hiden", "fraction": 0.5}, "there is no such axis"),
     ],

@@ -73,6 +73,11 @@ def test_a_share_of_all_connections_is_missing_at_random(distribution, network):
         assert (read(new.get_layer(name).kernel)[~read(new.get_layer(name).mask)] == 0).all()
 
 
+def test_the_sparsest_layer_keeps_one_connection():
+    stack = [keras.Input((3,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(2, name="b")]
+    assert sparsify(keras.Sequential(stack), 0.9, "uniform").connections == {"a": 1, "b": 1}
+
+
 def test_densities_follow_the_formula_and_saturate():
     kernels = {"a": (3, 3, 10, 20), "b": (200, 10), "c": (4, 2)}
     found = densities(kernels, 0.1, "erk")
@@ -198,6 +203,34 @@ def test_rewinding_needs_masks_and_a_step_that_was_reached(network):
     with pytest.raises(ValueError, match="weights of other shapes"):
         ticket.rewind()
     assert all(np.array_equal(a, read(w)) for a, w in zip(before, new.weights, strict=True))
+
+
+@pytest.mark.parametrize(("zeros", "expected"), [(0, 33 * 4), (1, 33 * 4), (2, 31 * 4 + 5), (33, 5)])
+def test_a_compact_file_holds_each_weight_in_the_smaller_of_two_forms(zeros, expected, tmp_path):
+    model = keras.Sequential([keras.Input((33,)), layers.Dense(1, use_bias=False)])
+    kernel = (np.arange(33.0) >= zeros)[:, None]
+    model.set_weights([kernel])
+    save_compact(model, tmp_path / "file.npz")
+    np.testing.assert_array_equal(load_compact(tmp_path / "file.npz").get_weights()[0], kernel)
+    with np.load(tmp_path / "file.npz") as arrays:
+        assert sum(arrays[name].nbytes for name in arrays.files if "-" in name) == expected
+
+
+def test_a_compact_file_cannot_bring_objects_along(tmp_path):
+    save_compact(keras.Sequential([keras.Input((2,)), layers.Dense(1)]), tmp_path / "file.npz")
+    with np.load(tmp_path / "file.npz") as arrays:
+        np.savez(tmp_path / "other.npz", **{**arrays, "whole-0": np.array([[1.0], [2.0]], object)})
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        load_compact(tmp_path / "other.npz")
+
+
+def test_a_compact_file_holds_weights_of_low_precision(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, dtype="bfloat16")])
+    save_compact(model, tmp_path / "file.npz")
+    x = RNG.standard_normal((2, 3)).astype("float32")
+    loaded = load_compact(tmp_path / "file.npz")
+    np.testing.assert_array_equal(*(keras.ops.cast(each(x), "float32") for each in (loaded, model)))
 
 
 def test_a_compact_file_holds_what_is_not_zero(tmp_path):

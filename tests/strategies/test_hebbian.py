@@ -10,7 +10,7 @@ from keras_struct.layers import FreeNet, MaskedDense
 from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.sparse.coactivation import Coactivation, coactivation, coinactivation
 from keras_struct.sparse.hebbian import converged, free_evolve
-from keras_struct.strategies import FreeEvolve
+from keras_struct.strategies import FreeEvolve, Synaptogenesis
 
 ops = keras.ops
 
@@ -108,6 +108,51 @@ def test_how_many_pairs_have_which_share_is_remembered_of_the_first_look_and_of_
     first, last = state["shares"]["a"]["first"], state["shares"]["a"]["last"]
     assert first == {name: np.bincount(values, minlength=50).tolist() for name, values in pairs.items()}
     assert last == {"active": [0] * 49 + [6], "silent": [6] + [0] * 49}
+
+
+def test_it_looks_at_regular_steps_behind_the_warmup():
+    strategy = FreeEvolve(every=5, warmup=3)
+    assert [step for step in range(20) if strategy.due(step)] == [8, 13, 18]
+    assert [step for step in range(20) if strategy.due(step, since=step - 3)] == [8, 9, 10, 13, 14, 15, 18, 19]
+
+
+def seen_of_20(mask, together, silent):
+    """The measurement of a layer whose ends are together, and silent together, in so many of 20 samples."""
+    active = np.array(10)
+    counts, quiet = np.asarray(together), np.asarray(silent)
+    found = Coactivation(counts, active, 10 + counts - quiet, 20)
+    return ConnectionMeasurement("a", np.asarray(mask, bool), np.zeros(counts.shape)), found
+
+
+@pytest.mark.parametrize(
+    ("options", "mask", "together", "silent", "added", "removed"),
+    [
+        ({}, [0, 0, 0, 1], [15, 16, 20, 20], [0] * 4, [0, 1, 1, 0], [0] * 4),  # more than 3/4 of the samples
+        ({}, [0, 0, 1, 1], [16, 0, 0, 0], [0, 20, 20, 20], [1, 0, 0, 0], [0] * 4),
+        ({"prune": True}, [0, 0, 1, 1], [16, 0, 0, 0], [0, 20, 15, 16], [1, 0, 0, 0], [0, 0, 0, 1]),
+        ({"prune": True}, [0, 0, 1, 1], [0] * 4, [20] * 4, [0] * 4, [0] * 4),  # some stay
+        ({"max_density": 0.5}, [0, 0, 0, 1], [17, 19, 18, 20], [0] * 4, [0, 1, 0, 0], [0] * 4),
+        ({"max_density": 0.5}, [0, 1, 1, 1], [20, 0, 0, 0], [0] * 4, [0] * 4, [0] * 4),
+        ({"max_density": 0.5, "prune": True}, [0, 0, 1, 1], [20, 19, 0, 0], [0, 0, 0, 20], [1, 0, 0, 0], [0, 0, 0, 1]),
+    ],
+)
+def test_connections_come_where_ends_are_together_and_go_where_they_are_silent(
+    options, mask, together, silent, added, removed
+):
+    measured, seen = seen_of_20(mask, together, silent)
+    found = Synaptogenesis(epsilon=0.25, **options).changes(measured, seen)
+    assert [part.astype(int).tolist() for part in found] == [added, removed]
+
+
+@pytest.mark.parametrize(("shape", "limit"), [((40, 80), np.sqrt(6 / 120)), ((3, 3, 20, 40), np.sqrt(6 / 9 / 60))])
+def test_fresh_weights_are_drawn_within_the_limit_of_glorot(shape, limit):
+    seen = Coactivation(np.full(shape, 10), np.array(10), np.array(10), 10)
+    measured = ConnectionMeasurement("a", np.zeros(shape, bool), np.zeros(shape), activity=lambda threshold=None: seen)
+    strategy = Synaptogenesis(value="fresh")
+    (edit,), _ = strategy.propose(1, {"a": measured}, strategy.init({}))
+    assert edit.mask.all()
+    assert 0.99 * limit < edit.values.max() <= limit
+    assert 0.99 * limit < -edit.values.min() <= limit
 
 
 @pytest.mark.parametrize(

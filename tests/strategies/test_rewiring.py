@@ -10,6 +10,7 @@ from keras_struct.core.model.parts import parts_of
 from keras_struct.measurements import ConnectionMeasurement
 from keras_struct.policies.policy import pack, unpack
 from keras_struct.schedules import Cubic, EveryNSteps, Once
+from keras_struct.sparse.edits import unpack_bits
 from keras_struct.strategies import (
     DeepRewiring,
     DropAndGrow,
@@ -53,6 +54,7 @@ def test_pruning_follows_the_schedule_also_over_steps_that_were_not_asked_for():
     assert [strategy.due(step) for step in (1, 2, 3, 4, 5)] == [False, True, False, True, False]
     assert strategy.due(5, since=3)
     measured = measurement([[1, 2, 3, 4]])
+    assert strategy.propose(3, measured, {}) == ([], {})
     edits, _ = strategy.propose(5, measured, {}, since=3)
     assert edits[0].mask.astype(int).tolist() == [[0, 0, 1, 1]]
 
@@ -72,6 +74,13 @@ def test_a_connection_that_has_just_gone_may_come_back():
     assert edits == []
     (edit,), _ = proposed(DropAndGrow(fraction=0.26, regrow=False), measured)
     assert edit.mask.astype(int).tolist() == [[0, 1, 1, 1, 1]]
+
+
+def test_no_more_connections_go_than_others_can_come():
+    measured = measurement([[1, 2, 3, 4, 0]], mask=[[1, 1, 1, 1, 0]], gradients=[[9, 8, 7, 6, 1]])
+    (edit,), _ = proposed(DropAndGrow(fraction=0.7, regrow=False), measured)
+    assert edit.mask.astype(int).tolist() == [[0, 1, 1, 1, 1]]
+    assert proposed(DropAndGrow(fraction=0.24, regrow=False), measured)[0] == [], "less than one"
 
 
 def test_the_share_that_is_exchanged_falls_along_a_cosine():
@@ -105,7 +114,39 @@ def test_deep_rewiring_puts_connections_to_sleep_whose_strength_falls_below_zero
     (edit,), _ = proposed(strategy, measured)
     assert edit.count == 4
     assert edit.mask[0, :2].all()
-    np.testing.assert_allclose(edit.shift[0, :2], [-0.01, 0.01])
+    np.testing.assert_allclose(edit.shift[0, :4], [-0.01, 0.01, -0.004, 0.004])  # the last two fall asleep, at 0
+
+
+def test_deep_rewiring_leaves_connections_awake_whose_strength_is_exactly_zero():
+    measured = measurement([[0.25, 1, 0, 0, 0]], mask=[[1, 1, 0, 0, 0]], rate=0.5)
+    for step in range(10):
+        (edit,), _ = proposed(DeepRewiring(alpha=0.5), measured, step)
+        assert edit.mask.astype(int).tolist() == [[1, 1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("state", [{}, {"a": None}, DeepRewiring().init(measurement([[-1, 1]]))])
+def test_deep_rewiring_takes_the_present_signs_of_a_layer_that_it_does_not_know_in_this_shape(state):
+    (edit,), after = DeepRewiring(alpha=0.1).propose(1, measurement([[0.5, -0.5, 0.2]]), state)
+    np.testing.assert_allclose(edit.shift, [[-0.01, 0.01, -0.01]])
+    assert after == DeepRewiring().init(measurement([[0.5, -0.5, 0.2]]))
+
+
+def test_deep_rewiring_does_not_let_all_connections_fall_asleep_at_once():
+    state = DeepRewiring().init(measurement([[0.5, 0.2, 0]], mask=[[1, 1, 0]]))
+    (edit,), after = DeepRewiring().propose(1, measurement([[-0.1, -0.1, 0]], mask=[[1, 1, 0]]), state)
+    assert edit.mask.astype(int).tolist() == [[1, 1, 0]]
+    assert edit.shift is None
+    assert after == state
+
+
+def test_deep_rewiring_wakes_as_many_as_fall_asleep_half_of_them_with_each_sign():
+    mask, weights = np.arange(2000).reshape(40, 50) % 4 == 0, np.ones((40, 50))
+    state, crossed = DeepRewiring().init(measurement(weights, mask)), np.where(np.arange(50) < 25, -0.1, 1.0)
+    (edit,), after = DeepRewiring(alpha=0.0).propose(1, measurement(weights * crossed, mask), state)
+    assert edit.count == mask.sum()
+    born = edit.mask & ~mask
+    assert born.sum() > 150
+    assert unpack_bits(after["a"]["bits"], mask.shape)[born].mean() == pytest.approx(0.5, abs=0.12)
 
 
 def test_deep_rewiring_remembers_the_sign_that_a_connection_woke_up_with():
@@ -143,6 +184,23 @@ def test_dynamic_surgery_cuts_below_one_threshold_and_splices_above_another():
     assert edit.mask.astype(int).tolist() == [[0, 1, 0, 1]]
     with pytest.raises(ValueError, match='dormant="training"'):
         strategy.init(measurement([[1, 1]]))
+
+
+def test_thresholds_of_dynamic_surgery_are_those_of_the_magnitudes_at_the_start():
+    start = measurement([[1, -3, 9]], mask=[[1, 1, 0]], dormant="training")  # mean 2, deviation 1
+    later = measurement([[2.0, -1.99, -3.0, 2.99, 0.1]], mask=[[1, 1, 0, 0, 1]], dormant="training")
+    for c, expected in ((0.5, [1, 0, 1, 0, 0]), (-5.0, [1, 1, 1, 1, 1])):  # from 2 to 3; none is below 0
+        strategy = DynamicSurgery(c=c, margin=0.2)
+        (edit,), _ = strategy.propose(1, later, strategy.init(start))
+        assert edit.mask.astype(int).tolist() == [expected]
+
+
+def test_dynamic_surgery_looks_with_the_probability_that_it_says():
+    for power in (1, 2):
+        looks = [DynamicSurgery(decay=0.5, power=power, seed=seed).due(t) for seed in range(100) for t in range(1, 21)]
+        expected = 100 * sum((1 + 0.5 * t) ** -power for t in range(1, 21))
+        assert sum(looks) == pytest.approx(expected, rel=0.1)
+    assert all(DynamicSurgery().due(t) for t in range(1, 40))
 
 
 def test_dynamic_surgery_looks_ever_more_seldom():
@@ -214,6 +272,19 @@ def test_layers_can_be_chosen_and_must_be_masked():
     plain = StructuralModel([keras.Input((6,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match=r"no masked layer. Convert it with keras_struct\.sparsify"):
         plain.compile("adam", "mse", strategy=RigL())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DynamicSurgery(margin=0.0, decay=0.0),
+        lambda: DeepRewiring(alpha=0.0, temperature=0.0),
+        lambda: RigL(decay_steps=1),
+        lambda: Cubic(final=0.5, stop=6, start=5, every=1),
+    ],
+)
+def test_values_at_the_ends_of_their_ranges_are_allowed(make):
+    assert unpack(pack(make())) == make()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import pytest
 from keras_struct import StructuralModel, sparsify
 from keras_struct.core.model.parts import parts_of
 from keras_struct.layers import FreeNet, MaskedConv2D, MaskedDense
+from keras_struct.measure.probes.buffer import samples_between
+from keras_struct.sparse import coactivity
 from keras_struct.strategies import Synaptogenesis
 
 ops = keras.ops
@@ -72,6 +74,46 @@ def test_both_ends_of_connections_of_a_convolution_are_counted_at_each_position(
             expected += np.einsum("nhwc,no->hwco", patch.astype(float), (after[:, i, j] > 0).astype(float))
     np.testing.assert_allclose(seen.together, expected / (len(IMAGES) * rows * columns), atol=1e-12)
     assert seen.samples == len(IMAGES) * rows * columns
+
+
+def test_positions_of_images_are_counted_alike_with_channels_in_front():
+    rows = [
+        numbers(coactivity._rows(x, 0.1, MaskedConv2D(4, 3, data_format=data_format)))
+        for x, data_format in ((IMAGES, "channels_last"), (IMAGES.transpose(0, 3, 1, 2), "channels_first"))
+    ]
+    np.testing.assert_array_equal(rows[0], IMAGES.reshape(-1, 2) > 0.1)
+    np.testing.assert_array_equal(rows[1], rows[0])
+
+
+@pytest.mark.parametrize(
+    ("entries", "exact", "size", "expected"),
+    [
+        (3 * 42 * 27 + 5, 2**23, (9, 8), 3),  # 7 x 6 positions, patches of 3 x 3 x 3 entries
+        (2**25, 2 * 42 + 5, (9, 8), 2),
+        (1, 1, (9, 8), 1),
+        (2**25, 2**23, (9, 8), 4096),
+        (5 * 27, 2**23, (None, None), 5),  # positions that are not known do not count
+    ],
+)
+def test_samples_are_counted_as_many_at_a_time_as_there_is_room_for(entries, exact, size, expected, monkeypatch):
+    keras.utils.set_random_seed(2)
+    x = keras.Input((*size, 2))
+    h = keras.layers.Conv2D(3, 1, activation="relu")(x)
+    h = MaskedConv2D(4, 3, activation="relu", name="conv")(h)
+    model = StructuralModel(x, keras.layers.GlobalAveragePooling2D()(h))
+    whole, asked = model.coactivation("conv", IMAGES), []
+
+    def recorded(piece, start, end):
+        asked.append((start, end))
+        return samples_between(piece, start, end)
+
+    monkeypatch.setattr(coactivity, "samples_between", recorded)
+    monkeypatch.setattr(coactivity, "ENTRIES", entries)
+    monkeypatch.setattr(coactivity, "EXACT", exact)
+    seen = model.coactivation("conv", IMAGES)
+    assert asked == [(start, start + expected) for start in range(0, len(IMAGES), expected)]
+    np.testing.assert_array_equal(seen.counts, whole.counts)
+    assert seen.samples == whole.samples
 
 
 def planted(layer):
