@@ -117,10 +117,10 @@ def _draw(panel: Any, names: list[str], edges: list[tuple[str, str, str]], outpu
     for operation, source, target in [*edges, *(("out", name, others[-1]) for name in outputs)]:
         again = seen[source, target] = seen.get((source, target), -1) + 1
         start, end = np.array(places[source]), np.array(places[target])
-        far = end[0] - start[0] > 1.2
-        bend = (0.22 + 0.2 * again) * (-1 if start[1] >= end[1] else 1) * (1 if far else 0.4)
-        across = np.array([end[1] - start[1], start[0] - end[0]])
-        control = (start + end) / 2 + bend * across
+        scale = (-1 if start[1] >= end[1] else 1) * (1.0 if end[0] - start[0] > 1.2 else 0.4)
+        passed = [place for name, place in places.items() if name not in (source, target)]
+        bend = _bend(start, end, 0.22 * scale, passed) + 0.2 * scale * again
+        control = _control(start, end, bend)
         lowest, highest = min(lowest, control[1] / 2 - 0.3), max(highest, control[1] / 2 + 0.3)
         dashed = operation == "out"
         color = "#9e9e9e" if dashed else COLORS.get(operation, "black")
@@ -133,8 +133,7 @@ def _draw(panel: Any, names: list[str], edges: list[tuple[str, str, str]], outpu
         arc = {"connectionstyle": f"arc3,rad={bend}", "shrinkA": 16, "shrinkB": 16}
         panel.annotate("", end, start, arrowprops={**style, **arc})
         if not dashed and operation:
-            share = 0.42
-            x, y = (1 - share) ** 2 * start + 2 * share * (1 - share) * control + share**2 * end
+            x, y = _arc(start, end, bend, 0.42)
             label = _SHORT.get(operation, operation)
             panel.text(x, y, label, color=color, fontsize=8, ha="center", va="center", bbox=_LABEL)
     for name, (x, y) in places.items():
@@ -142,6 +141,24 @@ def _draw(panel: Any, names: list[str], edges: list[tuple[str, str, str]], outpu
         panel.text(x, y, f"${name}$", ha="center", va="center", bbox=box, family="serif")
     panel.set(xlim=(-0.5, len(others) + 0.7), ylim=(lowest, highest), aspect="equal")
     panel.axis("off")
+
+
+def _bend(start: np.ndarray, end: np.ndarray, least: float, others: list[Any]) -> float:
+    """How much an arc is bent, as Matplotlib counts: so much, or as much more as it takes to pass other states."""
+    for bend in least * (1 + 0.3 * np.arange(20)):
+        points = _arc(start, end, bend, np.linspace(0, 1, 50)[:, None])
+        if all(np.linalg.norm(points - other, axis=1).min() > 0.3 for other in others):
+            return float(bend)
+    return least
+
+
+def _control(start: np.ndarray, end: np.ndarray, bend: float) -> np.ndarray:
+    return (start + end) / 2 + bend * np.array([end[1] - start[1], start[0] - end[0]])
+
+
+def _arc(start: np.ndarray, end: np.ndarray, bend: float, share: Any) -> np.ndarray:
+    """Where an arc is after a share of its way."""
+    return (1 - share) ** 2 * start + 2 * share * (1 - share) * _control(start, end, bend) + share**2 * end
 
 
 _LABEL = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.85}

@@ -261,6 +261,21 @@ def test_firefly_keeps_what_lowers_the_loss_or_what_has_the_largest_gradient(cas
     assert sorted(thesis.source[measured.units :]) == sorted(expected)
 
 
+def test_nest_bridges_the_pair_whose_connection_has_the_largest_gradient(case):
+    *_, measured = case
+    if measured.kind == "conv":
+        return  # of random candidates the best are taken: see below
+    gradient, first = measured.gradients.auxiliary(), measured.fan_in[0]
+    reads, feeds = np.unravel_index(np.argmax(np.abs(gradient)), gradient.shape)
+    edit = propose(initializers.Bridge(keep=1e-6, scale=0.7), measured, 3)
+    incoming, outgoing_rows = (np.asarray(edit.values[fan.key]) for fan in (first, *measured.fan_out()))
+    sizes = 0.7 * np.linalg.norm(first.weights, axis=0).mean(), 0.7 * measured.fan_out()[0].norms.mean()
+    expected = np.eye(len(incoming))[:, [reads]] * sizes[0], np.eye(outgoing_rows.shape[1])[[feeds]] * sizes[1]
+    np.testing.assert_allclose(np.abs(incoming), np.tile(expected[0], 3), rtol=1e-5)
+    np.testing.assert_allclose(np.abs(outgoing_rows), np.tile(expected[1], (3, 1)), rtol=1e-5)
+    assert (np.sign(incoming[reads] * outgoing_rows[:, feeds]) == -np.sign(gradient[reads, feeds])).all()
+
+
 def test_nest_lowers_the_loss_on_average_over_its_signs(case):
     model, x, y, axis, measured = case
     start = loss(model, x, y)
@@ -322,6 +337,20 @@ def test_projected_ascent_raises_the_nuclear_norm(case):
     rise = norms(start + step * gradient) - norms(start - step * gradient)
     expected = 2 * step * (gradient.astype(float) ** 2).sum(axis=tuple(range(gradient.ndim - 1)))
     np.testing.assert_allclose(rise, expected, rtol=0.1)
+
+
+def test_ascent_takes_the_steps_of_adam_at_a_rate_that_falls_to_zero():
+    from keras_struct.units.initializers.adam import ascend
+
+    rng = np.random.default_rng(0)
+    start, top = rng.uniform(-1, 1, (3, 4)), rng.uniform(-2, 2, (3, 4))
+    found = ascend(start, lambda point: top - point, 20, 0.2, lambda point: np.clip(point, -1.5, 1.5))
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(0.2, 20, 0.0), epsilon=1e-12)
+    variable = keras.Variable(start)
+    for _ in range(20):
+        optimizer.apply([variable - top], [variable])
+        variable.assign(np.clip(variable, -1.5, 1.5))
+    np.testing.assert_allclose(found, variable, rtol=1e-4)
 
 
 def test_candidates_move_along_what_keeps_their_norms():

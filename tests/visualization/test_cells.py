@@ -6,6 +6,7 @@ import subprocess
 import keras
 import numpy as np
 import pytest
+from matplotlib.text import Annotation
 
 from keras_struct import visualization
 from keras_struct.layers import ArchitectureWeights
@@ -60,6 +61,44 @@ def test_drawings_have_a_panel_for_each_cell_and_a_label_for_each_gene(genotype,
     assert {path.suffix for path in written} == {".dot", ".png"}
 
 
+def arcs_of(panel):
+    """Each arrow of a drawing with a hundred points of its arc."""
+    found, t = [], np.linspace(0, 1, 101)[:, None]
+    for arrow in (text for text in panel.texts if isinstance(text, Annotation)):
+        start, end = np.array(arrow.xyann), np.array(arrow.xy)
+        bend = float(arrow.arrowprops["connectionstyle"].partition("rad=")[2])
+        control = (start + end) / 2 + bend * np.array([end[1] - start[1], start[0] - end[0]])
+        found.append((arrow, (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end))
+    return found
+
+
+@pytest.mark.parametrize("genotype", [DARTS_V1, NASNET, DARTS_RNN_V2], ids=["DARTS", "NASNet", "recurrent"])
+def test_arrows_lead_from_state_to_state_past_the_others_with_their_labels_on_them(genotype):
+    cells = ["recurrent"] if genotype is DARTS_RNN_V2 else ["normal", "reduce"]
+    for cell, panel in zip(cells, visualization.plot_genotype(genotype).axes, strict=True):
+        texts = [text for text in panel.texts if text.get_text()]
+        places = {t.get_text().strip("$"): np.array(t.get_position()) for t in texts if t.get_text()[0] == "$"}
+        arcs = arcs_of(panel)
+        named = {tuple(place): name for name, place in places.items()}
+        lines = [line.split('"') for line in visualization.cell_dot(genotype, cell).splitlines() if "->" in line]
+        ends = [(named[tuple(arrow.xyann)], named[tuple(arrow.xy)]) for arrow, _ in arcs]
+        assert ends == [(line[1], line[3]) for line in lines]
+        assert [a.arrowprops["linestyle"] == "--" for a, _ in arcs] == ["dashed" in line[-1] for line in lines]
+        left, right, bottom, top = *panel.get_xlim(), *panel.get_ylim()
+        shown = [*places.values(), *(point for _, points in arcs for point in points)]
+        assert all(left < x < right and bottom < y < top for x, y in shown)
+        for (first, second), (_, points) in zip(ends, arcs, strict=True):
+            others = [place for name, place in places.items() if name not in (first, second)]
+            assert min(np.linalg.norm(points - place, axis=1).min() for place in others) > 0.25
+        for i, (_, points) in enumerate(arcs):
+            assert all(np.abs(points - other).max() > 0.1 for _, other in arcs[:i]), "no two arrows on one another"
+        labels = [text for text in texts if text.get_text()[0] != "$"]
+        labelled = [arc for arc, line in zip(arcs, lines, strict=True) if len(line) > 5 and line[5]]
+        for text, (arrow, points) in zip(labels, labelled, strict=True):
+            assert text.get_color() == arrow.arrowprops["color"]
+            assert np.linalg.norm(points - np.array(text.get_position()), axis=1).min() < 0.01
+
+
 def test_weights_have_a_panel_for_each_edge_and_a_curve_for_each_operation():
     record = recorded()
     figure = visualization.plot_operations(record)
@@ -79,6 +118,38 @@ def test_schedules_mark_where_the_architecture_moved():
     assert len(panel.lines) == 6
     assert panel.figure._repr_png_().startswith(b"\x89PNG")
     assert len(visualization.plot_collapse({"a": record, "b": record}).axes[0].lines) == 2
+
+
+def test_panels_say_which_edge_they_show():
+    titles = [panel.get_title() for panel in visualization.plot_operations(recorded()).axes]
+    states = ["$c_{k-2}$", "$c_{k-1}$", "0", "1"]
+    assert titles == [f"{states[s]} → {node}" if s < 2 + node else "" for node in range(3) for s in range(4)]
+    layer = ArchitectureWeights(2, ["tanh", "relu"], inputs=1, kept=1)
+    layer(np.zeros(1))
+    record = SearchRecord({"alpha_recurrent": layer}, None)
+    record.add()
+    figure = visualization.plot_operations(record, "alpha_recurrent")
+    assert [panel.get_title() for panel in figure.axes] == ["0 → 1", "", "0 → 2", "1 → 2"]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["tanh", "relu"]
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("epoch", "weight")
+
+
+def test_curves_hold_what_was_recorded():
+    record = recorded()
+    (panel,) = visualization.plot_schedule(record).axes
+    for line, name in zip(panel.lines, ("F", "threshold"), strict=False):
+        assert line.get_xdata().tolist() == list(range(1, 21))
+        assert line.get_ydata().tolist() == record.schedule[name]
+    assert set(panel.lines[2].get_ydata()) == {1.0}
+    assert panel.get_yscale() == "log"
+    left, right = visualization.plot_collapse(record).axes
+    assert left.lines[0].get_ydata().tolist() == record.skips
+    assert right.lines[0].get_ydata().tolist() == record.entropy
+    assert left.get_ylim()[0] < 0 == right.get_ylim()[0]
+    assert left.get_ylabel() == "skip connections among 6 genes"
+    assert left.get_legend() is None
+    named = visualization.plot_collapse({"a": record, "b": record}).axes[0]
+    assert [text.get_text() for text in named.get_legend().texts] == ["a", "b"]
 
 
 def test_there_must_be_something_to_plot():
