@@ -122,7 +122,10 @@ def test_a_time_is_the_median_of_the_passes_behind_the_first_two(unchanged, monk
     passes = [1000.0, 1000.0, *range(1, budgets.PASSES + 1)]
     readings = iter([reading for i, seconds in enumerate(passes) for reading in (5e4 * i, 5e4 * i + seconds)])
     monkeypatch.setattr(budgets, "time", SimpleNamespace(perf_counter=lambda: next(readings)))
+    seen = []
+    monkeypatch.setattr(keras.Model, "predict_on_batch", lambda model, x: seen.append(x.shape))
     assert budgets._latency(unchanged, None) == (budgets.PASSES + 1) / 2
+    assert seen == [(1, 8, 8, 3)] * (budgets.PASSES + 2)
 
 
 def test_a_model_within_the_budget_stays_as_it_is(with_data):
@@ -205,6 +208,11 @@ def test_units_below_a_threshold_go_and_no_others(with_data):
     assert event.source == tuple(i for i in range(32) if i % 4)
     assert model.prune("hidden", threshold=0.1, selector=selectors.Magnitude()) is None
     assert model.prune(threshold=1e-6) == []
+    kernel.assign(np.where(np.arange(24) % 2, 3.0, 1.0) * np.ones((16, 1)))
+    assert model.prune("hidden", threshold=0.5, selector=selectors.Magnitude()) is None, (
+        "none is below half of the mean"
+    )
+    assert model.prune("hidden", threshold=0.51, selector=selectors.Magnitude()).after == 12
 
 
 def test_a_share_of_one_axis_keeps_its_minimum_and_a_multiple(with_data):

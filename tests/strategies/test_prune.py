@@ -13,10 +13,10 @@ from keras_struct.layers import GrowableDense
 from keras_struct.measurements import AxisMeasurement
 from keras_struct.policies.policy import pack, unpack
 from keras_struct.schedules import AmountSchedule, EveryNSteps, Linear
-from keras_struct.selectors import Magnitude
+from keras_struct.selectors import Magnitude, MostSimilar
 from keras_struct.strategies import Dyno, Grow, GrowAndPrune, Prune
 from keras_struct.testing import check_trigger
-from keras_struct.triggers import FractionOfWidth, LostDimension
+from keras_struct.triggers import AuxiliaryGradient, EffectiveDimension, FractionOfWidth, LostDimension
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,42 @@ class Never(FractionOfWidth):
 
     def cannot_fire(self, measured, state):
         return f"{self.why}." if measured.units <= 10 else None
+
+
+@dataclass(frozen=True)
+class Counting(FractionOfWidth):
+    """Remembers whether an axis is new or was edited."""
+
+    def init(self, measured):
+        return "new"
+
+    def renewed(self, measured):
+        return "edited"
+
+
+@pytest.mark.parametrize("strategy", [Grow(Counting(0.1)), Prune(Counting(0.1))])
+def test_triggers_begin_anew_on_axes_that_were_edited(strategy):
+    axes = {"h": measured(5)}
+    assert strategy.init(axes)["axes"] == {"h": "new"}
+    assert strategy.renewed(axes) == {"h": "edited"}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        (Grow(schedule=Linear(4, 8)), set()),
+        (Grow(FractionOfWidth(0.1)), set()),
+        (Grow(EffectiveDimension()), {"activations"}),
+        (Grow(AuxiliaryGradient()), {"gradients"}),
+        (Prune(FractionOfWidth(0.1)), set()),
+        (Prune(FractionOfWidth(0.1), MostSimilar()), {"activations"}),
+        (GrowAndPrune(Grow(AuxiliaryGradient()), Prune(LostDimension())), {"activations", "gradients"}),
+    ],
+)
+def test_what_is_asked_of_measurements_is_what_the_parts_need(strategy, expected):
+    assert strategy.requirements() == expected
+    assert strategy.needs_inputs == ("activations" in expected)
+    assert strategy.needs_gradients == ("gradients" in expected)
 
 
 def test_an_axis_is_idle_when_neither_part_can_act_on_it_and_each_says_why():

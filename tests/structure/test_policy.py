@@ -1,6 +1,10 @@
 """Policies are known by registered names, which cannot be taken by others."""
 
+import re
+import sys
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import keras
 import numpy as np
@@ -8,7 +12,10 @@ import pytest
 
 from keras_struct import StructuralModel, registration
 from keras_struct.initializers import RandomFanIn
+from keras_struct.policies.initializer import Initializer
 from keras_struct.policies.policy import Policy, pack, unpack
+from keras_struct.policies.strategy import checked_proposal
+from keras_struct.policies.trigger import Trigger
 from keras_struct.strategies import Grow, NorthSelect, Prune
 from keras_struct.triggers import EffectiveDimension, FractionOfWidth
 
@@ -30,6 +37,38 @@ def test_a_users_class_of_the_same_name_does_not_take_the_place_of_the_librarys(
     assert own.registered_name == "my_methods>NorthSelect"
     assert unpack(pack(NorthSelect(max_units=9))) == NorthSelect(max_units=9)
     assert unpack(pack(own(3))) == own(3)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "package"),
+    [
+        ({"__spec__": None, "__file__": "somewhere/my_script.py"}, "my_script"),
+        ({"__spec__": None}, "__main__"),
+        ({"__spec__": ModuleSpec("my_methods.__main__", None), "__file__": "x.py"}, "my_methods"),
+    ],
+)
+def test_classes_of_a_script_are_called_after_its_file_and_those_of_a_notebook_are_not(
+    attributes, package, monkeypatch
+):
+    main = ModuleType("__main__")
+    vars(main).update(attributes)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert define("Patience", "__main__").registered_name == f"{package}>Patience"
+
+
+@pytest.mark.parametrize("answer", [None, [], ([],), ([], {}, {}), ("edits", {}), [[], {}]])
+def test_a_strategy_returns_edits_and_a_state(answer):
+    strategy = Grow(Small())
+    assert checked_proposal(strategy, ((), {"a": 1}), first=True) == ([], {"a": 1})
+    with pytest.raises(TypeError, match="must return a list of edits and its new state"):
+        checked_proposal(strategy, answer, first=True)
+
+
+def test_what_a_strategy_remembers_is_looked_into_the_first_time_only():
+    answer = [], {"a": np.ones(2)}
+    assert checked_proposal(Grow(Small()), answer, first=False) == ([], answer[1])
+    with pytest.raises(TypeError, match="cannot be saved with the model"):
+        checked_proposal(Grow(Small()), answer, first=True)
 
 
 def test_two_classes_of_one_registered_name_are_refused():
@@ -72,6 +111,9 @@ def test_an_unknown_policy_is_named_with_the_module_to_import():
     ) as found:
         unpack(data)
     assert len(str(found.value)) < 500
+    assert "There is" not in str(found.value)
+    with pytest.raises(ValueError, match=r"There is keras_struct>Grow, which is another class"):
+        unpack({"registered_name": "my_methods>Grow", "config": {}})
 
 
 def test_only_the_librarys_own_policies_are_looked_for_and_only_those_that_are_not_there_yet(monkeypatch):
@@ -107,6 +149,24 @@ class Small(FractionOfWidth):
 def test_hyperparameters_of_another_kind_are_refused_where_they_are_given(make, expected):
     with pytest.raises(TypeError, match=expected):
         make()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (int, "a whole number"),
+        (str | None, "a string or None"),
+        (int | float | bool | None, "a whole number, a number, True or False or None"),
+        (Trigger | None, "a Trigger, such as EffectiveDimension() or None"),
+        (Initializer, "an Initializer, such as RandomFanIn()"),
+        (Policy, "a Policy"),
+    ],
+)
+def test_all_that_a_hyperparameter_may_be_is_said(annotation, expected):
+    space = {"__module__": "mine", "__qualname__": "Fresh", "__annotations__": {"value": annotation}}
+    kind = dataclass(frozen=True)(type(Policy)("Fresh", (Policy,), space))
+    with pytest.raises(TypeError, match=re.escape(f"`value` of Fresh must be {expected}. Received: value=<object")):
+        kind(object())
 
 
 def test_numbers_of_numpy_are_numbers():
