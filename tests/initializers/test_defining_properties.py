@@ -12,7 +12,7 @@ from keras_struct import StructuralModel, grow, initializers, strategies
 from keras_struct.core.model.parts import parts_of
 from keras_struct.core.structure.remap import NEW
 from keras_struct.measure.probes.interpreter import run
-from keras_struct.measurements import AxisMeasurement
+from keras_struct.measurements import AxisMeasurement, FanOut
 from keras_struct.policies.initializer import join_rows, outgoing, random_fan_in
 from keras_struct.testing import check_edit, check_initializer
 from keras_struct.testing.preservation import outputs, relative_change
@@ -32,6 +32,7 @@ ALL = [
     initializers.DivideOrAdd(keeps="loss_decrease", candidates=10, epsilon=1e-3, steps=2),
     initializers.CopyAndPerturb(),
 ]
+RNG = np.random.default_rng(0)
 COPIES = weakref.WeakKeyDictionary()
 CHANGE = (initializers.Bridge, initializers.DivideOrAdd, initializers.CopyAndPerturb)
 
@@ -233,6 +234,8 @@ def test_firefly_divides_and_adds_by_a_share_of_the_norms_that_there_are(case):
     rng, norm = np.random.default_rng(0), measured.fan_in[0].norms.mean()
     divided, new = _Divided(measured, 0.05, rng), _New(measured, 0.05, 6, rng)
     np.testing.assert_allclose(np.linalg.norm(divided.noise.reshape(-1, measured.units), axis=0), 0.05 * norm)
+    assert divided.noise.min() < 0 < divided.noise.max()
+    np.testing.assert_allclose(divided.halves[0], measured.fan_out()[0].weights / 2)
     size = 0.05 * np.sqrt(sum(fan.norms**2 for fan in measured.fan_out())).mean()
     np.testing.assert_allclose(np.linalg.norm(new.rows, axis=1), size)
     start, slope = new.weights.reshape(-1, 6), new._gradients().fan_in.reshape(-1, 6).astype(float)
@@ -259,6 +262,33 @@ def test_firefly_keeps_what_lowers_the_loss_or_what_has_the_largest_gradient(cas
     best = np.argsort(-norms, kind="stable")[:2]
     expected = [int(i) if i < measured.units else NEW for i in best]
     assert sorted(thesis.source[measured.units :]) == sorted(expected)
+
+
+def test_firefly_in_its_original_form_adds_all_that_lower_the_loss_and_no_others(case):
+    from keras_struct.units.initializers.firefly import _Divided, _New
+
+    *_, measured = case
+    edit = propose(initializers.DivideOrAdd(keeps="loss_decrease", candidates=30, epsilon=1e-2), measured, 60)
+    rng = np.random.default_rng(0)
+    divided, new = _Divided(measured, 1e-2, rng), _New(measured, 1e-2, 90, rng)
+    lowering = [np.flatnonzero(part.predicted_changes() < 0) for part in (divided, new)]
+    assert sorted(edit.source[measured.units :]) == sorted([*lowering[0], *(NEW,) * len(lowering[1])])
+
+
+def test_firefly_predicts_what_a_division_changes_the_loss_by():
+    from keras_struct.units.initializers.firefly import _Divided, _edit, _New
+
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(0)
+    stack = [keras.Input((5,)), keras.layers.Dense(6, activation="tanh", name="h"), keras.layers.Dense(2)]
+    model, x, y = StructuralModel(stack), rng.standard_normal((20, 5)).astype("float32"), rng.standard_normal((20, 2))
+    model.compile("sgd", "mse", strategy=strategies.GradMax(max_units=50), probe=x, targets=y)
+    measured, start = parts_of(model).runner.measured("h"), loss(model, x, y)
+    divided, new = _Divided(measured, 0.1, rng), _New(measured, 0.1, 1, rng)
+    edits = [_edit(divided, new, np.array([i]), np.array([], int)) for i in range(6)]
+    changes = [loss(grown(model, edit), x, y) - start for edit in edits]
+    predicted = divided.predicted_changes()
+    np.testing.assert_allclose(predicted, changes, rtol=0.1, atol=0.03 * np.abs(predicted).max())
 
 
 def test_nest_bridges_the_pair_whose_connection_has_the_largest_gradient(case):
@@ -351,6 +381,38 @@ def test_ascent_takes_the_steps_of_adam_at_a_rate_that_falls_to_zero():
         optimizer.apply([variable - top], [variable])
         variable.assign(np.clip(variable, -1.5, 1.5))
     np.testing.assert_allclose(found, variable, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dense", "conv"),
+    [
+        (initializers.Select, 1000, 100),
+        (initializers.OptimizedActivation, 100, 10),
+        (initializers.DivideOrAdd, 1000, 100),
+    ],
+)
+def test_convolutions_try_a_tenth_of_the_candidates_unless_a_number_is_given(kind, dense, conv):
+    assert (kind()._number("dense"), kind()._number("conv")) == (dense, conv)
+    assert kind(candidates=7)._number("dense") == kind(candidates=7)._number("conv") == 7
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [initializers.RandomFanIn(), initializers.Select(candidates=3), initializers.OrthogonalWeights()],
+    ids=lambda i: type(i).__name__,
+)
+def test_new_units_have_weights_of_the_mean_norm_in_every_layer_that_makes_them(case, initializer):
+    *_, measured = case
+    edit = propose(initializer, measured, 1)
+    assert set(edit.values) == {fan.key for fan in measured.fan_in}
+    for fan in measured.fan_in:
+        assert np.linalg.norm(edit.values[fan.key]) == pytest.approx(fan.norms.mean(), rel=1e-5)
+
+
+def test_outgoing_weights_beside_none_have_the_norm_that_is_asked_for():
+    fans = tuple(FanOut(f"{i}/kernel", np.zeros((3, width)), lambda new: new) for i, width in enumerate((4, 5)))
+    found = outgoing(AxisMeasurement("h", 3, None, "dense", (), lambda: fans), RNG.standard_normal((2, 9)), 0.5)
+    np.testing.assert_allclose(np.linalg.norm(np.hstack(list(found.values())), axis=1), 0.5)
 
 
 def test_candidates_move_along_what_keeps_their_norms():

@@ -13,6 +13,7 @@ import pytest
 from keras_struct import StructuralModel, registration
 from keras_struct.initializers import RandomFanIn
 from keras_struct.policies.initializer import Initializer
+from keras_struct.policies.layer_strategy import LayerStrategy
 from keras_struct.policies.policy import Policy, pack, unpack
 from keras_struct.policies.strategy import checked_proposal
 from keras_struct.policies.trigger import Trigger
@@ -167,6 +168,26 @@ def test_all_that_a_hyperparameter_may_be_is_said(annotation, expected):
     kind = dataclass(frozen=True)(type(Policy)("Fresh", (Policy,), space))
     with pytest.raises(TypeError, match=re.escape(f"`value` of Fresh must be {expected}. Received: value=<object")):
         kind(object())
+
+
+@dataclass(frozen=True)
+class Least(LayerStrategy):
+    """Says no more than a strategy must."""
+
+    def due(self, step, since=None):
+        return False
+
+    def propose(self, step, measurements, state, since=None):
+        return [], state
+
+
+def test_a_strategy_needs_to_say_no_more_than_when_and_what():
+    least = Least()
+    assert least.limits({"a": 3}) == least.init({}) == least.cautions({}, {}) == least.idle({}, {}) == {}
+    assert least.requirements() == frozenset()
+    assert not least.needs_inputs
+    assert not least.needs_gradients
+    assert [Least(layers=layers).axes for layers in (None, "ab", ["a", "b"])] == [None, ("ab",), ("a", "b")]
 
 
 def test_numbers_of_numpy_are_numbers():
