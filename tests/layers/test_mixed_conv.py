@@ -206,6 +206,14 @@ def test_mixtures_grow_train_save_and_export(mixing):
             model.grow("m0", 1)
 
 
+def test_a_mixture_of_one_group_knows_how_many_fields_it_has():
+    inputs = keras.Input((6, 6, 2))
+    x = MixedEquivariantConv(3, 3, ["C4"], lifting=True, mixing="sum", name="m")(inputs)
+    model = StructuralModel(inputs, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))
+    model.apply(keras_struct.Resize("m", (0, 1, 2, 0)), preserve=False)
+    assert model.get_layer("m").filters == 4
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [

@@ -49,6 +49,10 @@ def check_unchanged(model, before):
         np.testing.assert_array_equal(left, right)
 
 
+def test_an_axis_may_grow_up_to_its_limit():
+    assert model_of().grow("hidden", 4).after == 10
+
+
 REFUSED = [
     (lambda m: m.grow("hiden"), r"no such axis.*Editable axes: 'hidden' \(6 units\)"),
     (lambda m: m.grow("out"), "its units are an output of the model"),

@@ -141,6 +141,8 @@ PRODUCTS = {
     "matmul with an adjacency": (lambda a, h: ops.matmul(a, h), True),
     "einsum": (lambda a, h: ops.einsum("bij,bjk->bik", a, h), True),
     "einsum transposed": (lambda a, h: ops.einsum("bij,bjk->bki", a, h), True),
+    "einsum with an ellipsis": (lambda a, h: ops.einsum("...ij,...jk->...ik", a, h), True),
+    "einsum with one over two axes": (lambda a, h: ops.einsum("...ij,...jk->...ik", a[:, None], h[:, None]), True),
     "Dot": (lambda a, h: layers.Dot((2, 1))([a, h]), True),
     "similarity": (lambda a, h: ops.matmul(h, ops.transpose(h, (0, 2, 1))), False),
     "similarity by Dot": (lambda a, h: layers.Dot(2)([h, h]), False),

@@ -275,3 +275,22 @@ def test_a_layer_that_scales_each_channel_follows_them():
     assert scale.projection_dim == 8
     model.prune("h", [0])
     assert scale.gamma.shape == (7,)
+
+
+def test_activations_are_measured_behind_a_layer_that_scales_each_channel():
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    inputs = keras.Input((4,))
+    hidden = L.ReLU()(LAYER_SCALE(init_values=0.5, projection_dim=6)(L.Dense(6, name="h")(inputs)))
+    model = StructuralModel(inputs, L.Dense(2)(hidden))
+    model.compile("sgd", "mse", probe=x)
+    seen = outputs(keras.Model(inputs, hidden), x)[0]
+    np.testing.assert_allclose(model.measure("h").activity().mean, seen.mean(axis=0), rtol=1e-5)
+
+
+def test_layers_check_extents_of_inputs_unless_units_lie_along_them():
+    model = StructuralModel([keras.Input((6,)), L.Dense(4, name="a"), L.Dense(3, name="b"), L.Dense(2, name="c")])
+    model.grow("a", 2)
+    model.prune("b", [0])
+    assert [model.get_layer(name).input_spec.axes for name in "abc"] == [{-1: 6}, {}, {}]
+    with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 6"):
+        model.get_layer("a")(np.zeros((2, 5)))
