@@ -71,10 +71,30 @@ def test_the_auxiliary_classifier_adds_to_the_loss_of_training_only(tmp_path):
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), probabilities)
 
 
-@pytest.mark.parametrize(("size", "channels"), [(28, 1), (16, 3), (32, 3)])
-def test_images_of_any_size_that_halves_twice_have_an_auxiliary_classifier(size, channels):
-    model = darts_network(DARTS_V1, (size, size, channels), 10, 4, 3, auxiliary=0.4)
-    assert model(np.zeros((2, size, size, channels), "float32"), training=True)[1].shape == (2, 10)
+def test_penalties_count_once_beside_two_losses():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(2, kernel_regularizer="l2")(inputs), keras.layers.Dense(2)(inputs)
+    model = AuxiliaryModel(inputs, list(outputs))
+    model.compile("sgd", "mse")
+    x, y = RNG.random((6, 3)), RNG.random((6, 2))
+    both = model(x, training=True)
+    errors = [float(keras.ops.mean((part - y) ** 2)) for part in both]
+    penalty = 0.01 * float(keras.ops.sum(model.layers[1].kernel ** 2))
+    assert float(model.compute_loss(x, y, both)) == pytest.approx(errors[0] + 0.4 * errors[1] + penalty)
+
+
+def test_a_model_inside_another_has_its_first_output():
+    inputs = keras.Input((3,))
+    model = AuxiliaryModel(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(5)(inputs)])
+    assert model(keras.Input((3,))).shape == (None, 2)
+    assert [part.shape for part in model(keras.Input((3,)), training=True)] == [(None, 2), (None, 5)]
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (16, 16, 3), (32, 32, 3), (16, 48, 1), (48, 16, 1)])
+def test_images_of_any_size_that_halves_twice_have_an_auxiliary_classifier(shape):
+    model = darts_network(DARTS_V1, shape, 10, 4, 3, auxiliary=0.4)
+    assert model(np.zeros((2, *shape), "float32"), training=True)[1].shape == (2, 10)
 
 
 def test_images_whose_size_is_not_known_have_an_auxiliary_classifier():
@@ -105,7 +125,14 @@ def test_networks_that_cannot_be_are_refused(make, expected):
         make()
 
 
+@pytest.mark.parametrize(("activation", "normalized"), [("softmax", False), ("crb", True)])
+def test_nodes_are_normalised_where_weights_need_not_add_up_to_one(activation, normalized):
+    model = darts_supernet((4, 4, 1), 2, 2, 1, nodes=1, reductions=[], activation=activation)
+    assert model.get_layer("cell_0").get_config()["normalize_nodes"] == normalized
+
+
 def test_cells_may_halve_anywhere_or_nowhere():
+    assert darts_supernet((4, 4, 1), 2, 2, 1, nodes=1, reductions=[0]).get_layer("cell_0").output.shape[1:] == (2, 2, 4)
     assert darts_supernet((7, 7, 1), 2, 2, 1, nodes=1, reductions=[]).get_layer("cell_0").output.shape[1:] == (7, 7, 2)
 
 

@@ -127,6 +127,39 @@ def test_each_path_convolves_by_one_times_seven_and_seven_times_one_with_kernels
     np.testing.assert_allclose(found, np.concatenate(expected, axis=-1), rtol=1e-4, atol=1e-4)
 
 
+def test_kernels_begin_uniform_within_one_over_the_root_of_what_enters_a_unit():
+    keras.utils.set_random_seed(0)
+    operations = ["skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "conv_7x1_1x7"]
+    cell = DartsCell(16, reduction=True, nodes=2, operations=operations)
+    cell.build([(None, 8, 8, 30), (None, 8, 8, 50), (5, 5)])
+    entering = {"preprocess_0": 30, "preprocess_1": 50, "skip_connect_pointwise": 16, "conv_7x1_1x7_kernel": 7 * 16}
+    for name in operations[1:4]:
+        entering |= {f"{name}_depthwise": int(name[-1]) ** 2, f"{name}_pointwise": 16}
+    assert {variable.name for variable in cell.trainable_variables} == set(entering)
+    for name, count in entering.items():
+        kernel = numbers(getattr(cell, name)) * np.sqrt(count)
+        assert 0.97 < kernel.max() <= 1 + 1e-6
+        assert 0.97 < -kernel.min() <= 1 + 1e-6
+
+
+def test_statistics_remember_a_tenth_of_each_batch():
+    keras.utils.set_random_seed(0)
+    cell = DartsCell(4, genes=[("max_pool_3x3", 0), ("skip_connect", 1)])
+    mean, variance = np.zeros((2, 4)), np.ones((2, 4))
+    for scale in (1, 3):
+        x = [scale * images(8, 3), scale * images(8, 5) + 1]
+        cell(x, training=True)
+        sums = [
+            np.maximum(part, 0) @ numbers(k)[0]
+            for part, k in zip(x, (cell.preprocess_0, cell.preprocess_1), strict=False)
+        ]
+        mean = 0.9 * mean + 0.1 * np.array([part.mean((0, 1, 2)) for part in sums])
+        variance = 0.9 * variance + 0.1 * np.array([part.var((0, 1, 2)) for part in sums])
+    rows = [cell.wiring.rows["preprocess", i] for i in (0, 1)]
+    np.testing.assert_allclose(numbers(cell.moving_mean)[rows], mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(numbers(cell.moving_variance)[rows], variance, rtol=1e-2)  # divided by n - 1 or n
+
+
 def test_statistics_are_not_rounded_by_mixed_precision():
     keras.utils.set_random_seed(0)
     cell = DartsCell(4, genes=[("sep_conv_3x3", 0), ("sep_conv_3x3", 1)], dtype="mixed_bfloat16")
@@ -235,6 +268,25 @@ def test_weights_are_softmax_clipped_or_drawn():
     shares = np.stack([(draws.argmax(axis=2) == k).mean(axis=0) for k in range(8)], axis=1)
     np.testing.assert_allclose(shares, expected[:5], atol=0.1)
     assert ArchitectureWeights.from_config(drawn.get_config()).activation == "gumbel"
+
+
+@pytest.mark.parametrize(("activation", "mean", "deviation"), [("softmax", 0, 1e-3), ("crb", 1 / 8, 1e-4)])
+def test_weights_begin_almost_undecided(activation, mean, deviation):
+    keras.utils.set_random_seed(0)
+    layer = ArchitectureWeights(8, activation=activation)
+    layer(np.zeros(1))
+    alpha = numbers(layer.alpha)
+    assert alpha.mean() == pytest.approx(mean, abs=deviation / 5)
+    assert alpha.std() == pytest.approx(deviation, rel=0.1)
+    np.testing.assert_allclose(layer.values(), 1 / 8, atol=6 * deviation)
+
+
+def test_what_was_pruned_is_not_chosen_even_where_nothing_else_has_weight():
+    layer = ArchitectureWeights(1, ["max_pool_3x3", "skip_connect", "sep_conv_3x3"], "crb")
+    layer(np.zeros(1))
+    layer.alpha.assign([[0.5, 0, 0], [0.5, 0, 0]])
+    layer.mask.assign([[0, 1, 1], [0, 0, 1]])
+    assert layer.genes() == (("skip_connect", 0), ("sep_conv_3x3", 1))
 
 
 @pytest.mark.parametrize("activation", ["softmax", "crb"])

@@ -329,6 +329,7 @@ def test_the_architecture_gets_one_sample_for_r_of_the_weights(schedule, expecte
     pairs = np.array([data[i][1] for i in range(len(data))])
     assert sorted({*pairs[:, 0]} | {*data._second[1]}) == list(range(110))
     assert (len(pairs), len(data._second[1])) == (110 - expected, expected)
+    assert float(numbers(found.trained.total)) == 50 * len(pairs)
     assert set(pairs[:, 1]) <= set(data._second[1])
 
 
@@ -587,6 +588,32 @@ def test_a_mixture_is_the_weighted_sum_of_its_layers():
     shares = softmax(np.array([[0.3, -0.5]]))[0]
     parts = [numbers(operation(X)) for operation in layer.operations.values()]
     np.testing.assert_allclose(numbers(layer(X)), shares[0] * parts[0] + shares[1] * parts[1], rtol=1e-4, atol=1e-6)
+
+
+def test_operations_that_were_pruned_are_taken_out_once():
+    model = supernet(activation="crb")
+    found = Darts(model, LOSS)
+    assert found.remove_pruned() == 0
+    mask = model.get_layer("alpha_reduce").mask
+    mask.assign(np.array([[0, 1, 1], [1, 0, 0]]))
+    assert found.remove_pruned() == 2
+    assert found.remove_pruned() == 0
+    left = [{(path.operation, path.source) for path in model.get_layer(f"cell_{i}").paths} for i in (1, 2)]
+    assert left == [{("skip_connect", 0), ("dil_conv_3x3", 0), ("max_pool_3x3", 1)}] * 2
+    assert len(model.get_layer("cell_0").paths) == 6
+    assert Darts(mixed(), LOSS).remove_pruned() == 0
+
+
+def test_searches_for_cells_of_images_are_pulled_with_a_tenth_to_what_is_discrete():
+    assert DartsPrime(mixed(), LOSS).penalty.strength == 0.1
+    assert DartsPrime(mixed(), LOSS, strength=0.3).penalty.strength == 0.3
+
+
+def test_searches_need_no_decay():
+    found = Darts(mixed(), LOSS, weight_decay=0.0, architecture_decay=0.0, clip_norm=None)
+    assert (found.trained.weight_decay, found.trained.architecture_decay, found.trained.clip_norm) == (0, 0, None)
+    default = Darts(mixed(), LOSS).trained
+    assert (default.weight_decay, default.architecture_decay, default.clip_norm) == (3e-4, 1e-3, 5.0)
 
 
 @pytest.mark.parametrize(

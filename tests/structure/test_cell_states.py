@@ -76,3 +76,9 @@ def test_a_choice_among_what_a_cell_has_not_is_refused():
         wiring_after(old, {"paths": [["max_pool_3x3", 0, 2]], "weighted": False}, "cell")
     with pytest.raises(ValueError, match=r"Layer 'cell' can change its `genes` or `paths`"):
         wiring_after(old, {"nodes": 3}, "cell")
+    for config in ({"paths": [], "nodes": 3}, {"weighted": False}, {"genes": [], "weighted": False}):
+        with pytest.raises(ValueError, match="can change its `genes` or `paths`"):
+            wiring_after(old, config, "cell")
+    path = ["sep_conv_3x3", 0, 2]
+    with pytest.raises(ValueError, match="on each edge once at most"):
+        wiring_after(old, {"paths": [path, path]}, "cell")

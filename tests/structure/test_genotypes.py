@@ -174,3 +174,12 @@ def test_weights_of_a_discrete_cell_are_found_among_those_of_all():
     assert {path.operation for path in part.paths} == {"max_pool_3x3", "avg_pool_3x3", "skip_connect"}
     assert part.weighted("skip_connect") == []  # all of them read nodes, with stride 1
     assert len(whole.weighted("skip_connect")) == 8
+
+
+def test_paths_that_come_twice_have_weights_of_their_own():
+    genes = [("sep_conv_3x3", 0), ("sep_conv_3x3", 0), ("sep_conv_3x3", 1), ("skip_connect", 0)]
+    twice = Wiring(wiring_of_genes(genes, True), 2, True, True, False)
+    names = [("sep_conv_3x3", 0, 2, 0), ("sep_conv_3x3", 0, 2, 1), ("sep_conv_3x3", 1, 3, 0)]
+    assert twice.keys == [("skip_connect", 0, 3, 0), *names]
+    stages = [(*name, stage) for stage in (0, 1) for name in names]
+    assert list(twice.rows) == [("preprocess", 0), ("preprocess", 1), ("skip_connect", 0, 3, 0, 0), *stages]
