@@ -39,6 +39,7 @@ CLASSES = {
     "MixedOp": "layers",
     "ParametricActivation": "layers",
     "StructuralModel": "models",
+    "WarmupStableDecay": "schedules",
     "WordEmbedding": "layers",
 }
 """Module below `keras_struct` of each class that is registered with Keras."""

@@ -1,6 +1,18 @@
 """When."""
 
-from keras_struct.policies.schedules import AmountSchedule, Batched, EveryNSteps, Linear, Schedule
+from keras_struct.depth.learning_rates import WarmupStableDecay
+from keras_struct.policies.schedules import AmountSchedule, AtSteps, Batched, EveryNSteps, Linear, Schedule
 from keras_struct.sparse.schedules import Cubic, Once, SparsitySchedule
 
-__all__ = ["AmountSchedule", "Batched", "Cubic", "EveryNSteps", "Linear", "Once", "Schedule", "SparsitySchedule"]
+__all__ = [
+    "AmountSchedule",
+    "AtSteps",
+    "Batched",
+    "Cubic",
+    "EveryNSteps",
+    "Linear",
+    "Once",
+    "Schedule",
+    "SparsitySchedule",
+    "WarmupStableDecay",
+]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -15,6 +15,8 @@ from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.structure.tensors import TensorRef
 from keras_struct.depth.edits import Entry, Made, Part, Source, Start, sources_in
 from keras_struct.depth.parts import joined, new_names, part_of_calls, ref_of, renamed
+
+CopyInit = Literal["copy", "identity", "fresh"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Block:
 def find_blocks(model: Any) -> dict[str, Block]:
     """Return the blocks of a Functional model and of models inside it, by the path of the layer that ends each.
 
-    Regions that are repeated behind each other with a period, such as attention and the layers behind it in a transformer,
+    Regions that are repeated behind each other with a period, and attention with the residual layers behind it in a transformer,
     make one block together.
     """
     found: list[Block] = []
@@ -65,24 +67,61 @@ def find_blocks(model: Any) -> dict[str, Block]:
     return named
 
 
-def block_copy(block: Block, taken: Collection[str], zero: bool) -> Part:
-    """Return a block as new layers that copy the weights of its own.
+def rows_of(blocks: Iterable[Block]) -> list[list[Block]]:
+    """Return rows of blocks with weights, of one kind each, that stand behind each other."""
+    rows: list[list[Block]] = []
+    for block in (block for block in blocks if block.parameters):
+        if rows and rows[-1][-1].kind == block.kind and rows[-1][-1].exit == block.entry:
+            rows[-1].append(block)
+        else:
+            rows.append([block])
+    return rows
+
+
+def repeated_blocks(blocks: Iterable[Block]) -> list[Block]:
+    """Return the longest row of blocks of one kind, with weights, that stand behind each other.
+
+    Raises:
+        ValueError: If no block has weights.
+    """
+    rows = rows_of(blocks)
+    if not rows:
+        raise ValueError(
+            "There is no block with weights that keeps the shape of what enters it, so that nothing can be repeated. Insert one "
+            "first: model.insert_block([...], after=...)."
+        )
+    return max(rows, key=len)
+
+
+def block_copy(block: Block, taken: Collection[str], init: CopyInit) -> Part:
+    """Return a block as new layers that are like its own.
 
     Args:
         block: The block.
         taken: Names of layers that the network has.
-        zero: Let it return what enters at first: the last layer with weights of each residual region starts at zero.
+        init: `"copy"`, with the weights of its own layers and the state that the optimizer has of them; `"fresh"`, as
+            initializers say; `"identity"`, so that it returns what enters: copies of residual blocks whose last layers start at
+            zero, and layers of other blocks as identities.
 
     Raises:
-        ValueError: If it is not residual, so that it cannot.
+        ValueError: If one residual region cannot start as an identity.
     """
     prefix = block.name.rpartition("/")[0]
     old = list(block.part.layers)
     names = dict(zip(old, new_names([f"{name}_copy" for name in old], taken), strict=True))
     starts = {name: Start("copy", layer=f"{prefix}/{name}" if prefix else name) for name in old}
-    if zero:
-        starts |= {name: Start("zero") for part in block.parts or (block,) for name in last_layers(part)}
+    if init == "fresh":
+        starts = {}
+    elif init == "identity":
+        for part in block.parts or (block,):
+            starts |= _starts_of_an_identity(part)
     return renamed(replace(block.part, starts=starts), names)
+
+
+def _starts_of_an_identity(block: Block) -> dict[str, Start]:
+    if _is_residual(block):
+        return {name: Start("zero") for name in last_layers(block)}
+    return {name: Start("identity") for name in block.part.layers}
 
 
 def last_layers(block: Block) -> list[str]:
@@ -233,6 +272,8 @@ def _grouped(regions: Sequence[Block | None]) -> list[Block]:
     while place < len(regions):
         region = regions[place]
         period, times = _repeated(regions, signs, place)
+        if times == 1:
+            period = _with_attention(regions, place)
         if period > 1:
             starts = range(place, place + period * times, period)
             found += [_joined([r for r in regions[i : i + period] if r is not None]) for i in starts]
@@ -256,6 +297,23 @@ def _repeated(regions: Sequence[Block | None], signs: Sequence[str | None], plac
         if times > 1 and period * times > best[0] * best[1]:
             best = (period, times)
     return best
+
+
+def _with_attention(regions: Sequence[Block | None], place: int) -> int:
+    """How many regions from a place on make a block of a transformer: residual ones with attention, and one behind them."""
+    end = place
+    while end < len(regions) and _is_residual(regions[end]) and _attends(regions[end]):
+        end += 1
+    return end - place + 1 if place < end < len(regions) and _is_residual(regions[end]) else 1
+
+
+def _is_residual(region: Block | None) -> bool:
+    end = None if region is None else region.part.outputs[0]
+    return region is not None and isinstance(end, Made) and _adds(region.part, region.part.calls[end.call].layer)
+
+
+def _attends(region: Block | None) -> bool:
+    return region is not None and any("Attention" in config["class_name"] for config in region.part.layers.values())
 
 
 def _joined(regions: Sequence[Block]) -> Block:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import keras
 
 from keras_struct.core.structure.tensors import TensorRef
-from keras_struct.depth.blocks import Block, block_copy, last_with_weights, with_entries
+from keras_struct.depth.blocks import Block, CopyInit, block_copy, last_with_weights, with_entries
 from keras_struct.depth.edits import Entry, Graft, Made, Part, PartCall, Source, Start
 from keras_struct.depth.layers import Gate
 from keras_struct.depth.parts import joined, new_names, part_of, serialized
@@ -18,7 +18,6 @@ from keras_struct.depth.parts import joined, new_names, part_of, serialized
 Place = str | TensorRef
 Merge = Literal["add", "average", "concatenate", "multiply", "maximum"]
 Init = Literal["identity", "fresh"]
-CopyInit = Literal["copy", "identity"]
 
 
 def insert(layer: Any, after: Place, init: Init = "identity", taken: Collection[str] = ()) -> Graft:
@@ -153,25 +152,39 @@ def stack(
     Raises:
         ValueError: If `factor` is below 2, blocks do not stand behind each other, or no copy can start as an identity.
     """
-    _check_one_of("init", init, ("copy", "identity"))
     if factor < 2 or not blocks:
         raise ValueError(
             f"Expected blocks and a `factor` of 2 or more. Received: {len(blocks)} blocks, factor {factor}"
         )
     _check_behind_each_other(blocks)
+    copies = [*blocks] * (factor - 1)
+    title = title or f"stack {len(blocks)} blocks {factor} times"
+    return append_copies(copies, after or blocks[-1], init, taken, title)
+
+
+def append_copies(
+    blocks: Sequence[Block], after: Block | None, init: CopyInit, taken: Collection[str], title: str
+) -> Graft:
+    """Return the edit that puts copies of blocks behind each other, in the order given, behind a block.
+
+    Args:
+        blocks: Blocks whose ends have one shape, maybe the same one several times.
+        after: The block behind which the copies are put; by default the last one of them.
+        init: As for `duplicate`.
+        taken: Names of layers that the network has.
+        title: What the log says.
+
+    Raises:
+        ValueError: If `init` is unknown, or no copy can start as an identity.
+    """
+    _check_one_of("init", init, ("copy", "identity", "fresh"))
     names, parts = set(taken), []
-    for _ in range(factor - 1):
-        for block in blocks:
-            parts.append(block_copy(block, names, zero=init == "identity"))
-            names |= set(parts[-1].layers)
+    for block in blocks:
+        parts.append(block_copy(block, names, init))
+        names |= set(parts[-1].layers)
     end = (after or blocks[-1]).exit
-    beside = list(dict.fromkeys(ref for block in blocks for ref in block.beside))
-    places = {ref: Entry(1 + i) for i, ref in enumerate(beside)}
-    parts = [
-        with_entries(part, [Entry(0), *(places[ref] for ref in block.beside)])
-        for part, block in zip(parts, [*blocks] * (factor - 1), strict=True)
-    ]
-    return Graft((end, *beside), (end,), joined(parts), title or f"stack {len(blocks)} blocks {factor} times")
+    beside, parts = _with_shared_entries(blocks, parts)
+    return Graft((end, *beside), (end,), joined(parts), title)
 
 
 def reorder(blocks: Sequence[Block]) -> Graft:
@@ -258,6 +271,17 @@ def _of_the_network(layer: Any) -> dict[str, Any]:
     """The configuration of a layer that gets the dtype policy of the layers around it."""
     config = serialized(layer)
     return {**config, "config": {**config["config"], "dtype": None}}
+
+
+def _with_shared_entries(blocks: Sequence[Block], parts: Sequence[Part]) -> tuple[list[TensorRef], list[Part]]:
+    """What blocks read beside, each once, and parts of them that read it behind the one tensor that enters."""
+    beside = list(dict.fromkeys(ref for block in blocks for ref in block.beside))
+    places = {ref: Entry(1 + i) for i, ref in enumerate(beside)}
+    moved = [
+        with_entries(part, [Entry(0), *(places[ref] for ref in block.beside)])
+        for block, part in zip(blocks, parts, strict=True)
+    ]
+    return beside, moved
 
 
 def _check_behind_each_other(blocks: Sequence[Block]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_struct.core.backend import current
 from keras_struct.core.backend import keras_internals as internals
+from keras_struct.core.surgery.activation import activation_name
 
 _NOT_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "softmax", "exponential")
 _ZERO_AT_ZERO = ("linear", "tanh", "gelu", "silu", "elu", "selu", "leaky_relu", "softsign", "mish", "soft_shrink")
@@ -63,10 +64,10 @@ def zero_weights(layer: Any) -> dict[str, np.ndarray]:
     names = _first(layer, _LAST_WEIGHTS)
     held = internals.own_variables(layer)
     found = {name: np.zeros(internals.shape_of(held[name])) for name in names or () if name in held}
-    if not found or (_activation(layer) not in _ZERO_AT_ZERO):
+    if not found or (activation_name(layer) not in _ZERO_AT_ZERO):
         raise NoIdentityError(
-            f"Layer '{layer.name}' ({type(layer).__name__}, activation {_activation(layer)}) cannot start at zero: expected a "
-            "last layer with weights whose activation is 0 at 0, such as Dense without activation, or a normalisation. Put one "
+            f"Layer '{layer.name}' ({type(layer).__name__}, activation {activation_name(layer)}) cannot start at zero: expected "
+            "a last layer with weights whose activation is 0 at 0, such as Dense without activation, or a normalisation. Put one "
             "behind it."
         )
     return found
@@ -76,11 +77,6 @@ def _first(layer: Any, table: dict[type, Any]) -> Any:
     return next((value for kind, value in table.items() if isinstance(layer, kind)), None)
 
 
-def _activation(layer: Any) -> str:
-    function = internals.activation_of(layer)
-    return "linear" if function is None else getattr(function, "__name__", type(function).__name__)
-
-
 def is_never_negative(tensor: Any) -> bool:
     """Whether a symbolic tensor has no negative entries, as far as the layers that made it tell."""
     operation, call = internals.made_by(tensor)
@@ -88,11 +84,11 @@ def is_never_negative(tensor: Any) -> bool:
         return all(map(is_never_negative, call.input_tensors))
     if isinstance(operation, keras.layers.ReLU):
         return not operation.negative_slope
-    return isinstance(operation, keras.layers.Layer) and _activation(operation) in _NOT_NEGATIVE
+    return isinstance(operation, keras.layers.Layer) and activation_name(operation) in _NOT_NEGATIVE
 
 
 def _check_activation(layer: Any, entering: Any) -> None:
-    own = _activation(layer)
+    own = activation_name(layer)
     if own == "linear" or (own == "relu" and entering is not None and is_never_negative(entering)):
         return
     raise NoIdentityError(
@@ -167,7 +163,8 @@ def _batch_normalization(layer: Any, entering: Any) -> dict[str, np.ndarray]:
 
 
 def _with_bias(layer: Any, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {**values, "bias": np.zeros(layer.bias.shape)} if getattr(layer, "bias", None) is not None else values
+    bias = internals.own_variables(layer).get("bias")
+    return values if bias is None else {**values, "bias": np.zeros(bias.shape)}
 
 
 _BASE_CONV = keras.layers.Conv1D.__mro__[1]

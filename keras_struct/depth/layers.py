@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_struct.core.structure.rules import AxisRule
+
 
 @keras.saving.register_keras_serializable("keras_struct")
 class Gate(keras.layers.Layer):
@@ -27,6 +29,10 @@ class Gate(keras.layers.Layer):
         super().__init__(name=name, **kwargs)
         self.initial = float(initial)
         self.supports_masking = True
+
+    def unit_rules(self) -> tuple[AxisRule, ...]:
+        """Units pass entry by entry."""
+        return ()
 
     def build(self, input_shape: Any) -> None:
         """Make the number."""
@@ -63,6 +69,10 @@ class ParametricActivation(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.initial = float(initial)
         self.supports_masking = True
+
+    def unit_rules(self) -> tuple[AxisRule, ...]:
+        """Units pass entry by entry."""
+        return ()
 
     def build(self, input_shape: Any) -> None:
         """Make the number."""

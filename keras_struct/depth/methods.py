@@ -11,7 +11,7 @@ from keras_struct.core.model.methods import model_methods
 from keras_struct.core.structure.events import StructureEvent
 from keras_struct.core.structure.tensors import TensorRef
 from keras_struct.depth import constructors
-from keras_struct.depth.blocks import Block, find_blocks
+from keras_struct.depth.blocks import Block, find_blocks, repeated_blocks
 from keras_struct.depth.constructors import CopyInit, Init, Merge
 
 
@@ -123,7 +123,7 @@ class Depth:
         Raises:
             ValueError: If there are no such blocks, or they do not stand behind each other.
         """
-        chosen = repeated_blocks(self.blocks) if blocks is None else [_block(self, block) for block in blocks]
+        chosen = repeated_blocks(self.blocks.values()) if blocks is None else [_block(self, block) for block in blocks]
         return self.apply(constructors.stack(chosen, factor, None, init, _taken(self, chosen[-1].exit)))
 
     def reorder(self, blocks: Sequence[str | Block]) -> StructureEvent:
@@ -157,26 +157,6 @@ class Depth:
         """
         found = _block(self, block)
         return self.apply(constructors.replace(found, layers, init, _taken(self, found.exit)))
-
-
-def repeated_blocks(blocks: Mapping[str, Block]) -> list[Block]:
-    """Return the longest row of blocks of one kind, with weights, that stand behind each other.
-
-    Raises:
-        ValueError: If no block has weights.
-    """
-    rows: list[list[Block]] = []
-    for block in (block for block in blocks.values() if block.parameters):
-        if rows and rows[-1][-1].kind == block.kind and rows[-1][-1].exit == block.entry:
-            rows[-1].append(block)
-        else:
-            rows.append([block])
-    if not rows:
-        raise ValueError(
-            "There is no block with weights that keeps the shape of what enters it, so that nothing can be stacked. "
-            f"Blocks: {list(blocks)}. Insert one first: model.insert_block([...], after=...)."
-        )
-    return max(rows, key=len)
 
 
 def _block(model: Any, block: str | Block) -> Block:

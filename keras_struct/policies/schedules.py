@@ -79,6 +79,36 @@ class AmountSchedule(Policy):
 
 
 @dataclass(frozen=True)
+class AtSteps(Schedule):
+    """After some gradient steps.
+
+    Args:
+        steps: Which; one number for one.
+
+    Raises:
+        ValueError: If there is none, or one is not positive.
+
+    Examples:
+        >>> [step for step in range(1, 9) if AtSteps((3, 6))(step)]
+        [3, 6]
+    """
+
+    steps: tuple[int, ...] = (100,)
+
+    def __post_init__(self) -> None:
+        given = (self.steps,) if isinstance(self.steps, Integral) else tuple(self.steps)
+        if not given:
+            raise ValueError("`steps` names no gradient step. Received: steps=()")
+        for step in given:
+            _positive("steps", step)
+        object.__setattr__(self, "steps", tuple(map(int, given)))
+
+    def __call__(self, step: int) -> bool:
+        """Return whether the step is one of them."""
+        return step in self.steps
+
+
+@dataclass(frozen=True)
 class EveryNSteps(Schedule):
     """Every `n` gradient steps, from step `start` to step `stop` (`None`: to the end).
 

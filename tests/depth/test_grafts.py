@@ -334,7 +334,7 @@ REFUSALS = {
     ),
     "block": (lambda m: m.remove("head"), "There is no block 'head'. A block is named after the layer that ends it"),
     "times": (lambda m: m.duplicate("a", times=0), "`times` must be 1 or more. Received: 0"),
-    "not residual": (lambda m: m.duplicate("a", init="identity"), "does not end by adding what enters it"),
+    "not residual": (lambda m: m.duplicate("a", init="zero"), "`init` must be one of 'copy', 'identity', 'fresh'"),
     "init": (lambda m: m.insert(layers.Dense(8), after="a", init="zero"), "`init` must be one of 'identity', 'fresh'"),
 }
 

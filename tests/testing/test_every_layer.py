@@ -11,11 +11,11 @@ import keras_struct
 from keras_struct import layers
 from keras_struct.testing import check_layer
 
-FEATURES = ("units", "sparse", "symmetry", "nas", "freenets", "pretrained", "search")
+FEATURES = ("units", "depth", "sparse", "symmetry", "nas", "freenets", "pretrained", "search")
 HOMES = tuple(f"keras_struct.{feature}." for feature in FEATURES)
 MADE = {"CompactFreeNet": lambda: layers.CompactFreeNet(6, np.tril(np.ones((6, 6), bool), -1))}
 """Those that the battery cannot make by itself."""
-WITHOUT_UNITS = ("ArchitectureWeights", "CompactFreeNet", "DartsRNN", "WordEmbedding")
+WITHOUT_UNITS = ("ArchitectureWeights", "CompactFreeNet", "DartsRNN", "Gate", "ParametricActivation", "WordEmbedding")
 """Layers that make no units which could be edited."""
 OTHER_INPUTS = (
     *("DartsCell", "DartsRNNCell", "MixedOp", "MixedEquivariantConv"),  # also weights of operations, which have tests

@@ -13,6 +13,7 @@ import keras_struct
 from keras_struct import StructuralModel, initializers, schedules, selectors, strategies, triggers
 from keras_struct.activations import relu1
 from keras_struct.core.model.parts import parts_of
+from keras_struct.depth import Blocks
 from keras_struct.layers import FreeNet, GroupConv2D, GroupPooling2D, GrowableConv2D, GrowableDense, MaskedDense
 from keras_struct.policies.policy import Policy
 from keras_struct.policies.strategy import Strategy
@@ -29,7 +30,7 @@ from keras_struct.testing import (
 L = keras.layers
 RNG = np.random.default_rng(0)
 FEW = {"candidates": 10, "steps": 2}
-FEATURES = ("policies", "units", "sparse", "symmetry", "nas", "freenets", "pretrained", "search")
+FEATURES = ("policies", "units", "depth", "sparse", "symmetry", "nas", "freenets", "pretrained", "search")
 
 
 def import_everything():
@@ -70,6 +71,15 @@ def free():
     return StructuralModel([keras.Input((5,)), FreeNet(6, name="free"), L.Dense(2)])
 
 
+def residual():
+    x = inputs = keras.Input((5,))
+    x = L.Dense(6, name="stem")(x)
+    for name in "ab":
+        y = L.Dense(4, activation="relu", name=f"{name}1")(x)
+        x = L.Add(name=name)([x, L.Dense(6, name=f"{name}2")(y)])
+    return StructuralModel(inputs, L.Dense(2)(x))
+
+
 def symmetric():
     stack = [
         keras.Input((4, 4, 1)),
@@ -85,6 +95,7 @@ NETWORKS = {
     Connections: masked,
     ActiveConnections: masked,
     Edges: free,
+    Blocks: residual,
     Symmetries: symmetric,
 }
 """For what a strategy may work on, a network that has it."""
@@ -164,9 +175,15 @@ def test_every_schedule_passes_the_battery(kind):
     check_schedule(example(kind))
 
 
-@pytest.mark.parametrize("kind", every(strategies))
+@pytest.mark.parametrize("kind", [kind for kind in every(strategies) if kind.values[0] is not strategies.Together])
 def test_every_strategy_passes_the_battery(kind):
     build = NETWORKS[kind.works_on]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*units that axis .* is to get")
         check_strategy(example(kind), build, *data_of(build()))
+
+
+def test_strategies_together_pass_the_battery():
+    grow = strategies.Grow(None, initializers.RandomFanIn(), schedules.Linear(units=4, steps=4))
+    strategy = strategies.Together(grow, strategies.MiddleGrow(schedules.AtSteps((3,))))
+    check_strategy(strategy, residual, *data_of(residual()))

@@ -65,6 +65,7 @@ class StructureEditor:
         parameters: Number of weights of the model.
         retraces: How often an edit made compiled steps be traced again.
         version: A number that changes with every edit.
+        reconnections: How often layers have come or gone.
 
     Args:
         live: The network of the model.
@@ -78,7 +79,7 @@ class StructureEditor:
         self.log = StructureLog()
         self.initial_widths = dict(live.graph.axes)
         self.new_slots: NewSlots = "initial"
-        self.retraces = self.version = 0
+        self.retraces = self.version = self.reconnections = 0
         self._silent = False
         self._count_again()
         live.read_again.append(self._count_again)
@@ -224,6 +225,7 @@ class StructureEditor:
             self.initial_widths = initial
 
         def settle() -> None:
+            self.reconnections += 1
             current().retire((), (), network.variables())
             self.optimizer.follow()
             current().after_edit(self.model, change.network.layers.values())

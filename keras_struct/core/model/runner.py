@@ -1,9 +1,9 @@
-"""How a strategy is run on a model: when it is asked, what it gets to see, and what is said of it."""
+"""How the strategies of a model are run: when they are asked."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,12 +11,12 @@ import numpy as np
 
 from keras_struct.core.model.editor import StructureEditor
 from keras_struct.core.model.probe_check import checked_probe
-from keras_struct.core.model.targets import TargetFinder, finder_of
+from keras_struct.core.model.strategy_at_work import StrategyAtWork
 from keras_struct.core.structure.events import StructureEvent
-from keras_struct.core.structure.refusal import MeasurementError
 from keras_struct.measure.probes.buffer import InputBuffer
-from keras_struct.policies.policy import Policy, check_state
-from keras_struct.policies.strategy import Strategy, checked_proposal, failed
+from keras_struct.policies.policy import Policy
+from keras_struct.policies.strategy import Strategy
+from keras_struct.policies.together import Together
 
 
 class StrategyRunner:
@@ -24,8 +24,7 @@ class StrategyRunner:
 
     Attributes:
         strategy: The strategy, or `None`.
-        targets: Finds what it works on; `None` without a strategy.
-        policy_state: What it remembers, once it has begun.
+        parts: The strategies that it consists of, at work; none without a strategy.
         unchanged_evaluations: How often in a row it changed nothing.
 
     Args:
@@ -35,16 +34,32 @@ class StrategyRunner:
     def __init__(self, editor: StructureEditor) -> None:
         self.editor, self.observation, self.progress = editor, editor.observation, editor.progress
         self.strategy: Any = None
-        self.targets: Any = None
-        self.policy_state: Mapping[str, Any] | None = None
+        self.parts: list[StrategyAtWork] = []
         self.unchanged_evaluations = 0
         self._asked = 0
-        self._halted = self._proposed_before = self._idle_said = False
+        self._halted = False
+
+    @property
+    def targets(self) -> Any:
+        """Finds what the strategy works on; `None` without one."""
+        return self.parts[0].targets if self.parts else None
+
+    @property
+    def policy_state(self) -> Mapping[str, Any] | None:
+        """What the strategy remembers, once it has begun; that of several by their number."""
+        if isinstance(self.strategy, Together):
+            states = {str(number): part.state for number, part in enumerate(self.parts)}
+            return None if all(state is None for state in states.values()) else states
+        return self.parts[0].state if self.parts else None
 
     def measured(self, axis: str) -> Any:
         """Measure one axis, also in the middle of a running `fit`."""
         self.editor.sync()
         return self.observation.measure([axis], self.editor.limits(), self.editor.initial_widths)[axis]
+
+    def metrics(self) -> dict[str, int]:
+        """Numbers that are shown beside the metrics of training."""
+        return {name: number for part in self.parts for name, number in part.targets.metrics().items()}
 
     def use_strategy(self, strategy: Any, probe: Any = None, targets: Any = None) -> None:
         """Take a strategy, and what it is to measure on: arrays, a number of recent inputs, or what it needs.
@@ -54,131 +69,61 @@ class StrategyRunner:
             TypeError: If it is no strategy.
         """
         _check_strategy(strategy)
-        finder = None if strategy is None else finder_of(strategy)
-        self.strategy, self.policy_state, self.unchanged_evaluations = strategy, None, 0
-        self._proposed_before = self._idle_said = False
+        self.strategy, self.unchanged_evaluations = strategy, 0
         self.observation.reset(keeps_targets=strategy is not None and strategy.needs_gradients)
-        self.targets = None if finder is None else self._begin_targets(finder)
+        held = strategy.strategies if isinstance(strategy, Together) else () if strategy is None else (strategy,)
+        self.parts = [StrategyAtWork(self.editor, each) for each in held]
         self._take_probe(probe, targets)
         if self.observation.keeps_targets:
             self.observation.check_loss()
 
     def restore(self, state: dict[str, Any] | None, unchanged_evaluations: int) -> None:
         """Go on with a state from elsewhere, at the step that was reached."""
-        self.policy_state, self.unchanged_evaluations = state, unchanged_evaluations
+        if isinstance(self.strategy, Together):
+            for number, part in enumerate(self.parts):
+                part.state = (state or {}).get(str(number))
+        elif self.parts:
+            self.parts[0].state = state
+        self.unchanged_evaluations = unchanged_evaluations
         self._asked = self.progress.step
-
-    def _begin_targets(self, finder: type[TargetFinder]) -> TargetFinder:
-        self.editor.live.follow_layers()
-        found = finder(self.editor, self.strategy)
-        self.strategy.check(found.counts(), found.locked())
-        found.begin()
-        return found
 
     def _take_probe(self, probe: Any, probe_targets: Any) -> None:
         """Take what to measure on."""
-        seen, strategy, targets = self.observation, self.strategy, self.targets
+        seen, looking = self.observation, [part for part in self.parts if part.strategy.needs_inputs]
         if isinstance(probe, int):
             seen.buffer = InputBuffer(probe)
-            if targets is not None and strategy.needs_inputs:
-                seen.check_buffer(targets.acting())
+            for part in looking:
+                seen.check_buffer(part.targets.acting())
         elif probe is not None:
             seen.fixed_inputs, seen.fixed_targets = checked_probe(self.editor.model, probe, probe_targets)
-            if targets is not None:
-                targets.check_probe(keras.tree.flatten(seen.fixed_inputs)[0].shape[0], self.strategy_limits)
-        elif targets is not None and strategy.needs_inputs:
-            samples = strategy.samples
-            if samples is None:
-                samples = seen.probe.samples_needed(targets.acting(), self.strategy_limits())
-            seen.buffer = InputBuffer(samples)
-        elif strategy is not None and not seen.keeps_targets and seen.takes_any_size:
+            for part in self.parts:
+                part.targets.check_probe(keras.tree.flatten(seen.fixed_inputs)[0].shape[0], part.limits)
+        elif looking:
+            seen.buffer = InputBuffer(max(part.samples_needed() for part in looking))
+        elif self.parts and not seen.keeps_targets and seen.takes_any_size:
             seen.buffer = InputBuffer(1)  # what operations are counted for
 
     def structural_step(self, logs: Mapping[str, Any] | None = None) -> list[StructureEvent]:
-        """Let the strategy measure and edit once. Returns the events."""
+        """Let the strategies that are due measure and edit once, one after the other. Returns the events."""
         self.observation.remembers_batch = False
         step = self.progress.step
         since, self._asked = min(self._asked, step - 1), step
-        if self.strategy is None or self._halted or not self.strategy.due(step, since):
+        due = [] if self._halted else [part for part in self.parts if part.strategy.due(step, since)]
+        if not due or self._loss_is_broken(logs):
             return []
-        if self._loss_is_broken(logs):
-            return []
-        self.editor.sync()
-        self.targets.update()
-        edits = self._proposed(since)
-        events = self.editor.apply(edits, preserve=self.strategy.grows, reason=type(self.strategy).__name__)
+        events = [event for part in due for event in part.act(since)]
         self.unchanged_evaluations = 0 if events else self.unchanged_evaluations + 1
-        if events and (found := self._measure({event.axis for event in events})):
-            self.policy_state = self._tried(self.strategy.settle, found, self.policy_state) or self.policy_state
         return events
-
-    def _proposed(self, since: int) -> list[Any]:
-        """Edits that the strategy wants now."""
-        measurements = self._measure()
-        if measurements is None:
-            return []
-        self._start(measurements)
-        if self.policy_state is None:
-            return []
-        answer = self._tried(self.strategy.propose, self.progress.step, measurements, self.policy_state, since)
-        if answer is None:
-            return []
-        edits, state = checked_proposal(self.strategy, answer, first=not self._proposed_before)
-        self._proposed_before, self.policy_state = True, state
-        return edits
-
-    def _start(self, measurements: Mapping[str, Any]) -> None:
-        """Let the strategy begin, and say what it has to say of what it begins with."""
-        if self.policy_state is not None:
-            return
-        state = self._tried(self.strategy.init, measurements)
-        if state is None:
-            return
-        check_state(self.strategy, state, "to start from")
-        self.policy_state = state
-        if texts := self.strategy.cautions(measurements, state):
-            self.observation.warn("caution", _listed(type(self.strategy).__name__, texts))
-
-    def _tried(self, function: Any, *args: Any) -> Any:
-        """Call a part of the strategy; `None`, with one warning, if something cannot be measured."""
-        try:
-            return function(*args)
-        except (MeasurementError, np.linalg.LinAlgError) as error:
-            self.observation.warn("measuring failed", failed(self.strategy, error))
-            return None
 
     def begin(self) -> None:
         """Measure the baseline, if inputs are there, before the first gradient step."""
-        if self.strategy is not None and self.policy_state is None:
-            self.targets.update()
-            if (found := self._measure()) is not None:
-                self._start(found)
+        for part in self.parts:
+            part.begin()
 
     def end_epoch(self) -> None:
         """Warn, once, of axes on which the strategy cannot act as they are."""
-        if self.strategy is None or self.policy_state is None or self._halted or self._idle_said:
-            return
-        self.editor.sync()
-        if (found := self._measure()) is None:
-            return
-        if texts := self._tried(self.strategy.idle, found, self.policy_state):
-            self._idle_said = True
-            self.observation.warn("idle", f"{_listed(type(self.strategy).__name__, texts)} This is said once.")
-
-    def _measure(self, only: Collection[str] | None = None) -> Mapping[str, Any] | None:
-        seen = self.observation
-        if (self.strategy.needs_inputs and not seen.full) or (seen.keeps_targets and seen.gradient_batch is None):
-            return None
-        return self.targets.measure(only, self.strategy_limits)
-
-    def strategy_limits(self) -> dict[str, int]:
-        """Largest width of each axis under the strategy."""
-        limits = {**self.strategy.limits(self.editor.initial_widths), **self.editor.limits()}
-        seen = self.observation
-        if seen.buffer is None or not self.strategy.needs_inputs:
-            return limits
-        acting = {axis for axis in self.targets.acting() if axis in limits}
-        return {**limits, **{axis: min(limits[axis], seen.probe.widest(axis, seen.buffer.samples)) for axis in acting}}
+        for part in [] if self._halted else self.parts:
+            part.end_epoch()
 
     def _loss_is_broken(self, logs: Mapping[str, Any] | None) -> bool:
         loss = (logs or {}).get("loss")
@@ -191,14 +136,6 @@ class StrategyRunner:
             stacklevel=2,
         )
         return True
-
-
-def _listed(strategy: str, texts: Mapping[str, str]) -> str:
-    """What is said of axes; what is the same of several only once."""
-    together: dict[str, list[str]] = {}
-    for axis, text in texts.items():
-        together.setdefault(text, []).append(f"'{axis}'")
-    return " ".join(f"{strategy}, axis {', '.join(axes)}: {text}." for text, axes in together.items())
 
 
 def _check_strategy(strategy: Any) -> None:

@@ -88,7 +88,7 @@ class StructuralStepping(keras.callbacks.Callback):
             found = {"parameters": self.parts.editor.parameters}
             shown = len(axes) <= SHOWN
             found |= {f"{a}_units": width for a, width in axes.items()} if shown else {"units": sum(axes.values())}
-            found |= runner.targets.metrics()
+            found |= runner.metrics()
             logs.update({name: Count(number) for name, number in found.items()})
 
     def announce(self, event: Any, logs: Any) -> None:

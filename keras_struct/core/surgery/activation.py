@@ -58,6 +58,12 @@ def _name(function: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+def activation_name(layer: Any) -> str:
+    """The name of the activation of a layer, `"linear"` if it has none."""
+    function = internals.activation_of(layer)
+    return "linear" if function is None else _name(function)
+
+
 def _is_elementwise(function: Any) -> bool:
     """Whether a function gives the same values for entries side by side as for each by itself."""
     x = np.linspace(-2.0, 2.5, 12, dtype="float32")
