@@ -113,6 +113,30 @@ def test_published_numbers_of_parameters():
         assert count(applications.darts_language_model(genotype, 10000)) == 22_960_000
 
 
+def test_kernels_begin_uniformly_as_published():
+    keras.utils.set_random_seed(0)
+    cell = layers.DartsRNNCell(20, genes=[("tanh", 0)])
+    cell.build((None, 30))
+    for kernel, shape in ((cell.input_kernel, (50, 40)), (cell.kernel, (1, 20, 40))):
+        assert kernel.shape == shape
+        values = ops.convert_to_numpy(kernel)
+        assert 0.039 < values.max() <= 0.04
+        assert 0.039 < -values.min() <= 0.04
+
+
+def test_inputs_and_states_are_left_out_by_masks_in_training_only():
+    rng, genes = np.random.default_rng(0), [("tanh", 0), ("relu", 1)]
+    x, h = (rng.normal(size=(6, units)).astype("float32") for units in (3, 4))
+    cell = layers.DartsRNNCell(4, genes=genes, dropout=0.5)
+    cell.build((6, 3))
+    randomized(cell, 1)
+    mask = cell.get_dropout_mask(ops.convert_to_tensor(x))
+    assert set(np.unique(ops.convert_to_numpy(mask))) == {0, 2}
+    expected, other = (ops.convert_to_numpy(cell(each, [h])[0]) for each in (x * mask, x))
+    np.testing.assert_allclose(cell(x, [h], training=True)[0], expected, rtol=1e-5)
+    assert np.abs(expected - other).max() > 1e-2
+
+
 def test_what_is_left_out_is_the_same_in_all_steps():
     keras.utils.set_random_seed(0)
     model = applications.darts_language_model(

@@ -5,6 +5,7 @@ import pytest
 from keras_struct import Budget, tuners
 from keras_struct.callbacks import AveragedWeights, DropPathSchedule, WeightRewinding
 from keras_struct.initializers import Bridge, CopyAndPerturb
+from keras_struct.layers import DartsRNNCell
 from keras_struct.nas.word_embedding import WordEmbedding
 from keras_struct.schedules import Batched, Cubic, EveryNSteps, Linear, Once
 from keras_struct.search import Admm, ConstantSchedule, FimtSchedule, Proximity
@@ -105,6 +106,12 @@ RANGES = [
     (Admm, "every", COUNT),
     (Admm, "discount", FROM_0_TO_1),
     (lambda dropout: WordEmbedding(3, 2, dropout), "dropout", FROM_0_BELOW_1),
+    (lambda dropout: DartsRNNCell(2, dropout=dropout), "dropout", FROM_0_BELOW_1),
+    (
+        lambda recurrent_dropout: DartsRNNCell(2, recurrent_dropout=recurrent_dropout),
+        "recurrent_dropout",
+        FROM_0_BELOW_1,
+    ),
     (DropPathSchedule, "rate", FROM_0_BELOW_1),
     (AveragedWeights, "patience", NUMBER),
     (tuners.EvolutionOracle, "generations", NUMBER),
