@@ -150,6 +150,13 @@ def test_more_and_more_paths_are_dropped_from_epoch_to_epoch():
     x, y = RNG.random((8, 8, 8, 1)), np.arange(8) % 2
     model.fit(x, y, epochs=4, verbose=0, callbacks=[DropPathSchedule(0.2), watch])
     np.testing.assert_allclose(seen, [0, 0.05, 0.1, 0.15], atol=1e-6)
+    schedule, rates = DropPathSchedule(0.2, epochs=2), []
+    schedule.set_model(model)
+    schedule.on_train_begin()
+    for epoch in range(4):
+        schedule.on_epoch_begin(epoch)
+        rates.append(float(keras.ops.convert_to_numpy(model.get_layer("cell_1").drop_rate)))
+    np.testing.assert_allclose(rates, [0, 0.1, 0.2, 0.2], atol=1e-6)
     with pytest.raises(ValueError, match="`rate` must be"):
         DropPathSchedule(1.0)
     plain = darts_network(DARTS_V1, (8, 8, 1), 2, 2, 3)

@@ -124,6 +124,28 @@ def test_kernels_begin_uniformly_as_published():
         assert 0.039 < -values.min() <= 0.04
 
 
+def test_statistics_remember_a_tenth_of_each_batch():
+    rng, cell = np.random.default_rng(0), layers.DartsRNNCell(4, genes=[("tanh", 0)], normalize=True)
+    cell.build((8, 3))
+    randomized(cell, 1)
+    mean, variance = np.zeros(4), np.ones(4)
+    for _ in range(2):
+        x, h = (rng.normal(size=(8, units)).astype("float32") for units in (3, 4))
+        cell(x, [h], training=True)
+        gate, new = np.split(np.hstack([x, h]) @ ops.convert_to_numpy(cell.input_kernel), 2, 1)
+        state = h + sigmoid(gate) * (np.tanh(new) - h)
+        mean, variance = 0.9 * mean + 0.1 * state.mean(0), 0.9 * variance + 0.1 * state.var(0, ddof=1)
+    np.testing.assert_allclose(cell.moving_mean[0], mean, rtol=1e-4)
+    np.testing.assert_allclose(cell.moving_variance[0], variance, rtol=1e-4)
+
+
+def test_supernets_mix_all_activations_and_clipped_weights_need_no_none():
+    for activation, expected in (("softmax", search.ACTIVATIONS), ("crb", search.ACTIVATIONS[1:])):
+        model = applications.darts_language_supernet(7, 4, nodes=2, activation=activation, embedding_dropout=0.0)
+        assert model.get_layer("alpha_recurrent").operations == expected
+        assert "embedding_dropout" not in [layer.name for layer in model.layers]
+
+
 def test_inputs_and_states_are_left_out_by_masks_in_training_only():
     rng, genes = np.random.default_rng(0), [("tanh", 0), ("relu", 1)]
     x, h = (rng.normal(size=(6, units)).astype("float32") for units in (3, 4))

@@ -13,6 +13,7 @@ from keras_struct.layers import ArchitectureWeights, MixedOp
 from keras_struct.search import Admm, ConstantSchedule, Darts, DartsPrime, FimtSchedule, Proximity, projection
 from keras_struct.search.alternating import AlternatingModel
 from keras_struct.search.batches import PairedBatches, divided
+from keras_struct.search.penalty import Penalty
 
 LOSS = "sparse_categorical_crossentropy"
 RNG = np.random.default_rng(0)
@@ -262,6 +263,32 @@ def test_steps_of_weights_and_architecture_are_those_of_plain_arithmetic(schedul
     if fired:
         assert 0 < sum(fired) < 12
         assert float(numbers(trained.architecture_steps)) == sum(fired)
+
+
+class Clock(Penalty):
+    """Its gradient is how far the search has come."""
+
+    def __init__(self, alpha):
+        super().__init__()
+        self.alpha = alpha
+
+    def __call__(self, state, clock):
+        return clock * keras.ops.sum(self.alpha)
+
+
+def test_penalties_grow_from_the_first_step_to_the_last_and_stay():
+    model = Linear()
+    model(np.zeros((1, 3), "float32"))
+    trained = AlternatingModel(model, [model.alpha], keras.optimizers.SGD(1.0), penalty=Clock(model.alpha))
+    trained.compile("sgd", "mse")
+    trained.total.assign(4.0)
+    seen = [numbers(model.alpha)]
+    for _ in range(6):
+        trained.train_on_batch(np.zeros((2, 3)), np.zeros((2, 1)))
+        seen.append(numbers(model.alpha))
+    np.testing.assert_allclose(-np.diff(seen, axis=0)[:, 0], [0, 0.25, 0.5, 0.75, 1, 1], atol=1e-6)
+    assert float(numbers(trained.steps)) == float(numbers(trained.architecture_steps)) == 6
+    assert [variable.path for variable in trained.trainable_variables] == [model.w.path]
 
 
 def test_the_second_order_gradient_is_that_after_a_virtual_step():

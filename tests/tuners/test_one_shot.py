@@ -234,6 +234,11 @@ def test_unknown_parts_are_refused(option):
         space(**option)
 
 
+def test_networks_that_are_found_are_twice_as_wide_as_those_that_are_searched():
+    found = [tuners.DartsLanguageHyperModel(5, 8, **more).train_units for more in ({}, {"train_units": 5})]
+    assert found == [16, 5]
+
+
 def test_a_text_is_one_axis_and_its_last_tenth_validates():
     hypermodel = tuners.DartsLanguageHyperModel(5)
     words, targets, validation = hypermodel.prepared(range(100), None, None, 0)

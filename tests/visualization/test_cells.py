@@ -78,6 +78,9 @@ def test_arrows_lead_from_state_to_state_past_the_others_with_their_labels_on_th
     for cell, panel in zip(cells, visualization.plot_genotype(genotype).axes, strict=True):
         texts = [text for text in panel.texts if text.get_text()]
         places = {t.get_text().strip("$"): np.array(t.get_position()) for t in texts if t.get_text()[0] == "$"}
+        *others, output = places.values()
+        assert output[1] == 0
+        assert output[0] > max(place[0] for place in others)
         arcs = arcs_of(panel)
         named = {tuple(place): name for name, place in places.items()}
         lines = [line.split('"') for line in visualization.cell_dot(genotype, cell).splitlines() if "->" in line]
