@@ -360,6 +360,31 @@ def test_the_architecture_gets_one_sample_for_r_of_the_weights(schedule, expecte
     assert set(pairs[:, 1]) <= set(data._second[1])
 
 
+def test_batches_go_through_all_samples_in_a_new_order_each_epoch_beside_random_ones():
+    def epoch(number, seed=3):
+        batches = PairedBatches(np.arange(22), np.arange(22), 5, seed)
+        batches.epoch = number
+        assert len(batches) == 4
+        return np.array([batches[i][1] for i in range(4)])
+
+    first, again, next_one, other = epoch(0), epoch(0), epoch(1), epoch(0, seed=4)
+    np.testing.assert_array_equal(first, again)
+    for part in (first, next_one, other):
+        assert len(set(part[:, :5].ravel())) == 20, "each once"
+        assert all(len(set(drawn)) == 5 for drawn in part[:, 5:])
+        assert len({tuple(drawn) for drawn in part[:, 5:]}) == 4
+    for part in (next_one, other):
+        assert (part[:, :5] != first[:, :5]).any()
+        assert (part[:, 5:] != first[:, 5:]).any()
+
+
+@pytest.mark.parametrize(("first", "second"), [((8, 7), (8, 8)), ((7, 7), (8, 8)), ((8, 8), (7, 7)), ((8, 8), (9, 8))])
+def test_batches_need_a_target_for_each_input_and_enough_of_them(first, second):
+    PairedBatches(np.zeros(8), np.zeros(8), 8, 0, (np.zeros(8), np.zeros(8)))
+    with pytest.raises(ValueError, match="as many targets as inputs, and at least a batch of 8"):
+        PairedBatches(*map(np.zeros, first), 8, 0, tuple(map(np.zeros, second)))
+
+
 def test_batches_of_the_architecture_come_from_their_own_samples_and_are_augmented():
     first, second = np.arange(40), np.arange(100, 130)
     batches = PairedBatches(first, first, 8, 0, (second, second), lambda x, rng: x + 1000)
