@@ -11,6 +11,7 @@ import keras_struct.core.export.method
 import keras_struct.depth.grafting
 import keras_struct.depth.methods
 import keras_struct.depth.targets
+import keras_struct.depth.topology
 import keras_struct.freenets.export
 import keras_struct.nas.aspect
 import keras_struct.nas.export

@@ -57,7 +57,7 @@ def find_blocks(model: Any) -> dict[str, Block]:
     make one block together.
     """
     found: list[Block] = []
-    for network, prefix in _networks(model, ""):
+    for network, prefix in networks_in(model, ""):
         found += _grouped(list(_regions(network, prefix)))
     kinds: dict[str, str] = {}
     named = {}
@@ -181,15 +181,15 @@ def _adds(part: Part, layer: str) -> bool:
     return part.layers[layer]["class_name"] == "Add"
 
 
-def _networks(model: Any, prefix: str) -> Iterator[tuple[Any, str]]:
-    """A Functional model and those inside it, with what stands in front of the names of their layers."""
+def networks_in(model: Any, prefix: str) -> Iterator[tuple[Any, str]]:
+    """Yield a Functional model and those inside it, with what stands in front of the names of their layers."""
     network = internals.functional_of(model)
     if network is None or isinstance(model, keras.Sequential):
         return
     yield network, prefix
     for operation in internals.operations_of(network):
         if internals.nested_network(operation) is not None:
-            yield from _networks(operation, f"{prefix}{operation.name}/")
+            yield from networks_in(operation, f"{prefix}{operation.name}/")
 
 
 def _regions(network: Any, prefix: str) -> Iterator[Block | None]:

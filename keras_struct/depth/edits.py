@@ -147,16 +147,16 @@ class Graft:
             "ends": [_ref(ref) for ref in self.ends],
             "title": self.title,
             "layers": dict(self.part.layers),
-            "calls": [[c.layer, _coded(list(c.args)), _coded(dict(c.kwargs))] for c in self.part.calls],
-            "outputs": [_coded(source) for source in self.part.outputs],
+            "calls": [[c.layer, coded(list(c.args)), coded(dict(c.kwargs))] for c in self.part.calls],
+            "outputs": [coded(source) for source in self.part.outputs],
             "starts": {name: _start(start, arrays) for name, start in self.part.starts.items()},
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Graft:
         """Return the edit that `to_config` has described; weights whose values it left out are fresh."""
-        calls = tuple(PartCall(layer, tuple(_decoded(a)), _decoded(k)) for layer, a, k in config["calls"])
-        outputs = tuple(_decoded(source) for source in config["outputs"])
+        calls = tuple(PartCall(layer, tuple(decoded(a)), decoded(k)) for layer, a, k in config["calls"])
+        outputs = tuple(decoded(source) for source in config["outputs"])
         starts = {name: _started(start) for name, start in config["starts"].items()}
         cut, ends = (tuple(TensorRef(*ref) for ref in config[key]) for key in ("cut", "ends"))
         return cls(cut, ends, Part(dict(config["layers"]), calls, outputs, starts), config["title"])
@@ -171,33 +171,38 @@ def _ref(ref: TensorRef) -> list[Any]:
     return [ref.layer, ref.call, ref.output]
 
 
-def _coded(value: Any) -> Any:
-    """Arguments of a call as JSON can hold them."""
+def coded(value: Any) -> Any:
+    """Return arguments of a call as JSON can hold them; tensors are `Entry`, `Made` or `TensorRef`."""
+    if isinstance(value, TensorRef):
+        return {"tensor": _ref(value)}
     if isinstance(value, Entry):
         return {"entry": value.place}
     if isinstance(value, Made):
         return {"made": [value.call, value.output]}
     if isinstance(value, list):
-        return [_coded(item) for item in value]
+        return [coded(item) for item in value]
     if isinstance(value, tuple):
-        return {"tuple": [_coded(item) for item in value]}
+        return {"tuple": [coded(item) for item in value]}
     if isinstance(value, Mapping):
-        return {"dict": {key: _coded(item) for key, item in value.items()}}
+        return {"dict": {key: coded(item) for key, item in value.items()}}
     return {"value": keras.saving.serialize_keras_object(value)}
 
 
-def _decoded(coded: Any) -> Any:
-    if isinstance(coded, list):
-        return [_decoded(item) for item in coded]
-    kind, held = next(iter(coded.items()))
+def decoded(given: Any) -> Any:
+    """Return the arguments that `coded` has described."""
+    if isinstance(given, list):
+        return [decoded(item) for item in given]
+    kind, held = next(iter(given.items()))
+    if kind == "tensor":
+        return TensorRef(*held)
     if kind == "entry":
         return Entry(held)
     if kind == "made":
         return Made(*held)
     if kind == "tuple":
-        return tuple(_decoded(item) for item in held)
+        return tuple(decoded(item) for item in held)
     if kind == "dict":
-        return {key: _decoded(item) for key, item in held.items()}
+        return {key: decoded(item) for key, item in held.items()}
     return keras.saving.deserialize_keras_object(held)
 
 

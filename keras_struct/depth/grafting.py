@@ -63,18 +63,25 @@ class Grafting(CallEditKind[Graft]):
         arguments = {**config["config"], "name": name}
         if "dtype" in arguments and arguments["dtype"] is None:
             arguments["dtype"] = _policy_at(change.tensor(edit.cut[0]))
-        try:
-            layer: Any = keras.saving.deserialize_keras_object({**config, "config": arguments})
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"Layer '{name}' cannot be made from its configuration ({_first_line(error)}). Give its class a get_config that "
-                "returns the arguments of its constructor, and register it with "
-                "@keras.saving.register_keras_serializable()."
-            ) from error
-        return layer
+        return layer_from({**config, "config": arguments}, name)
 
 
 register_edit(Grafting())
+
+
+def layer_from(config: Mapping[str, Any], name: str) -> Any:
+    """Return a layer or operation as its configuration says, under a name.
+
+    Raises:
+        ValueError: If that is not possible here.
+    """
+    try:
+        return keras.saving.deserialize_keras_object({**config, "config": {**config["config"], "name": name}})
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Layer '{name}' cannot be made from its configuration ({_first_line(error)}). Give its class a get_config that "
+            "returns the arguments of its constructor, and register it with @keras.saving.register_keras_serializable()."
+        ) from error
 
 
 def _check_places(change: GraphChange, edit: Graft) -> None:

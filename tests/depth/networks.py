@@ -27,6 +27,15 @@ def image(dtype="float32"):
     return StructuralModel(inputs, layers.Dense(3, name="head", dtype=dtype)(x))
 
 
+def residual(blocks=3, width=8, dtype="float32"):
+    x = inputs = keras.Input((6,), dtype=dtype)
+    x = layers.Dense(width, name="stem", dtype=dtype)(x)
+    for i in range(blocks):
+        y = layers.Dense(5, activation="relu", name=f"up_{i}", dtype=dtype)(x)
+        x = layers.Add(name=f"add_{i}", dtype=dtype)([x, layers.Dense(width, name=f"down_{i}", dtype=dtype)(y)])
+    return StructuralModel(inputs, layers.Dense(3, name="head", dtype=dtype)(x))
+
+
 def transformer(blocks=3, width=8, dtype="float32"):
     tokens = keras.Input((5,), dtype="int32")
     x = layers.Embedding(11, width, name="embed", dtype=dtype)(tokens)

@@ -23,7 +23,7 @@ from keras_struct.strategies import (
     Together,
 )
 from keras_struct.triggers import EffectiveDimension
-from tests.depth.networks import chain, data_for, output, transformer
+from tests.depth.networks import chain, data_for, output, residual, transformer
 
 pytestmark = pytest.mark.usefixtures("eager_module")
 
@@ -44,8 +44,8 @@ def repeated(model):
 
 
 def test_stacking_repeats_all_blocks_behind_each_other_once():
-    model = fitted(transformer(2), Stack(AtSteps((3,))))
-    assert repeated(model) == ["norm_0a", "norm_1a", "norm_0a_copy", "norm_1a_copy"]
+    model = fitted(residual(2), Stack(AtSteps((3,))))
+    assert repeated(model) == ["up_0", "up_1", "up_0_copy", "up_1_copy"]
     assert [(event.step, event.edit) for event in model.structure_log] == [(3, "Graft")]
 
 
@@ -54,8 +54,8 @@ def test_stacking_repeats_all_blocks_behind_each_other_once():
     [(3, 1, ["0", "1", "1_copy", "2"]), (4, 2, ["0", "1", "2", "1_copy", "2_copy", "3"]), (1, 2, ["0", "0_copy"])],
 )
 def test_the_exact_middle_is_copied(blocks, count, expected):
-    model = fitted(transformer(blocks), MiddleGrow(AtSteps((2,)), count=count), epochs=1)
-    assert repeated(model) == [f"norm_{name[0]}a{name[1:]}" for name in expected]
+    model = fitted(residual(blocks), MiddleGrow(AtSteps((2,)), count=count), epochs=1)
+    assert repeated(model) == [f"up_{name}" for name in expected]
 
 
 def test_expanding_happens_once_at_its_share_of_the_steps():
@@ -67,25 +67,25 @@ def test_expanding_happens_once_at_its_share_of_the_steps():
 
 
 def test_the_blocks_that_turn_least_what_enters_them_are_left_out():
-    model = transformer(3)
-    for name in ("attention_1", "down_1"):
+    model = residual(3)
+    for name in ("down_1",):
         for weight in model.get_layer(name).weights:
             weight.assign(1e-6 * weight.value)
     x, y = data_for(model)
     model.compile("sgd", "mse", strategy=DropBlocks(AtSteps((1,)), count=1), probe=x, run_eagerly=True)
-    entering = keras.Model(model.input, model.get_layer("add_0b").output)(x)
-    leaving = keras.Model(model.input, model.get_layer("add_1b").output)(x)
+    entering = keras.Model(model.input, model.get_layer("add_0").output)(x)
+    leaving = keras.Model(model.input, model.get_layer("add_1").output)(x)
     a, b = (keras.ops.convert_to_numpy(t).astype(float) for t in (entering, leaving))
     cosine = (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
     measured = parts_of(model).runner.targets.measure(None, dict)
-    assert measured["add_1b"].influence() == pytest.approx(1 - cosine.mean(), abs=1e-6)
+    assert measured["add_1"].influence() == pytest.approx(1 - cosine.mean(), abs=1e-6)
     del entering, leaving
     model.fit(x, y, epochs=1, batch_size=16, verbose=0)
-    assert repeated(model) == ["norm_0a", "norm_2a"]
+    assert repeated(model) == ["up_0", "up_2"]
 
 
 def test_several_blocks_are_left_out_at_once_and_some_stay():
-    model = fitted(transformer(3), DropBlocks(AtSteps((2,)), count=5), epochs=1)
+    model = fitted(residual(3), DropBlocks(AtSteps((2,)), count=5), epochs=1)
     assert len(repeated(model)) == 1
 
 
@@ -109,7 +109,6 @@ def test_autogrow_stops_when_a_block_does_not_improve_the_loss():
     assert parts_of(two).runner.policy_state["finished"] == ["a"]
 
 
-@pytest.mark.filterwarnings("ignore:NorthSelect leaves out")
 @pytest.mark.parametrize(
     "strategies",
     [
@@ -120,7 +119,7 @@ def test_autogrow_stops_when_a_block_does_not_improve_the_loss():
 )
 def test_strategies_of_several_kinds_train_together_are_saved_and_go_on(strategies, tmp_path):
     strategy = strategies()
-    model = transformer(2) if "North" in str(strategy) else keras_struct.sparsify(chain(), 0.5)
+    model = residual(2) if "North" in str(strategy) else keras_struct.sparsify(chain(), 0.5)
     fitted(model, strategy)
     edits = {event.edit for event in model.structure_log}
     assert edits >= {"Graft"} | ({"Rewire"} if "RigL" in str(strategy) else set())
@@ -135,13 +134,12 @@ def test_strategies_of_several_kinds_train_together_are_saved_and_go_on(strategi
     np.testing.assert_array_equal(output(model, x), output(again, x))
 
 
-@pytest.mark.filterwarnings("ignore:NorthSelect leaves out")
 def test_a_strategy_on_units_begins_with_layers_that_came_and_forgets_those_that_went():
-    model = fitted(transformer(2), Together(north(1), Stack(AtSteps((3,)))))
+    model = fitted(residual(2), Together(north(1), Stack(AtSteps((3,)))))
     known = parts_of(model).runner.policy_state["0"]["axes"]
     assert "up_0_copy" in known
     assert set(known) <= set(model.structure.axes)
-    model.remove("add_0b_copy")
+    model.remove("add_0_copy")
     x, y = data_for(model, 32)
     model.fit(x, y, batch_size=8, verbose=0)
     assert set(parts_of(model).runner.policy_state["0"]["axes"]) <= set(model.structure.axes)

@@ -18,9 +18,11 @@ class StructureAspect(ABC):
 
     Attributes:
         name: Under which it is saved.
+        order: What is restored first has the smallest number.
     """
 
     name: ClassVar[str]
+    order: ClassVar[int] = 0
 
     @abstractmethod
     def read(self, live: LiveNetwork) -> dict[str, Any]:
@@ -59,8 +61,8 @@ def register_aspect(aspect: StructureAspect) -> None:
 
 
 def aspects() -> list[StructureAspect]:
-    """Return what a structure consists of."""
-    return list(_ASPECTS.values())
+    """Return what a structure consists of, in the order in which it is restored."""
+    return sorted(_ASPECTS.values(), key=lambda aspect: aspect.order)
 
 
 class Widths(StructureAspect):

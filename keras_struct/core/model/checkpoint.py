@@ -33,13 +33,17 @@ class StructureCheckpoint:
         editor, runner = self._editor, self._runner
         return {
             "step": self._progress.step,
-            **{aspect.name: aspect.read(editor.live) for aspect in aspects()},
+            **self.structure(),
             "initial_widths": editor.initial_widths,
             "policy_state": runner.policy_state,
             "log": editor.log.records(),
             "retraces": editor.retraces,
             "unchanged_evaluations": runner.unchanged_evaluations,
         }
+
+    def structure(self) -> dict[str, Any]:
+        """Return what the structure consists of, as JSON can hold it."""
+        return {aspect.name: aspect.read(self._editor.live) for aspect in aspects()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned; the structure must be right already."""

@@ -19,6 +19,7 @@ class LiveNetwork:
     Attributes:
         model: The model.
         read_again: Called after the network was brought in line with edits that were made elsewhere.
+        origin: Paths of its layers when it was first read.
         layers_changed: Called after layers got LoRA weights, another activation or the like.
 
     Args:
@@ -30,6 +31,7 @@ class LiveNetwork:
         self.read_again: list[Callable[[], None]] = []
         self.layers_changed: list[Callable[[], None]] = []
         self._read(trace(model))
+        self.origin = list(self.as_read.layers)
 
     def _read(self, network: Network) -> None:
         self.as_read, self._outdated, self._reconfigured, self._reconnected = network, False, False, False

@@ -17,6 +17,7 @@ from keras_struct.core.model.parts import StructuralParts, parts_of
 from keras_struct.core.model.stepping import StructuralStepping
 from keras_struct.core.model.suitability import warn_of_frozen
 from keras_struct.core.model.targets import NothingToEditError
+from keras_struct.core.model.weights import StructuralWeights
 from keras_struct.core.model.weights_file import state_array, state_from_array, structure_in
 from keras_struct.core.structure import edits
 from keras_struct.core.structure.capabilities import ResumesByEpoch
@@ -307,9 +308,17 @@ class StructuralModel(keras.Model):
             self._structural.checkpoint.match(state)
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
+    def get_weights(self):
+        """Return the weights, as `keras.Model.get_weights`, in a list that knows the structure that they belong to."""
+        return StructuralWeights(super().get_weights(), self._structural.checkpoint.structure())
+
     def set_weights(self, weights):
-        """Set weights, as `keras.Model.set_weights`; weights of other widths restore their structure first."""
-        self._structural.checkpoint.match_weights(weights)
+        """Set weights, as `keras.Model.set_weights`; weights of another structure restore it first."""
+        checkpoint = self._structural.checkpoint
+        if isinstance(weights, StructuralWeights):
+            checkpoint.match(weights.structure)
+        else:
+            checkpoint.match_weights(weights)
         super().set_weights(weights)
 
 

@@ -58,6 +58,20 @@ class GraphChange:
         _operation(network, name, path)
         return network
 
+    def inside(self, prefix: str) -> Any:
+        """Return the model itself for an empty prefix, or the Functional model inside it whose layers have the prefix.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if not prefix:
+            return _functional(self.model, self.model.name)
+        path = prefix.rstrip("/")
+        inner = internals.nested_network(self.layer(path))
+        if inner is None:
+            raise ValueError(f"'{path}' is no Functional model, whose calls could be edited.")
+        return _functional(inner, path)
+
     def layer(self, path: str) -> Any:
         """Return a layer or operation by its path."""
         return _operation(self.network(path), path.rpartition("/")[2], path)
@@ -85,6 +99,38 @@ class GraphChange:
         self._new_calls.append(internals.made_by(outputs[0])[1])
         self._touched.append(operation)
         return outputs
+
+    def set_arguments(self, node: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Let a call read other tensors, of the same shapes.
+
+        Raises:
+            ValueError: If the shapes differ.
+        """
+        before = list(node.input_tensors)
+        after = [x for x in keras.tree.flatten((list(args), dict(kwargs))) if isinstance(x, keras.KerasTensor)]
+        if len(before) == len(after) and all(x is y for x, y in zip(before, after, strict=True)):
+            return
+        if [tuple(x.shape) for x in before] != [tuple(x.shape) for x in after]:
+            raise ValueError(
+                f"Layer '{node.operation.name}' cannot read tensors of shapes {[x.shape for x in after]}: expected "
+                f"{[x.shape for x in before]}."
+            )
+        self._wiring.set_arguments(node, args, kwargs)
+        self._touched.append(node.operation)
+
+    def set_outputs(self, network: Any, outputs: Sequence[Any]) -> None:
+        """Let a Functional model put out other tensors, of the same shapes.
+
+        Raises:
+            ValueError: If the shapes differ.
+        """
+        if [x.shape for x in outputs] != [x.shape for x in network.outputs]:
+            raise ValueError(
+                f"'{network.name}' must put out tensors of shapes {[x.shape for x in network.outputs]}. Received: "
+                f"{[x.shape for x in outputs]}."
+            )
+        self._touched += internals.operations_of(network)
+        self._wiring.set_outputs(network, outputs)
 
     def replace(self, network: Any, old: Any, new: Any) -> None:
         """Let all that read a tensor, but the calls of this change, read another one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -37,21 +37,29 @@ class WiringChange:
 
     def redirect(self, old: Any, new: Any, calls: Iterable[Any]) -> None:
         """Let calls read the tensor `new` in place of `old`."""
-        self._keep_readers(old)
-        self._keep_readers(new)
         for node in calls:
-            args, kwargs = node.arguments.convert(lambda value: new if value is old else value)
-            self._undo.append(_setting(node, "arguments", node.arguments))
-            for tensor in node.arguments.keras_tensors:
-                if tensor is old:
-                    _remove_one(_readers(old), node)
-                    _readers(new).append(node)
-            node.arguments = SymbolicArguments(*args, **kwargs)
+            self.set_arguments(node, *node.arguments.convert(lambda value: new if value is old else value))
+
+    def set_arguments(self, node: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Let a call be made with other arguments."""
+        self._undo.append(_setting(node, "arguments", node.arguments))
+        after = SymbolicArguments(*args, **kwargs)
+        for tensor in (*node.arguments.keras_tensors, *after.keras_tensors):
+            self._keep_readers(tensor)
+        for tensor in node.arguments.keras_tensors:
+            _remove_one(_readers(tensor), node)
+        for tensor in after.keras_tensors:
+            _readers(tensor).append(node)
+        node.arguments = after
 
     def redirect_outputs(self, network: Any, old: Any, new: Any) -> None:
         """Let a Functional model put out the tensor `new` in place of `old`."""
+        self.set_outputs(network, [new if tensor is old else tensor for tensor in network.outputs])
+
+    def set_outputs(self, network: Any, outputs: Sequence[Any]) -> None:
+        """Let a Functional model put out other tensors, in the structure in which it puts them out."""
         self._keep(network, _OUTPUTS)
-        ends = keras.tree.map_structure(lambda tensor: new if tensor is old else tensor, network._outputs_struct)
+        ends = keras.tree.pack_sequence_as(network._outputs_struct, list(outputs))
         with DotNotTrackScope():
             network._outputs_struct, network._outputs = ends, keras.tree.flatten(ends)
             network.output_names = [tensor._keras_history.operation.name for tensor in network._outputs]
