@@ -163,6 +163,12 @@ def test_the_front_stays_and_is_filled_up_with_the_best(workers, tmp_path):
     assert [t.hyperparameters.values["n"] for t in order] == [1, *[1, 2, 3] * 3]
 
 
+def test_those_that_fill_the_population_up_are_the_best_and_not_the_smallest(tmp_path):
+    order = drive(numbered(tmp_path, generations=2), lambda n: {1: 1.0, 2: 0.1, 3: 0.5}.get(n, 0.0))
+    last = {t.hyperparameters.values["n"] for t in order if t.hyperparameters.values[GENERATION] == 2}
+    assert last == {1, 2, 3, 4, 5}  # 1 and 3 with their children: 2 is smaller than 3, and worse
+
+
 def test_failed_networks_do_not_stop_the_evolution(tmp_path):
     order = drive(numbered(tmp_path), lambda n: n / 10, failing={"0002"})
     assert max(trial.hyperparameters.values[GENERATION] for trial in order) == 3
