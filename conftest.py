@@ -10,8 +10,9 @@ import typing
 
 import pytest
 
-# The networks of the tests are tiny: TensorFlow's threads would only wait for each other, and for those of the other process.
-for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+# The networks of the tests are tiny: threads of TensorFlow, and of NumPy's linear algebra, would only wait for each other, and
+# for those of the other process. Some wait busily: with little left of the processor, decompositions took ten times as long.
+for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 # The same kernels on every processor: by default TensorFlow takes others where it knows instructions for neural networks.
