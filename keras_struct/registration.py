@@ -39,7 +39,7 @@ CLASSES = {
     "MixedOp": "layers",
     "ParametricActivation": "layers",
     "StructuralModel": "models",
-    "WarmupStableDecay": "schedules",
+    "WarmupStableDecay": "depth",
     "WordEmbedding": "layers",
 }
 """Module below `keras_struct` of each class that is registered with Keras."""

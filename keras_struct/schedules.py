@@ -1,6 +1,5 @@
 """When."""
 
-from keras_struct.depth.learning_rates import WarmupStableDecay
 from keras_struct.policies.schedules import AmountSchedule, AtSteps, Batched, EveryNSteps, Linear, Schedule
 from keras_struct.sparse.schedules import Cubic, Once, SparsitySchedule
 
@@ -14,5 +13,4 @@ __all__ = [
     "Once",
     "Schedule",
     "SparsitySchedule",
-    "WarmupStableDecay",
 ]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import keras
 import numpy as np
 
 from keras_struct.core.structure.tensors import TensorRef
@@ -164,7 +163,18 @@ class Graft:
 
 def sources_in(structure: Any) -> list[Source]:
     """Return the tensors that arguments of a call stand for."""
-    return [leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, Entry | Made)]
+    found: list[Source] = []
+    mapped(structure, lambda leaf: found.append(leaf) if isinstance(leaf, Entry | Made) else None)
+    return found
+
+
+def mapped(structure: Any, function: Callable[[Any], Any]) -> Any:
+    """Return lists, tuples and dictionaries in each other with what a function makes of the things in them."""
+    if isinstance(structure, list | tuple):
+        return type(structure)(mapped(item, function) for item in structure)
+    if isinstance(structure, Mapping):
+        return {key: mapped(item, function) for key, item in structure.items()}
+    return function(structure)
 
 
 def _ref(ref: TensorRef) -> list[Any]:
@@ -185,7 +195,7 @@ def coded(value: Any) -> Any:
         return {"tuple": [coded(item) for item in value]}
     if isinstance(value, Mapping):
         return {"dict": {key: coded(item) for key, item in value.items()}}
-    return {"value": keras.saving.serialize_keras_object(value)}
+    return {"value": _keras().serialize_keras_object(value)}
 
 
 def decoded(given: Any) -> Any:
@@ -203,7 +213,14 @@ def decoded(given: Any) -> Any:
         return tuple(decoded(item) for item in held)
     if kind == "dict":
         return {key: decoded(item) for key, item in held.items()}
-    return keras.saving.deserialize_keras_object(held)
+    return _keras().deserialize_keras_object(held)
+
+
+def _keras() -> Any:
+    """What puts other arguments into words; policies are used without it."""
+    import keras
+
+    return keras.saving
 
 
 def _start(start: Start, arrays: bool) -> dict[str, Any]:

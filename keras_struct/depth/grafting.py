@@ -14,7 +14,7 @@ from keras_struct.core.backend.layer_copies import copied, copy_state
 from keras_struct.core.surgery.call_edits import CallEditKind
 from keras_struct.core.surgery.edit_kinds import register_edit
 from keras_struct.core.surgery.graph_change import GraphChange
-from keras_struct.depth.edits import Entry, Graft, Made, Source, Start
+from keras_struct.depth.edits import Entry, Graft, Made, Source, Start, mapped
 from keras_struct.depth.identities import identity_weights, zero_weights
 
 
@@ -119,7 +119,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _filled(structure: Any, tensor: Any) -> Any:
-    return keras.tree.map_structure(lambda leaf: tensor(leaf) if isinstance(leaf, Entry | Made) else leaf, structure)
+    return mapped(structure, lambda leaf: tensor(leaf) if isinstance(leaf, Entry | Made) else leaf)
 
 
 def _give_weights(change: GraphChange, layer: Any, start: Start, given: Any) -> None:

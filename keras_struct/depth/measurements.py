@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keras_struct.depth.blocks import Block
+from keras_struct.depth.block import Block
 
 
 @dataclass(frozen=True)

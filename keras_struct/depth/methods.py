@@ -10,9 +10,10 @@ from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.model.methods import model_methods
 from keras_struct.core.structure.events import StructureEvent
 from keras_struct.core.structure.tensors import TensorRef
-from keras_struct.depth import constructors
-from keras_struct.depth.blocks import Block, find_blocks, repeated_blocks
-from keras_struct.depth.constructors import CopyInit, Init, Merge
+from keras_struct.depth import constructors, copies
+from keras_struct.depth.block import Block, CopyInit, repeated_blocks
+from keras_struct.depth.blocks import find_blocks
+from keras_struct.depth.constructors import Init, Merge
 
 
 @model_methods
@@ -90,7 +91,7 @@ class Depth:
         Raises:
             ValueError: If there is no such block, or another model reads a tensor inside it.
         """
-        return self.apply(constructors.remove(_block(self, block)))
+        return self.apply(copies.remove(_block(self, block)))
 
     def duplicate(
         self, block: str | Block, times: int = 1, after: str | Block | None = None, init: CopyInit = "copy"
@@ -105,7 +106,7 @@ class Depth:
         """
         found = _block(self, block)
         place = None if after is None else _block(self, after)
-        return self.apply(constructors.duplicate(found, times, place, init, _taken(self, found.exit)))
+        return self.apply(copies.duplicate(found, times, place, init, _taken(self, found.exit)))
 
     def stack(
         self, factor: int = 2, blocks: Sequence[str | Block] | None = None, init: CopyInit = "copy"
@@ -124,7 +125,7 @@ class Depth:
             ValueError: If there are no such blocks, or they do not stand behind each other.
         """
         chosen = repeated_blocks(self.blocks.values()) if blocks is None else [_block(self, block) for block in blocks]
-        return self.apply(constructors.stack(chosen, factor, None, init, _taken(self, chosen[-1].exit)))
+        return self.apply(copies.stack(chosen, factor, None, init, _taken(self, chosen[-1].exit)))
 
     def reorder(self, blocks: Sequence[str | Block]) -> StructureEvent:
         """Call blocks that stand behind each other in another order.
@@ -138,7 +139,7 @@ class Depth:
         Raises:
             ValueError: If there are no such blocks, or they do not stand behind each other.
         """
-        return self.apply(constructors.reorder([_block(self, block) for block in blocks]))
+        return self.apply(copies.reorder([_block(self, block) for block in blocks]))
 
     def replace(self, block: str | Block, layers: Any, init: Init = "fresh") -> StructureEvent:
         """Put other layers in the place of a block.

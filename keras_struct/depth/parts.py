@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from keras_struct.core.backend import current
 from keras_struct.core.backend import keras_internals as internals
 from keras_struct.core.structure.tensors import TensorRef
 from keras_struct.depth.edits import Entry, Made, Part, PartCall, Source, Start
+from keras_struct.depth.part_edits import new_names
 
 
 def part_of(layers: Any, taken: Collection[str] = ()) -> Part:
@@ -31,7 +32,7 @@ def part_of(layers: Any, taken: Collection[str] = ()) -> Part:
     if network is not None:
         return _part_of_model(network, taken)
     chain = list(layers) if isinstance(layers, list | tuple) else [layers]
-    names = new_names([_checked(layer).name for layer in chain], taken, chain)
+    names = names_for([_checked(layer).name for layer in chain], taken, chain)
     calls = tuple(PartCall(name, (Entry() if i == 0 else Made(i - 1),)) for i, name in enumerate(names))
     configs = {name: serialized(layer) for name, layer in zip(names, chain, strict=True)}
     starts = {name: start_of(layer) for name, layer in zip(names, chain, strict=True) if layer.weights}
@@ -45,7 +46,7 @@ def _part_of_model(network: Any, taken: Collection[str]) -> Part:
         )
     nodes = list(internals.nodes_in_order(network))
     operations = list({id(node.operation): node.operation for node in nodes}.values())
-    names = dict(zip(map(id, operations), new_names([o.name for o in operations], taken, operations), strict=True))
+    names = dict(zip(map(id, operations), names_for([o.name for o in operations], taken, operations), strict=True))
     part, outside = part_of_calls(nodes, network.inputs, network.outputs, lambda operation: names[id(operation)])
     if outside:
         raise ValueError(f"Model '{network.name}' reads tensors from outside.")
@@ -79,7 +80,7 @@ def start_of(layer: Any) -> Start:
     return Start("values", values={name: np.array(current().read(variable)) for name, variable in held.items()})
 
 
-def new_names(names: Sequence[str], taken: Collection[str], layers: Sequence[Any] = ()) -> list[str]:
+def names_for(names: Sequence[str], taken: Collection[str], layers: Sequence[Any] = ()) -> list[str]:
     """Return names for layers that a network does not have yet.
 
     Args:
@@ -90,19 +91,13 @@ def new_names(names: Sequence[str], taken: Collection[str], layers: Sequence[Any
     Raises:
         ValueError: If a name that the user has chosen is taken.
     """
-    used, found = set(taken), []
-    for i, name in enumerate(names):
-        if name in used and layers and not _is_automatic(layers[i]):
+    for i, (name, layer) in enumerate(zip(names, layers, strict=False)):
+        if name in {*taken, *names[:i]} and not _is_automatic(layer):
             raise ValueError(
                 f"There is a layer '{name}' in the network or among the new ones already: expected another name. Give the layer "
                 "one with `name=`."
             )
-        base, count, wanted = name, 1, name
-        while wanted in used:
-            wanted, count = f"{base}_{count}", count + 1
-        used.add(wanted)
-        found.append(wanted)
-    return found
+    return new_names(names, taken)
 
 
 def _is_automatic(layer: Any) -> bool:
@@ -155,34 +150,3 @@ def ref_of(network: Any, tensor: Any, prefix: str) -> TensorRef:
     number = next(i for i, call in enumerate(calls) if call is node)
     output = next(i for i, made in enumerate(node.outputs) if made is tensor)
     return TensorRef(f"{prefix}{operation.name}", number, output)
-
-
-def joined(parts: Sequence[Part]) -> Part:
-    """Return parts behind each other, of one output each; what they read beside is the same for all."""
-    layers: dict[str, Mapping[str, Any]] = {}
-    starts: dict[str, Start] = {}
-    calls: list[PartCall] = []
-    entering: Source = Entry(0)
-    for part in parts:
-        offset = len(calls)
-
-        def moved(value: Any, offset: int = offset, first: Source = entering) -> Any:
-            if isinstance(value, Made):
-                return Made(value.call + offset, value.output)
-            return first if value == Entry(0) and isinstance(value, Entry) else value
-
-        for call in part.calls:
-            args, kwargs = (keras.tree.map_structure(moved, given) for given in (list(call.args), dict(call.kwargs)))
-            calls.append(PartCall(call.layer, tuple(args), kwargs))
-        layers |= part.layers
-        starts |= part.starts
-        entering = moved(part.outputs[0])
-    return Part(layers, tuple(calls), (entering,), starts)
-
-
-def renamed(part: Part, names: Mapping[str, str]) -> Part:
-    """Return a part whose new layers have other names."""
-    calls = tuple(replace(call, layer=names.get(call.layer, call.layer)) for call in part.calls)
-    layers = {names.get(name, name): config for name, config in part.layers.items()}
-    starts = {names.get(name, name): start for name, start in part.starts.items()}
-    return replace(part, layers=layers, calls=calls, starts=starts)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, TypedDict
 
 from keras_struct.core.structure.edits import Edit
-from keras_struct.depth.blocks import rows_of
-from keras_struct.depth.constructors import CopyInit, append_copies, remove, stack
+from keras_struct.depth.block import CopyInit, rows_of
+from keras_struct.depth.copies import append_copies, remove, stack
 from keras_struct.depth.measurements import BlockMeasurement
 from keras_struct.depth.strategy import BlockStrategy, longest_row, taken_names
 from keras_struct.policies.policy import Policy, State

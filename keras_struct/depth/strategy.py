@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from keras_struct.core.structure.edits import Edit
 from keras_struct.core.structure.refusal import MeasurementError
 from keras_struct.core.structure.targets import EditTarget
-from keras_struct.depth.blocks import Block, repeated_blocks
+from keras_struct.depth.block import Block, repeated_blocks
 from keras_struct.depth.measurements import BlockMeasurement
 from keras_struct.policies.schedules import Schedule
 from keras_struct.policies.strategy import Remembered, Strategy, steps_between

@@ -14,7 +14,8 @@ from keras_struct.core.model.targets import TargetFinder, register_target
 from keras_struct.core.structure.refusal import MeasurementError
 from keras_struct.core.structure.tensors import TensorRef
 from keras_struct.core.surgery.graph_change import GraphChange
-from keras_struct.depth.blocks import Block, find_blocks
+from keras_struct.depth.block import Block
+from keras_struct.depth.blocks import find_blocks
 from keras_struct.depth.measurements import BlockMeasurement
 from keras_struct.depth.strategy import Blocks
 from keras_struct.measure.probes.interpreter import run

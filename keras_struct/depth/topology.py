@@ -21,7 +21,8 @@ from keras_struct.core.surgery.graph_change import GraphChange
 from keras_struct.depth.blocks import networks_in
 from keras_struct.depth.edits import coded, decoded
 from keras_struct.depth.grafting import layer_from
-from keras_struct.depth.parts import new_names, ref_of, serialized
+from keras_struct.depth.part_edits import new_names
+from keras_struct.depth.parts import ref_of, serialized
 
 Topology = Mapping[str, Mapping[str, Any]]
 """For each model, by what stands in front of the names of its layers: inputs, layers, calls, outputs and shapes of variables."""

@@ -8,7 +8,8 @@ import pytest
 
 import keras_struct
 from keras_struct.core.model.parts import parts_of
-from keras_struct.schedules import AtSteps, EveryNSteps, Linear, Schedule, WarmupStableDecay
+from keras_struct.depth import WarmupStableDecay
+from keras_struct.schedules import AtSteps, EveryNSteps, Linear, Schedule
 from keras_struct.strategies import (
     AutoGrow,
     BlockStrategy,

@@ -6,6 +6,7 @@ import pytest
 
 from keras_struct import StructuralModel, sparsify, strategies
 from keras_struct.core.model.parts import parts_of
+from keras_struct.depth import Blocks
 from keras_struct.layers import FreeNet, GroupConv2D
 from keras_struct.schedules import Cubic, EveryNSteps
 from keras_struct.structure import Edges, Symmetries, Units
@@ -19,7 +20,7 @@ X = RNG.standard_normal((48, 8)).astype("float32")
 Y = X[:, :1]
 SECOND = EveryNSteps(2)
 GRADIENTS = {"GradMax", "Firefly", "NeST", "RigL", "DropAndGrow", "SymmetrySchedule"}
-BASES = {"Hebbian", "Strategy"}
+BASES = {"BlockStrategy", "Hebbian", "Strategy"}
 MADE = {
     "Grow": lambda kind: kind(FractionOfWidth(0.5), schedule=SECOND, max_units=9),
     "Prune": lambda kind: kind(FractionOfWidth(0.2), schedule=SECOND),
@@ -30,6 +31,10 @@ MADE = {
     "DeepRewiring": lambda kind: kind(schedule=SECOND),
     "DynamicSurgery": lambda kind: kind(schedule=SECOND),
     "FreeEvolve": lambda kind: kind(every=2, warmup=0, samples=32),
+    "ExpandOnce": lambda kind: kind(at=2, blocks=3),
+    "DropBlocks": lambda kind: kind(schedule=SECOND, samples=32),
+    "InsertWhenSaturated": lambda kind: kind(schedule=SECOND, samples=32, share=0.0),
+    "Together": lambda kind: kind(MADE["Grow"](strategies.Grow), strategies.MiddleGrow(schedule=SECOND)),
     "Synaptogenesis": lambda kind: kind(every=2, warmup=0, samples=32, threshold=0.0),
 }
 
@@ -52,6 +57,11 @@ def network(strategy):
     x, y = (keras.Input((8,)) for _ in range(2))
     if strategy.works_on is Edges:
         return StructuralModel(x, layers.Dense(1, dtype="float32")(FreeNet(6, name="free")(x))), X
+    if strategy.works_on is Blocks or isinstance(strategy, strategies.Together):
+        h = layers.Dense(6, name="stem")(x)
+        for name in "ab":
+            h = layers.Add(name=name)([h, layers.Dense(6)(layers.Dense(4, activation="relu")(h))])
+        return StructuralModel(x, layers.Dense(1, dtype="float32")(h)), X
     if strategy.works_on is Symmetries:
         image = keras.Input((4, 4, 1))
         h = GroupConv2D(2, 3, group="C4", name="conv")(image)
