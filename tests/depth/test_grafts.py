@@ -132,10 +132,10 @@ def test_a_removed_copy_leaves_the_model_and_its_optimizer_bit_identical(network
 
 
 def test_a_model_is_saved_and_goes_on_as_if_it_had_not_been(tmp_path):
-    model, x, y = trained(transformer())
-    model.duplicate("add_1b", times=2)
+    model, x, y = trained(transformer(2), steps=1)
+    model.duplicate("add_1b")
     model.remove("add_0b")
-    model.insert_block([layers.Dense(4), layers.Dense(8)], after="add_2b")
+    model.insert_block([layers.Dense(4), layers.Dense(8)], after="add_1b")
     model.train_on_batch(x, y)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")

@@ -97,8 +97,9 @@ def test_an_interrupted_training_is_resumed_with_the_layers_that_it_had(tmp_path
     def run(*callbacks):
         keras.utils.set_random_seed(3)
         model = chain()
-        x, y = data_for(model, 32)
-        model.compile("adam", "mse", strategy=MiddleGrow(AtSteps((3, 9))), run_eagerly=True)
+        x, y = data_for(model, 24)
+        optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+        model.compile(optimizer, "mse", strategy=MiddleGrow(AtSteps((3, 7))), run_eagerly=True)
         with contextlib.suppress(KeyboardInterrupt):
             model.fit(x, y, batch_size=8, epochs=4, verbose=0, shuffle=False, callbacks=list(callbacks))
         return model, x

@@ -55,6 +55,7 @@ for function, *arguments in (
 """
 
 
+@pytest.mark.slow
 def test_models_are_loaded_and_have_what_features_give_them_whatever_was_imported(tmp_path):
     model = StructuralModel(
         [keras.Input((6,)), GrowableDense(40, activation=relu1, name="h"), keras.layers.Dense(1, name="o")]
