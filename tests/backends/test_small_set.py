@@ -380,3 +380,34 @@ def test_edges_follow_what_fires_together(strategy):
     assert model.structure_log
     assert history["loss"][-1] < history["loss"][0]
     assert not np.triu(keras.ops.convert_to_numpy(model.get_layer("free").mask)).any()
+
+
+def test_layers_come_and_go_in_the_middle_of_fit_and_are_saved(tmp_path):
+    class Deepen(keras.callbacks.Callback):
+        changes = ()
+
+        def on_train_batch_end(self, batch, logs=None):
+            before = outputs(self.model, X)
+            if batch == 0:
+                self.model.insert(keras.layers.Dense(4, activation="relu", name="new"), after="h1")
+                self.model.insert_block([keras.layers.Dense(3), keras.layers.Dense(4)], after="h2", name="block")
+                self.changes = [*self.changes, relative_change(before, outputs(self.model, X))]
+            elif batch == 2:
+                self.model.duplicate("block", init="identity")
+                self.changes = [*self.changes, relative_change(before, outputs(self.model, X))]
+                self.model.remove("new")
+
+    model, deepen = mlp(), Deepen()
+    model.compile("adam", "mse")
+    model.fit(X, Y, batch_size=8, verbose=0, shuffle=False, callbacks=[deepen])
+    assert deepen.changes == [0.0, 0.0]
+    assert [event.edit for event in model.structure_log] == ["Graft"] * 4
+    names = {layer.name for layer in model.layers}
+    assert names >= {"block", "block_copy"}
+    assert "new" not in names
+    assert int(model.optimizer.iterations) == 8
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    for net in (model, again):
+        net.fit(X, Y, batch_size=8, verbose=0, shuffle=False)
+    assert relative_change(outputs(model, X), outputs(again, X)) < 1e-6
