@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import groupby
 from math import nan
 from typing import Any
@@ -15,42 +15,23 @@ import keras
 import numpy as np
 
 from keras_struct.core.backend import current, holders, keras_internals
-from keras_struct.core.model.call_editor import CallChange
 from keras_struct.core.model.live_network import LiveNetwork
 from keras_struct.core.model.observation import Observation
 from keras_struct.core.model.optimizer_link import OptimizerLink
 from keras_struct.core.model.progress import TrainingProgress
+from keras_struct.core.model.steps import CallStep, Step, WeightStep
 from keras_struct.core.structure.capabilities import LimitsFilters, LimitsUnits
 from keras_struct.core.structure.edits import Resize
 from keras_struct.core.structure.events import StructureEvent, StructureLog
 from keras_struct.core.structure.graph import StructureGraph
 from keras_struct.core.surgery.call_edits import CallEditKind
-from keras_struct.core.surgery.commit import Commit
-from keras_struct.core.surgery.edit_kinds import EditKind, NewSlots, Request, kind_of
-from keras_struct.core.surgery.plan import Plan, plan
+from keras_struct.core.surgery.edit_kinds import EditKind, NewSlots, kind_of
 from keras_struct.core.surgery.trace import Network
 
 CHANGE_SAMPLES = 32
 """On how many inputs the change of the outputs is measured."""
 
 _all: weakref.WeakSet[StructureEditor] = weakref.WeakSet()
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A part of what is edited at once: edits of weights together, or one of the graph of calls.
-
-    Attributes:
-        stale: Whether compiled steps must be traced again.
-        sizes: Of what each edit edits, before and afterwards.
-        take_back: Makes everything what it was.
-        settle: Tells others, once all parts have succeeded.
-    """
-
-    stale: bool
-    sizes: list[tuple[int, int]]
-    take_back: Callable[[], None]
-    settle: Callable[[], None]
 
 
 class StructureEditor:
@@ -63,6 +44,7 @@ class StructureEditor:
         initial_widths: Widths of all axes before the first edit.
         new_slots: What optimizer slots hold for new units, `"initial"` or `"mean"`.
         parameters: Number of weights of the model.
+        weights: `id`s of its weights.
         retraces: How often an edit made compiled steps be traced again.
         version: A number that changes with every edit.
         reconnections: How often layers have come or gone.
@@ -81,8 +63,9 @@ class StructureEditor:
         self.new_slots: NewSlots = "initial"
         self.retraces = self.version = self.reconnections = 0
         self._silent = False
+        self._steps: list[Step] = []
         self._count_again()
-        live.read_again.append(self._count_again)
+        live.read_again += [self._count_again, self.forget_steps]
         _all.add(self)
 
     @property
@@ -160,17 +143,71 @@ class StructureEditor:
         current().before_edit(self.model)
         self.live.holders.before_edit()
 
-    def _carry_out(self, edits: Sequence[Any], kinds: Sequence[EditKind[Any]], preserve: bool) -> list[_Step]:
+    def undo(self) -> list[StructureEvent]:
+        """Take back what was edited last, all edits that were carried out at once, and log that.
+
+        Raises:
+            ValueError: If nothing can be undone; everything is as it was.
+        """
+        self.live.compare()
+        self.sync()
+        if not self._steps:
+            raise ValueError(
+                "There is no edit to undo: only what was edited last can be taken back, once, and not after compile, or after "
+                "weights of another structure were loaded."
+            )
+        for step in self._steps:
+            step.check_undo()
+        start, steps, self._steps = time.perf_counter(), self._steps, []
+        for step in reversed(steps):
+            step.undo()
+        if any(step.stale for step in steps):
+            self._replaced()
+        self.version += 1
+        last, seconds = self.log[-sum(len(step.sizes) for step in steps) :], time.perf_counter() - start
+        undone = [
+            replace(
+                e,
+                step=self.progress.step,
+                before=e.after,
+                after=e.before,
+                reason=f"undo: {e.reason}",
+                source=(),
+                change=nan,
+            )
+            for e in reversed(last)
+        ]
+        events = [replace(e, parameters=self.parameters, seconds=seconds / len(undone)) for e in undone]
+        self.log.extend(events)
+        return events
+
+    def begin(self, new_slots: NewSlots) -> None:
+        """Begin with an optimizer that the model was compiled with.
+
+        Args:
+            new_slots: What its slots hold for new units.
+
+        Raises:
+            ValueError: If its state cannot follow the structure.
+        """
+        self.new_slots = new_slots
+        self.forget_steps()
+        self.optimizer.follow()
+
+    def forget_steps(self) -> None:
+        """Let nothing that was edited so far be undone."""
+        self._steps = []
+
+    def _carry_out(self, edits: Sequence[Any], kinds: Sequence[EditKind[Any]], preserve: bool) -> list[Step]:
         """Carry out edits in their order, those of weights beside each other at once."""
-        steps: list[_Step] = []
+        steps: list[Step] = []
         pairs = list(zip(edits, kinds, strict=True))
         try:
             for of_calls, group in groupby(pairs, lambda pair: isinstance(pair[1], CallEditKind)):
                 if of_calls:
-                    for edit, kind in group:
-                        steps.append(self._reconnect(edit, kind))
+                    steps += (CallStep(self, edit, kind) for edit, kind in group)
                 else:
-                    steps.append(self._rewrite([edit for edit, _ in group], preserve))
+                    steps.append(WeightStep(self, [edit for edit, _ in group], preserve))
         except BaseException:
             for step in reversed(steps):
                 step.take_back()
@@ -178,64 +215,20 @@ class StructureEditor:
         for step in steps:
             step.settle()
         if any(step.stale for step in steps):
-            self._variables_replaced()
-            self.retraces += 1
+            self._replaced()
         self.version += 1
+        self._steps = [] if self._silent else steps
         return steps
 
-    def _rewrite(self, edits: Sequence[Any], preserve: bool) -> _Step:
-        """Plan edits of weights and write what they change."""
-        kinds = [kind_of(edit) for edit in edits]
-        network, whole = self.network, self._edited_network(edits)
-        before = [kind.size(network, edit) for kind, edit in zip(kinds, edits, strict=True)]
-        self._warn_of_mixing(whole, edits, preserve)
-        slots = [*self.optimizer.live_slots(), *self.live.holders.slots()]
-        planned = plan(Request(whole, edits, slots, preserve, self.new_slots, self.limits(), network.graph))
-        self.live.holders.check(planned)
-        resizings = [edit for edit in edits if isinstance(edit, Resize)] if whole is not network else []
-        old, graph = network.graph, network.graph.edited(*resizings)[0] if resizings else network.graph
-        commit, added = Commit(whole, planned), planned.added_parameters(self._weights)
-        if whole is not network:
-            network.graph = graph
-        self.parameters += added
+    def _replaced(self) -> None:
+        self._variables_replaced()
+        self.retraces += 1
 
-        def take_back() -> None:
-            commit.take_back()
-            network.graph = old
-            self.parameters -= added
+    def others(self, variables: Collection[int]) -> list[StructureEditor]:
+        """Editors of other structural models that hold some of the variables with these `id`s."""
+        return [other for other in _all if other is not self and other.live.holders.share(set(variables))]
 
-        def settle() -> None:
-            commit.settle()
-            self._tell_others(planned)
-            current().after_edit(self.model, network.layers.values())
-
-        after = [kind.size(network, edit) for kind, edit in zip(kinds, edits, strict=True)]
-        return _Step(commit.stale, list(zip(before, after, strict=True)), take_back, settle)
-
-    def _reconnect(self, edit: Any, kind: Any) -> _Step:
-        """Change which layers are called."""
-        network, held = self.network, set(map(id, self.network.variables()))
-        change = CallChange(self.model, kind, edit)
-        initial = dict(self.initial_widths)
-        self.live.replace(change.network)
-
-        def take_back() -> None:
-            change.take_back()
-            self.live.replace(network)
-            self.initial_widths = initial
-
-        def settle() -> None:
-            self.reconnections += 1
-            current().retire((), (), network.variables())
-            self.optimizer.follow()
-            current().after_edit(self.model, change.network.layers.values())
-            for other in _all:
-                if other is not self and other.live.holders.share(held):
-                    other.live.outdate(reconnected=True)
-
-        return _Step(True, [(kind.size(network, edit), kind.size(change.network, edit))], take_back, settle)
-
-    def _edited_network(self, edits: Sequence[Any]) -> Network:
+    def edited_network(self, edits: Sequence[Any]) -> Network:
         """The network with the layers around it, where they follow the edits."""
         if all(kind_of(edit).follows_surroundings for edit in edits):
             return self.live.whole()
@@ -251,7 +244,7 @@ class StructureEditor:
             axis=name, before=before, after=after, reason=reason, source=source, edit=type(edit).__name__, **facts
         )
 
-    def _warn_of_mixing(self, whole: Network, edits: Sequence[Any], preserve: bool) -> None:
+    def warn_of_mixing(self, whole: Network, edits: Sequence[Any], preserve: bool) -> None:
         """Warn of layers around the model that mix units, so that what they compute changes."""
         if not preserve or whole is self.network:
             return
@@ -272,16 +265,9 @@ class StructureEditor:
         self.observation.forget_compiled()
         self.live.holders.variables_replaced()
 
-    def _tell_others(self, planned: Plan) -> None:
-        """Let other structural models that share layers read them again when they are next used."""
-        written = {id(write.variable) for write in planned.writes}
-        for other in _all:
-            if other is not self and other.live.holders.share(written):
-                other.live.outdate(reconfigured=planned.stale)
-
     def _count_again(self) -> None:
         self.parameters = self.model.count_params()
-        self._weights = frozenset(map(id, self.model.weights))
+        self.weights = frozenset(map(id, self.model.weights))
         self.initial_widths = {
             axis: self.initial_widths.get(axis, width) for axis, width in self.live.graph.axes.items()
         }

@@ -210,8 +210,7 @@ class StructuralModel(keras.Model):
         jit = current().JIT if jit_compile is None else jit_compile
         super().compile(optimizer, loss, jit_compile=jit, **kwargs)
         parts = self._structural
-        parts.editor.new_slots = new_slots
-        parts.editor.optimizer.follow()
+        parts.editor.begin(new_slots)
         parts.runner.use_strategy(strategy, probe, targets)
         packed = None if strategy is None else pack(strategy)
         self._structure_config = {"strategy": packed, "new_slots": new_slots, "jit_compile": jit_compile}
@@ -273,6 +272,17 @@ class StructuralModel(keras.Model):
             self.train_function: Any = backend.tapped_train_function(self, seen.remember, seen.keeps_targets)
         self.train_function = backend.skipping(self, self.train_function, parts.progress.leaves_out)
         return self.train_function
+
+    def undo(self) -> list[StructureEvent]:
+        """Take back what was edited last, all that was carried out at once; see the guide on edits for what comes back.
+
+        Returns:
+            What was logged.
+
+        Raises:
+            ValueError: If there is nothing to undo, or it cannot be undone any more; the model is as it was.
+        """
+        return self._structural.editor.undo()
 
     # Saving
 

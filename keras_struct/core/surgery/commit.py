@@ -63,6 +63,14 @@ class Commit:
         self._network.graph = self._graph
         refresh(self._network, self._touched)
 
+    def undo(self) -> None:
+        """Take it back after it was settled: who has compiled something since follows, or fails, too."""
+        now = [(variable, internals.holder(variable)) for variable, _, _ in self._written]
+        self.take_back()
+        replaced = [(variable, held) for variable, held in now if internals.holder(variable) is not held]
+        reshaped = [variable for variable, old, value in self._plan.writes if old.shape != value.shape]
+        current().retire(replaced, reshaped, self._network.variables() if self._plan.stale else ())
+
     def settle(self) -> None:
         """Let compiled functions of whoever holds the variables follow, or fail when they are next called."""
         replaced = [(variable, held) for variable, held, _ in self._written if internals.holder(variable) is not held]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class GraphChange:
         self._wiring = internals.WiringChange()
         self._new_calls: list[Any] = []
         self._touched: list[Any] = []
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def network(self, path: str) -> Any:
         """Return the Functional model whose layer has a path.
@@ -200,6 +202,24 @@ class GraphChange:
     def take_back(self) -> None:
         """Make everything what it was."""
         self._wiring.take_back()
+
+    def seal(self) -> None:
+        """Note how things are now, so that `check_sealed` sees what was connected since."""
+        self._wiring.seal()
+        self._known = weakref.WeakSet(holders.networks_with(self.added))
+
+    def check_sealed(self) -> None:
+        """Raise if layers of the change were connected to other models since.
+
+        Raises:
+            ValueError: If they were.
+        """
+        others = [network.name for network in holders.networks_with(self.added) if network not in self._known]
+        if others or not self._wiring.is_sealed():
+            raise ValueError(
+                f"Cannot undo the last edit of '{self.model.name}': its layers were connected to other models since"
+                f"{': ' + ', '.join(others) if others else ''}. Delete these first, or remove the layers by hand."
+            )
 
 
 def _once(operations: Iterable[Any]) -> list[Any]:

@@ -22,6 +22,7 @@ class WiringChange:
         self._undo: list[Callable[[], None]] = []
         self._lists: dict[int, tuple[list[Any], list[Any]]] = {}
         self._operations: dict[int, Any] = {}
+        self._sealed: list[tuple[list[Any], list[Any]]] = []
 
     def call(self, operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call a layer or an operation on symbolic tensors.
@@ -103,6 +104,17 @@ class WiringChange:
         for operation in self._operations.values():
             _number_calls(operation)
         self._lists, self._operations = {}, {}
+
+    def seal(self) -> None:
+        """Note which calls there are now, for `is_sealed`."""
+        self._sealed = [(held, list(held)) for held, _ in self._lists.values()]
+
+    def is_sealed(self) -> bool:
+        """Whether the same calls are there as when `seal` was called."""
+        return all(
+            len(held) == len(known) and all(x is y for x, y in zip(held, known, strict=True))
+            for held, known in self._sealed
+        )
 
     def _keep_calls(self, operation: Any) -> None:
         self._operations.setdefault(id(operation), operation)
