@@ -22,7 +22,7 @@ def test_every_model_has_methods_and_properties_that_a_feature_gives(model):
         def total_units(self):
             return sum(self.structure.axes.values())
 
-        def widest(self):
+        def broadest(self):
             return (
                 self._largest() if hasattr(self, "_largest") else max(self.structure.axes, key=self.structure.axes.get)
             )
@@ -32,9 +32,9 @@ def test_every_model_has_methods_and_properties_that_a_feature_gives(model):
 
     try:
         assert model.total_units == 10
-        assert model.widest() == "g"
+        assert model.broadest() == "g"
     finally:
-        del StructuralModel.total_units, StructuralModel.widest
+        del StructuralModel.total_units, StructuralModel.broadest
 
 
 @pytest.mark.parametrize("name", ["fit", "apply", "grow"])
