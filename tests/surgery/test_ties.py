@@ -155,7 +155,7 @@ def kept_by_edits(model, axis, x=X):
 def nothing_written(monkeypatch):
     """An edit that comes to be written fails the test."""
     monkeypatch.setattr(
-        "keras_struct.core.model.editor.Commit", lambda *_: pytest.fail("the edit was written", pytrace=False)
+        "keras_struct.core.model.steps.Commit", lambda *_: pytest.fail("the edit was written", pytrace=False)
     )
 
 
