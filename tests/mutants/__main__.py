@@ -28,7 +28,7 @@ from tests.mutants.recording import Recording, digest, test_files
 from tests.mutants.servers import Server, project_files
 
 FOLDERS = ["core/structure", "core/surgery", "measure/statistics", "policies"]
-FOLDERS += ["units", "sparse", "symmetry", "nas", "search"]
+FOLDERS += ["units", "sparse", "symmetry", "nas", "search", "depth"]
 """The parts of the library that are mutated."""
 
 FIRST_SECONDS = 10
