@@ -100,7 +100,11 @@ def _check_places(change: GraphChange, edit: Graft) -> None:
 def _policy_at(tensor: Any) -> Any:
     """The dtype policy of the layer that makes a tensor: for layers of which no other is known."""
     maker = internals.made_by(tensor)[0]
-    return maker.dtype_policy if isinstance(maker, keras.layers.Layer) else tensor.dtype
+    if isinstance(maker, keras.layers.Layer):
+        return maker.dtype_policy
+    usual = keras.config.dtype_policy()
+    half = f"mixed_{tensor.dtype}" if tensor.dtype in ("float16", "bfloat16") else tensor.dtype
+    return usual if usual.compute_dtype == tensor.dtype else half
 
 
 def _called(change: GraphChange, layer: Any, args: Any, kwargs: Any) -> list[Any]:

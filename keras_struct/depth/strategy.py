@@ -69,7 +69,8 @@ class BlockStrategy(Strategy[BlockMeasurement, Remembered]):
         if not targets:
             raise ValueError(
                 f"{type(self).__name__} works on blocks, and the model has none with weights that keeps the shape of what enters "
-                "it. Insert one: model.insert_block([...], after=...)."
+                "it. Insert one: model.insert_block([...], after=...). A Sequential model has none: "
+                "StructuralModel.from_model(model) makes a Functional model of it, which has."
             )
 
     def due(self, step: int, since: int | None = None) -> bool:

@@ -383,6 +383,21 @@ def test_a_subclassed_part_of_a_model_is_a_box():
         model.insert(layers.Dense(6), after="mine/dense")
 
 
+def test_gates_behind_operations_keep_their_number_in_float32_under_mixed_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        i = keras.Input((6,))
+        x = layers.Dense(8)(i)
+        model = StructuralModel(i, layers.Dense(2, dtype="float32")(x + layers.Dense(8)(x)))
+        place = next(operation.name for operation in model.operations if "add" in operation.name)
+        model.insert_block(layers.Dense(8), after=place, gate=True)
+        assert model.get_layer("gate").scale.dtype == "float32"
+        assert model.get_layer("gate").compute_dtype == "float16"
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def test_memory_and_graph_stay_as_they_are_over_many_edits():
     import gc
 
