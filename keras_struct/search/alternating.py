@@ -9,6 +9,8 @@ import keras
 
 from keras_struct.core.backend import current
 from keras_struct.core.backend import keras_internals as internals
+from keras_struct.core.model.parts import find_parts
+from keras_struct.core.model.weights_file import structure_in
 from keras_struct.search.penalty import Penalty
 from keras_struct.search.schedules import ArchitectureSchedule
 from keras_struct.search.unrolling import unrolled_gradients
@@ -117,6 +119,13 @@ class AlternatingModel(internals.BuiltByNetwork, keras.Model):
     def call(self, inputs, training=None):
         """Compute the network's outputs."""
         return self.network(inputs, training=training)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """Load weights; the network gets the structure that they had before the optimizers, which follow it, are read."""
+        parts = find_parts(self.network)
+        if parts is not None and (state := structure_in(filepath)) is not None:
+            parts.checkpoint.match(state)
+        super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def compile(self, optimizer, loss, **kwargs):
         """Configure training of the other weights; as `keras.Model.compile`."""
