@@ -151,8 +151,14 @@ class TopologyAspect(StructureAspect):
         """Give layers that stay their widths, so that those that come fit, and then the model its calls."""
         if not wanted:
             return
-        topology = _by_own_names(wanted["networks"], wanted["origin"], live)
-        if _calls(topology) == _calls(read_topology(live.model)):
+        now = read_topology(live.model)
+        topology = {
+            prefix: _renamed(network, dict(zip(network["inputs"], now[prefix]["inputs"], strict=True)))
+            if prefix in now and len(network["inputs"]) == len(now[prefix]["inputs"])
+            else network
+            for prefix, network in _by_own_names(wanted["networks"], wanted["origin"], live).items()
+        }
+        if _calls(topology) == _calls(now):
             return
         yield _resized(live, topology)
         yield [SetTopology(topology)]
@@ -215,10 +221,13 @@ def _renamed(network: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
             return {"tensor": [names.get(layer, layer), *rest]}
         return {key: value if key == "value" else of(value) for key, value in given.items()}
 
+    def named(name: str) -> str:
+        return names.get(name, name)
+
     return {
-        **network,
-        "layers": {names[name]: config for name, config in network["layers"].items()},
-        "calls": [[names[name], of(args), of(kwargs)] for name, args, kwargs in network["calls"]],
+        "inputs": [named(name) for name in network["inputs"]],
+        "layers": {named(name): config for name, config in network["layers"].items()},
+        "calls": [[named(name), of(args), of(kwargs)] for name, args, kwargs in network["calls"]],
         "outputs": of(network["outputs"]),
-        "shapes": {names[name]: held for name, held in network["shapes"].items()},
+        "shapes": {named(name): held for name, held in network["shapes"].items()},
     }

@@ -181,6 +181,19 @@ def test_extractors_models_around_and_heads_on_shared_layers_follow():
         assert not np.array_equal(inner.get_layer("new").kernel.numpy(), kernel)
 
 
+def test_optimizers_that_train_some_of_the_weights_go_on_training_these_only():
+    model, x, y = trained(chain())
+    head = keras.optimizers.Adam()
+    head.build(model.get_layer("head").trainable_variables)
+    other = keras.optimizers.SGD(0.1, 0.9)
+    other.build(model.trainable_variables[:2])
+    model.insert(layers.Dense(8, activation="relu"), after="a")
+    model.remove("b")
+    assert [v.path for v in head._trainable_variables] == ["head/kernel", "head/bias"]
+    assert [v.path for v in other._trainable_variables] == ["stem/kernel", "stem/bias"]
+    assert len(model.optimizer._trainable_variables) == len(model.trainable_variables)
+
+
 def test_a_block_that_another_model_reads_is_not_removed():
     model, _, _ = trained(chain())
     extractor = keras.Model(model.input, model.get_layer("a").output)

@@ -9,6 +9,7 @@ import pytest
 
 from keras_struct import StructuralModel
 from keras_struct.callbacks import StructureBackup
+from keras_struct.core.model.parts import parts_of
 from keras_struct.depth.topology import read_topology
 from keras_struct.schedules import AtSteps
 from keras_struct.strategies import MiddleGrow
@@ -109,6 +110,17 @@ def test_an_interrupted_training_is_resumed_with_the_layers_that_it_had(tmp_path
     resumed, _ = run(StructureBackup(tmp_path / "backup"))
     assert [layer.name for layer in resumed.layers[1:]] == [layer.name for layer in whole.layers[1:]]
     np.testing.assert_array_equal(output(resumed, x), output(whole, x))
+
+
+def test_a_file_of_the_same_layers_changes_none(tmp_path):
+    for build in NETWORKS.values():
+        build().save_weights(tmp_path / "m.weights.h5")
+        model = build()
+        before = [len(layer._inbound_nodes) for layer in model.layers]
+        version = parts_of(model).editor.reconnections
+        model.load_weights(tmp_path / "m.weights.h5")
+        assert parts_of(model).editor.reconnections == version
+        assert [len(layer._inbound_nodes) for layer in model.layers] == before
 
 
 def test_a_topology_is_json_and_tells_networks_apart():

@@ -70,13 +70,12 @@ def _trainers(model: Any, before: list[Any]) -> list[tuple[Any, list[Any]]]:
     for optimizer in built:
         trained = list(internals.trained_by(optimizer))
         owner = next((owner for owner in owners if _trains(owner, optimizer)), None)
-        if owner is not None:
-            weights = list(owner.trainable_variables)
+        weights = [weight for weight in trained if id(weight) not in known or id(weight) in kept]
+        held = [] if owner is None else list(owner.trainable_variables)
+        if {id(weight) for weight in held if id(weight) in known or id(weight) not in kept} == set(map(id, weights)):
+            weights = held  # it trains all of its model
         elif known <= set(map(id, trained)):
-            others = [weight for weight in trained if id(weight) not in known]
-            weights = [*others, *now]
-        else:
-            weights = [weight for weight in trained if id(weight) not in known or id(weight) in kept]
+            weights = [*(weight for weight in trained if id(weight) not in known), *now]
         if list(map(id, weights)) != list(map(id, trained)):
             found.append((optimizer, weights))
     return found
