@@ -10,8 +10,28 @@ import numpy as np
 from keras_struct.core.structure.rules import AxisRule
 
 
+class _OneNumber(keras.layers.Layer):
+    """A layer with one number that is trained, which lets units pass entry by entry."""
+
+    def __init__(self, initial: float, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.initial = float(initial)
+        self.supports_masking = True
+
+    def unit_rules(self) -> tuple[AxisRule, ...]:
+        """Units pass entry by entry."""
+        return ()
+
+    def _add_number(self, name: str) -> Any:
+        return self.add_weight(shape=(), initializer=keras.initializers.Constant(self.initial), name=name)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "initial": self.initial}
+
+
 @keras.saving.register_keras_serializable("keras_struct")
-class Gate(keras.layers.Layer):
+class Gate(_OneNumber):
     """Multiplies what enters by one number that is trained, 0 at first: a path behind it does nothing until training opens it.
 
     Any rank, any dtype; the shape stays.
@@ -26,30 +46,19 @@ class Gate(keras.layers.Layer):
     """
 
     def __init__(self, initial: float = 0.0, name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.initial = float(initial)
-        self.supports_masking = True
-
-    def unit_rules(self) -> tuple[AxisRule, ...]:
-        """Units pass entry by entry."""
-        return ()
+        super().__init__(initial, name, **kwargs)
 
     def build(self, input_shape: Any) -> None:
         """Make the number."""
-        initializer = keras.initializers.Constant(self.initial)
-        self.scale = self.add_weight(shape=(), initializer=initializer, name="scale")
+        self.scale = self._add_number("scale")
 
     def call(self, inputs: Any) -> Any:
         """Multiply."""
         return inputs * keras.ops.cast(self.scale, inputs.dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {**super().get_config(), "initial": self.initial}
-
 
 @keras.saving.register_keras_serializable("keras_struct")
-class ParametricActivation(keras.layers.Layer):
+class ParametricActivation(_OneNumber):
     """`a x + (1 - a) phi(x)`, where the number a is trained from 1 on: an identity at first, an activation in the end.
 
     Any rank, any dtype; the shape stays.
@@ -65,19 +74,12 @@ class ParametricActivation(keras.layers.Layer):
     """
 
     def __init__(self, activation: Any = "relu", initial: float = 1.0, name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(initial, name, **kwargs)
         self.activation = keras.activations.get(activation)
-        self.initial = float(initial)
-        self.supports_masking = True
-
-    def unit_rules(self) -> tuple[AxisRule, ...]:
-        """Units pass entry by entry."""
-        return ()
 
     def build(self, input_shape: Any) -> None:
         """Make the number."""
-        initializer = keras.initializers.Constant(self.initial)
-        self.slope = self.add_weight(shape=(), initializer=initializer, name="slope")
+        self.slope = self._add_number("slope")
 
     def call(self, inputs: Any) -> Any:
         """Blend."""
@@ -90,5 +92,4 @@ class ParametricActivation(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        activation = keras.activations.serialize(self.activation)
-        return {**super().get_config(), "activation": activation, "initial": self.initial}
+        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}

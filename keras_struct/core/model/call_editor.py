@@ -62,12 +62,8 @@ def _trainers(model: Any, before: list[Any]) -> list[tuple[Any, list[Any]]]:
     known, now = set(map(id, before)), list(model.trainable_variables)
     kept, found = set(map(id, now)), []
     owners = [model, *holders.running_models()]
-    built = [
-        optimizer
-        for optimizer in holders.optimizers_of(known)
-        if not _is_inside(optimizer, holders.optimizers_of(known))
-    ]
-    for optimizer in built:
+    trainers = holders.optimizers_of(known)
+    for optimizer in (optimizer for optimizer in trainers if not _is_inside(optimizer, trainers)):
         trained = list(internals.trained_by(optimizer))
         owner = next((owner for owner in owners if _trains(owner, optimizer)), None)
         weights = [weight for weight in trained if id(weight) not in known or id(weight) in kept]

@@ -24,7 +24,6 @@ class GraphChange:
         model: The model.
         copied: For the `id` of a new variable the one whose optimizer state it is to start with.
         added: Layers and operations that are called for the first time.
-        removed: Those that are not called any more, after `settle`.
 
     Args:
         model: A Functional model, or one that holds one.
@@ -34,7 +33,6 @@ class GraphChange:
         self.model = model
         self.copied: dict[int, Any] = {}
         self.added: list[Any] = []
-        self.removed: list[Any] = []
         self._wiring = internals.WiringChange()
         self._new_calls: list[Any] = []
         self._touched: list[Any] = []
@@ -163,9 +161,10 @@ class GraphChange:
         Raises:
             ValueError: If another model reads a call that would be removed.
         """
-        if self._read_elsewhere():
-            gc.collect()  # by a model that is not used any more, perhaps
         if others := self._read_elsewhere():
+            gc.collect()  # by a model that is not used any more, perhaps
+            others = self._read_elsewhere()
+        if others:
             raise ValueError(
                 f"Cannot remove calls of '{self.model.name}' that another model reads: {', '.join(others)}. Delete that model, "
                 "or let it read what stays."
@@ -174,9 +173,6 @@ class GraphChange:
         self._wiring.take_out(dead)
         for network in holders.networks_with([*self._touched, *(node.operation for node in dead)]):
             self._wiring.read_again(network)
-        self.removed = [
-            operation for operation in _once(node.operation for node in dead) if internals.is_uncalled(operation)
-        ]
 
     def _lost(self) -> dict[int, Any]:
         """Calls that models had before and that do not lead to their outputs any more."""

@@ -90,11 +90,6 @@ def calls_of(network: Any, operation: Any) -> list[Any]:
     return [node for node in operation._inbound_nodes if id(node) in inside]
 
 
-def is_uncalled(operation: Any) -> bool:
-    """Whether there is no call of a layer or operation."""
-    return not operation._inbound_nodes
-
-
 def readers_of(tensor: Any) -> list[Any]:
     """Calls that read a symbolic tensor, in whatever models."""
     calls = {id(node): node for node in tensor._keras_history.operation._outbound_nodes}
